@@ -1,0 +1,74 @@
+import {
+  ConfigurationError,
+  choice,
+  duration,
+  origins,
+  pem,
+  port,
+  positive,
+  processConfig,
+  readSettings,
+  secrets,
+  text,
+  webAddress,
+} from '@sallyport/chassis'
+import { algorithmOf } from '@sallyport/identity'
+
+export type Config = ReturnType<typeof readConfig>
+
+/** @throws ConfigurationError with a line for every setting to mend */
+export function readConfig(environment: Record<string, string | undefined>) {
+  const settings = readSettings(environment, {
+    GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
+    GATEWAY_ROUTES: text({ desc: 'the path of the route table, such as gateway/routes.yaml' }),
+    JWKS_URL: webAddress({ desc: 'where the auth service publishes its keys, ending in /.well-known/jwks.json' }),
+    JWT_ISSUER: text({ desc: "the auth service's JWT_ISSUER" }),
+    JWT_AUDIENCE: text({ desc: "the auth service's JWT_AUDIENCE" }),
+    IDENTITY_PRIVATE_KEY: pem({
+      desc: 'PEM of the key that signs x-identity-token; `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one',
+    }),
+    REVOCATIONS_URL: webAddress({
+      default: undefined,
+      desc: 'where the auth service tells of ended sessions, ending in /internal/revocations',
+    }),
+    REVOCATIONS_SECRET: secrets(environment)({ default: undefined, desc: "the auth service's REVOCATIONS_SECRET" }),
+    REVOCATION_FAIL: choice(
+      'open',
+      'closed',
+    )({
+      default: 'open',
+      desc: 'open (go on verifying) or closed (refuse) for when ended sessions cannot be told',
+    }),
+    REVOCATION_MAX_AGE: duration({ default: 30, desc: 'how old the view of ended sessions may be, such as 30s' }),
+    RATE_LIMIT_MAX: positive({ default: 1000, desc: 'the most requests per client and minute (1000 if not set)' }),
+    CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
+  })
+  return {
+    ...processConfig(environment, 'GATEWAY_PORT', settings.GATEWAY_PORT),
+    routesFile: settings.GATEWAY_ROUTES,
+    keySetUrl: settings.JWKS_URL,
+    issuer: settings.JWT_ISSUER,
+    audience: settings.JWT_AUDIENCE,
+    identityKey: checkKey(settings.IDENTITY_PRIVATE_KEY[0]),
+    revocations: {
+      url: settings.REVOCATIONS_URL,
+      secret: settings.REVOCATIONS_SECRET?.[0],
+      failClosed: settings.REVOCATION_FAIL === 'closed',
+      maxAge: settings.REVOCATION_MAX_AGE,
+    },
+    requestsPerMinute: settings.RATE_LIMIT_MAX,
+    origins: settings.CORS_ORIGINS,
+  }
+}
+
+function checkKey(key: string): string {
+  try {
+    algorithmOf(key)
+    return key
+  } catch (cause) {
+    throw new ConfigurationError(
+      'IDENTITY_PRIVATE_KEY cannot sign; it takes EC P-256, Ed25519, or RSA of at least 2048 bits',
+      { cause },
+    )
+  }
+}

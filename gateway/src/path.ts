@@ -1,0 +1,65 @@
+/** A request target in the one form that is both matched against routes and forwarded. */
+export interface Target {
+  path: string
+  /** With its `?`, or empty. */
+  query: string
+}
+
+/** What may stand in a path as it is (RFC 3986 pchar), but for `;`, which some servers cut off and others do not. */
+const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]$/
+const unreserved = /^[A-Za-z0-9\-._~]$/
+
+/** Encoded, these would be read as structure, or decoded once more, by some servers: `/`, `\`, `;`, `?`, `#`, `%`, controls. */
+const structural = /^[/\\;?#%\x00-\x1f\x7f]$/
+
+/** Services answer these to operators and to the gateway, never to its callers. */
+const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/i
+
+/**
+ * Normalises a request target once: `%41` becomes `A`, hexadecimal digits upper-case, and nothing else changes.
+ *
+ * Two readings of one path are how a policy is passed by, so a path with more than one is refused, not mended: dot
+ * segments, empty segments, backslashes, `;`, encoded separators or percent signs, broken or non-UTF-8 encoding, and
+ * targets that are no path (absolute form).
+ *
+ * @returns undefined if the target is refused
+ */
+export function normalise(target: string): Target | undefined {
+  const mark = target.indexOf('?')
+  const raw = mark === -1 ? target : target.slice(0, mark)
+  const query = mark === -1 ? '' : target.slice(mark)
+  if (!raw.startsWith('/') || /[^\x21-\x7e]|#/.test(target)) return undefined
+
+  let path = ''
+  for (let at = 0; at < raw.length; at++) {
+    const character = raw.charAt(at)
+    if (character !== '%') {
+      if (!plain.test(character)) return undefined
+      path += character
+      continue
+    }
+    const digits = raw.slice(at + 1, at + 3)
+    if (!/^[0-9a-fA-F]{2}$/.test(digits)) return undefined
+    const decoded = String.fromCharCode(Number.parseInt(digits, 16))
+    if (structural.test(decoded)) return undefined
+    path += unreserved.test(decoded) ? decoded : `%${digits.toUpperCase()}`
+    at += 2
+  }
+  if (/\/\/|\/\.{1,2}(\/|$)/.test(path) || !isUtf8(path)) return undefined
+  return { path, query }
+}
+
+/** Whether a path is one that no route may lead to, whatever the route table says. */
+export function isInternal(path: string): boolean {
+  return internal.test(path)
+}
+
+function isUtf8(encoded: string): boolean {
+  if (!encoded.includes('%')) return true
+  try {
+    decodeURIComponent(encoded)
+    return true
+  } catch {
+    return false
+  }
+}

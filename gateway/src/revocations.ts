@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Logger, Problem } from '@sallyport/chassis'
+import type { Identity } from '@sallyport/identity'
+import { createParser } from 'eventsource-parser'
+import { request } from 'undici'
+import { badToken } from './verify.ts'
+
+/** What the auth service sends; `until` is when the last token it concerns expires, in seconds since 1970. */
+type Revocation = { until: number } & ({ session: string; reason: string } | { user: string; roles: string[] })
+
+export interface Revocations {
+  /**
+   * Throws if the caller's session has ended, or the roles in the token are no longer the person's.
+   *
+   * @throws 401 SESSION_ENDED with the reason, 401 TOKEN_STALE; 503 if the view is too old and that is to refuse
+   */
+  check(identity: Identity): void
+  /** Calls back when a session ends or a person's roles change. @returns how to stop */
+  onRevoked(listener: (revoked: { session: string } | { user: string }) => void): () => void
+  /** How long ago the view was last known to be current, in seconds. */
+  age(): number
+  close(): void
+}
+
+interface Settings {
+  /** Undefined: there is no stream, and tokens hold until they expire. */
+  url: string | undefined
+  secret: string | undefined
+  /** Whether to refuse tokens when the view is older than `maxAge`, in seconds. */
+  failClosed: boolean
+  maxAge: number
+}
+
+/** Milliseconds: until a lost stream is tried again, how long it may be silent, how often the past is forgotten. */
+const retryAfter = 500
+const silence = 5_000
+const sweepEvery = 10_000
+
+/**
+ * Keeps a view of which sessions ended and whose roles changed, from the auth service's stream. Every connection
+ * begins with what still matters, so nothing is missed in between; an entry is forgotten when the tokens it concerns
+ * have expired by themselves.
+ */
+export function openRevocations(settings: Settings, logger: Logger): Revocations {
+  const sessions = new Map<string, { reason: string; until: number }>()
+  const users = new Map<string, { roles: string; until: number }>()
+  const listeners = new Set<(revoked: { session: string } | { user: string }) => void>()
+  const closing = new AbortController()
+  let lastCurrent = Number.NEGATIVE_INFINITY
+  let current = false
+
+  function note(revocation: Revocation): void {
+    if ('session' in revocation)
+      sessions.set(revocation.session, { reason: revocation.reason, until: revocation.until })
+    else users.set(revocation.user, { roles: revocation.roles.join(), until: revocation.until })
+    for (const listener of listeners) listener(revocation)
+  }
+
+  async function follow(url: string): Promise<void> {
+    const parser = createParser({
+      onEvent: ({ event, data }) => {
+        if (event === 'revoked') note(JSON.parse(data))
+        if (event === 'current') current = true
+      },
+    })
+    const { statusCode, body } = await request(url, {
+      headers: settings.secret ? { authorization: `Bearer ${settings.secret}` } : {},
+      headersTimeout: silence,
+      bodyTimeout: silence,
+      signal: closing.signal,
+    })
+    if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`)
+    const decoder = new TextDecoder()
+    for await (const chunk of body) {
+      parser.feed(decoder.decode(chunk, { stream: true }))
+      if (current) lastCurrent = performance.now()
+    }
+  }
+
+  async function followForever(url: string): Promise<void> {
+    while (!closing.signal.aborted) {
+      await follow(url).catch((err) => {
+        if (!closing.signal.aborted) logger.warn({ event: 'revocation_stream_lost', err })
+      })
+      current = false
+      await sleep(retryAfter, undefined, { signal: closing.signal }).catch(() => {})
+    }
+  }
+  if (settings.url) followForever(settings.url)
+
+  const sweep = setInterval(() => {
+    const now = Date.now() / 1000
+    for (const view of [sessions, users]) for (const [key, { until }] of view) if (until < now) view.delete(key)
+  }, sweepEvery).unref()
+
+  const age = () => (settings.url ? (performance.now() - lastCurrent) / 1000 : 0)
+  return {
+    age,
+    check({ sessionId, userId, roles }) {
+      if (settings.failClosed && age() > settings.maxAge)
+        throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', {
+          detail: 'Whether sessions have ended cannot be told just now.',
+          headers: { 'retry-after': '1' },
+        })
+      const ended = sessions.get(sessionId)
+      if (ended)
+        throw new Problem(401, 'SESSION_ENDED', 'The session has ended', {
+          headers: badToken,
+          members: { reason: ended.reason },
+        })
+      const changed = users.get(userId)
+      if (changed && changed.roles !== roles.join())
+        throw new Problem(401, 'TOKEN_STALE', 'The roles have changed', {
+          headers: badToken,
+          detail: 'Refresh and try again.',
+        })
+    },
+    onRevoked(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    close() {
+      closing.abort()
+      clearInterval(sweep)
+    },
+  }
+}

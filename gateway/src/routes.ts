@@ -1,0 +1,166 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { ConfigurationError, type Logger } from '@sallyport/chassis'
+import { isRole } from '@sallyport/identity'
+import Type, { type Static } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { parse } from 'yaml'
+import { normalise } from './path.ts'
+
+const RouteEntry = Type.Object(
+  {
+    prefix: Type.String(),
+    upstreams: Type.Array(Type.String(), { minItems: 1 }),
+    access: Type.Enum(['public', 'optional', 'authenticated']),
+    roles: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
+    timeout: Type.Optional(Type.Integer({ minimum: 1 })),
+    bodyLimit: Type.Optional(Type.Integer({ minimum: 0 })),
+    rateLimit: Type.Optional(Type.Integer({ minimum: 1 })),
+    websocket: Type.Optional(Type.Boolean()),
+    audience: Type.Optional(Type.String({ minLength: 1 })),
+    forwardAuthorization: Type.Optional(Type.Boolean()),
+  },
+  { additionalProperties: false },
+)
+const RouteFile = Compile(Type.Object({ routes: Type.Array(RouteEntry) }, { additionalProperties: false }))
+
+/** One entry of the route table, with its defaults filled in. */
+export interface Route {
+  /** The path itself and everything below it, by whole segments. */
+  prefix: string
+  /** Origins, such as http://auth:5001. */
+  upstreams: string[]
+  access: 'public' | 'optional' | 'authenticated'
+  /** The caller needs one of these; undefined if any caller will do. */
+  roles: string[] | undefined
+  /** How long the upstream may take to begin its answer, in milliseconds. */
+  timeout: number
+  /** The largest request body, in bytes. */
+  bodyLimit: number
+  /** Requests per client and minute for this route alone; undefined if it counts towards the common limit. */
+  rateLimit: number | undefined
+  websocket: boolean
+  /** For whom the identity assertion is made out. */
+  audience: string
+  forwardAuthorization: boolean
+  /** The next upstream's turn. */
+  pick(): string
+}
+
+export interface RouteTable {
+  /** The route with the longest prefix that holds the path. */
+  match(path: string): Route | undefined
+  close(): void
+}
+
+/**
+ * Reads the route table from a YAML or JSON file, and again when the file changes or on SIGHUP. A file that does not
+ * hold up later leaves the table as it is, and the log says why.
+ *
+ * @throws ConfigurationError when the file does not hold up at start
+ */
+export function openRouteTable(
+  file: string,
+  environment: Record<string, string | undefined>,
+  logger: Logger,
+): RouteTable {
+  let table = readRoutes(file, environment)
+  const reload = () => {
+    try {
+      table = readRoutes(file, environment)
+      logger.info({ event: 'routes_reloaded', routes: table.size })
+    } catch (error) {
+      logger.error(
+        { event: 'routes_refused', err: error },
+        'the route file does not hold up; the table stays as it was',
+      )
+    }
+  }
+  watchFile(file, { interval: 1_000, persistent: false }, reload)
+  process.on('SIGHUP', reload)
+  return {
+    match: (path) => matchLongest(table, path),
+    close() {
+      unwatchFile(file, reload)
+      process.off('SIGHUP', reload)
+    },
+  }
+}
+
+/** Cuts one segment after another off the end until a prefix fits. */
+function matchLongest(table: Map<string, Route>, path: string): Route | undefined {
+  for (let prefix = path; prefix !== ''; prefix = prefix.slice(0, prefix.lastIndexOf('/'))) {
+    const route = table.get(prefix)
+    if (route) return route
+  }
+  return table.get('/')
+}
+
+/** @throws ConfigurationError naming the file, the route and what to mend */
+export function readRoutes(file: string, environment: Record<string, string | undefined>): Map<string, Route> {
+  const refuse = (why: string, cause?: unknown) => new ConfigurationError(`${file}: ${why}`, { cause })
+  const content = readContent(file, refuse)
+  if (!RouteFile.Check(content)) {
+    const [error] = RouteFile.Errors(content)
+    throw refuse(`${error?.instancePath || 'the file'} ${error?.message}; see docs/routes.md for what a route takes`)
+  }
+  const table = new Map<string, Route>()
+  for (const entry of content.routes) {
+    const route = toRoute(entry, environment, (why) => refuse(`route ${entry.prefix}: ${why}`))
+    if (table.has(route.prefix)) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    table.set(route.prefix, route)
+  }
+  return table
+}
+
+function readContent(file: string, refuse: (why: string, cause: unknown) => Error): unknown {
+  try {
+    return parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw refuse(`cannot be read as YAML or JSON (${(error as Error).message.split('\n', 1)[0]})`, error)
+  }
+}
+
+function toRoute(
+  entry: Static<typeof RouteEntry>,
+  environment: Record<string, string | undefined>,
+  refuse: (why: string) => Error,
+): Route {
+  const prefix = entry.prefix === '/' ? '/' : entry.prefix.replace(/\/$/, '')
+  if (normalise(prefix)?.path !== prefix) throw refuse('the prefix is not a plain absolute path')
+  if (entry.roles && entry.access !== 'authenticated') throw refuse('roles need `access: authenticated`')
+  const wrong = entry.roles?.find((role) => !isRole(role))
+  if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)
+
+  const upstreams = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse)) as [string, ...string[]]
+  let turn = 0
+  return {
+    prefix,
+    upstreams,
+    access: entry.access,
+    roles: entry.roles,
+    timeout: entry.timeout ?? 30_000,
+    bodyLimit: entry.bodyLimit ?? 10 * 1024 * 1024,
+    rateLimit: entry.rateLimit,
+    websocket: entry.websocket ?? false,
+    audience: entry.audience ?? new URL(upstreams[0]).hostname,
+    forwardAuthorization: entry.forwardAuthorization ?? false,
+    pick: () => upstreams[turn++ % upstreams.length] as string,
+  }
+}
+
+/** An upstream may name a variable, as `${AUTH_URL}`, so that one file serves every place it is deployed to. */
+function toOrigin(
+  upstream: string,
+  environment: Record<string, string | undefined>,
+  refuse: (why: string) => Error,
+): string {
+  const address = upstream.replace(/\$\{(\w+)\}/g, (_, name: string) => {
+    const value = environment[name]
+    if (!value) throw refuse(`the upstream names ${name}, which is not set; set it to an address like http://auth:5001`)
+    return value
+  })
+  const url = URL.canParse(address) ? new URL(address) : undefined
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.pathname !== '/' || url.search || url.hash)
+    throw refuse(`upstream "${address}" is not an address like http://auth:5001`)
+  return url.origin
+}

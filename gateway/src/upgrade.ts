@@ -1,0 +1,175 @@
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type Logger, Problem } from '@sallyport/chassis'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import httpProxy from 'http-proxy'
+import type { Config } from './config.ts'
+import { closeFrame, FrameFollower } from './frames.ts'
+import type { Revocations } from './revocations.ts'
+import type { Caller } from './verify.ts'
+
+/** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
+export const bearerProtocol = 'sallyport.bearer.'
+
+/** Close codes: ours for "your token no longer holds", and RFC 6455's for "going away". */
+const unauthorized = 4401
+const goingAway = 1001
+
+/** How long the two ends may take over a close before the connection is cut, in milliseconds. */
+const closeWithin = 2_000
+
+interface Parts {
+  config: Config
+  revocations: Revocations
+  logger: Logger
+}
+
+/** A request to upgrade, on its way. */
+interface Upgrade {
+  socket: Duplex
+  head: Buffer
+  caller: Caller | undefined
+  /** How long the upstream may take to answer, in milliseconds. */
+  timeout: number
+}
+
+/** A WebSocket that is open through this gateway. */
+interface Connection {
+  caller: Caller | undefined
+  close(code: number, reason: string): void
+}
+
+/**
+ * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
+ * its session ends, or the roles in it change.
+ */
+export function createUpgrader({ config, revocations, logger }: Parts) {
+  const upgrades = new WeakMap<IncomingMessage, Upgrade>()
+  const open = new Set<Connection>()
+  // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
+  const proxy = httpProxy.createProxyServer({ ws: true })
+
+  proxy.on('proxyReqWs', (proxyRequest, request, socket) => {
+    const { timeout, caller } = upgrades.get(request) as Upgrade
+    proxyRequest.setTimeout(timeout, () => proxyRequest.destroy(new Error('no answer to the upgrade')))
+    proxyRequest.once('upgrade', (_response, upstream) => {
+      const connection = track(socket, upstream, caller)
+      open.add(connection)
+      socket.once('close', () => open.delete(connection))
+    })
+  })
+
+  const stop = revocations.onRevoked((revoked) => {
+    for (const { caller, close } of open) {
+      if ('session' in revoked && caller?.identity.sessionId === revoked.session) close(unauthorized, 'session ended')
+      if ('user' in revoked && caller?.identity.userId === revoked.user) close(unauthorized, 'roles changed')
+    }
+  })
+
+  return {
+    isUpgrade: (raw: IncomingMessage) => upgrades.has(raw),
+
+    /** Lets upgrades take the way of requests: until one is forwarded, it is answered like any other. */
+    attach(app: FastifyInstance): void {
+      app.server.on('upgrade', (raw, socket, head) => {
+        socket.on('error', (err) => logger.debug({ event: 'socket_failed', err }))
+        upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
+        const response = new ServerResponse(raw)
+        response.shouldKeepAlive = false
+        response.assignSocket(socket as never)
+        response.once('finish', () => socket.end())
+        app.routing(raw, response)
+      })
+    },
+
+    /** @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade */
+    forward(request: FastifyRequest, reply: FastifyReply, headers: string[], caller: Caller | undefined): FastifyReply {
+      const { raw, route, target } = request
+      checkOrigin(request)
+      const upgrade = upgrades.get(raw) as Upgrade
+      const { socket, head } = upgrade
+      upgrade.timeout = route.timeout
+      upgrade.caller = caller
+      reply.hijack()
+      reply.raw.detachSocket(socket as never)
+      raw.url = target.path + target.query
+      raw.headers = upgradeHeaders(headers)
+      proxy.ws(raw, socket, head, { target: route.pick(), changeOrigin: true }, (err) => {
+        logger.warn({ event: 'upgrade_failed', err })
+        if (socket.writable) socket.end(unreachable)
+      })
+      return reply
+    },
+
+    close(): void {
+      stop()
+      for (const connection of open) connection.close(goingAway, 'going away')
+    },
+  }
+
+  function checkOrigin(request: FastifyRequest): void {
+    const { origin } = request.headers
+    if (origin === undefined || config.origins.includes(origin) || isOwn(origin, request.host)) return
+    throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not open this connection')
+  }
+}
+
+const isOwn = (origin: string, host: string) => URL.canParse(origin) && new URL(origin).host === host
+
+/** A flat list as an object, with the token taken out of the subprotocols, and the upgrade itself. */
+function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
+  const headers: Record<string, string> = {}
+  for (let at = 0; at < list.length; at += 2) {
+    const name = list[at] as string
+    const value = list[at + 1] as string
+    headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`
+  }
+  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((protocol) => protocol.trim())
+  const others = protocols.filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
+  delete headers['sec-websocket-protocol']
+  if (others.length > 0) headers['sec-websocket-protocol'] = others.join(', ')
+  return { ...headers, connection: 'Upgrade', upgrade: 'websocket' }
+}
+
+const unreachable = [
+  'HTTP/1.1 502 Bad Gateway',
+  'content-type: application/problem+json',
+  'connection: close',
+  '',
+  JSON.stringify(new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached').body()),
+].join('\r\n')
+
+/** Watches an open connection, so that it can be closed from here between two frames of the upstream's. */
+function track(client: Duplex, upstream: Duplex, caller: Caller | undefined): Connection {
+  const frames = new FrameFollower()
+  let farewell: Buffer | undefined
+  const say = (rest: Buffer) => {
+    client.end(Buffer.concat([rest, farewell as Buffer]))
+    upstream.destroy()
+  }
+  upstream.on('data', (chunk: Buffer) => {
+    const end = frames.follow(chunk)
+    if (!farewell || client.writableEnded) return
+    if (end === undefined) client.write(chunk)
+    else say(chunk.subarray(0, end))
+  })
+
+  const close = (code: number, reason: string) => {
+    if (farewell) return
+    farewell = closeFrame(code, reason)
+    upstream.unpipe(client)
+    client.unpipe(upstream)
+    client.resume()
+    setTimeout(() => client.destroy(), closeWithin).unref()
+    if (frames.isBetween) say(Buffer.alloc(0))
+    else upstream.resume()
+  }
+  const expiry = caller
+    ? setTimeout(() => close(unauthorized, 'token expired'), caller.expiresAt * 1000 - Date.now())
+    : undefined
+  client.once('close', () => {
+    clearTimeout(expiry)
+    upstream.destroy()
+  })
+  return { caller, close }
+}

@@ -1,0 +1,107 @@
+import { appendFileSync, mkdirSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { ConfigurationError, port, readSettings, text } from '@sallyport/chassis'
+import { createDatabase, demoPassword, demoUsers, migrate, seed } from '@sallyport/database'
+import closeWithGrace from 'close-with-grace'
+import { startPostgres } from './postgres.ts'
+import { keepSecrets } from './secrets.ts'
+import { endProcesses, type RunningProcess, routesFile, startProcess } from './system.ts'
+
+/** What is to be ended, the last first. */
+const endings: (() => Promise<void>)[] = []
+
+async function endAll(): Promise<void> {
+  for (const end of endings.splice(0).reverse()) await end()
+}
+
+/** Everything on one machine: database, services, gateway. */
+async function start(environment: NodeJS.ProcessEnv): Promise<string> {
+  const settings = readSettings(environment, {
+    DATA_DIR: text({ default: '.data', desc: 'the folder for the database and the secrets (.data if not set)' }),
+    DATABASE_URL: text({ default: undefined, desc: 'postgresql://user:password@host:5432/database' }),
+    EMBEDDED_PG_PORT: port({ default: 5433, desc: 'the port for the built-in PostgreSQL (5433 if not set)' }),
+    GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
+    AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
+    APPOINTMENTS_PORT: port({ default: 5002, desc: 'a port number (5002 if not set)' }),
+    NOTIFICATIONS_PORT: port({ default: 5003, desc: 'a port number (5003 if not set)' }),
+    WEB_PORT: port({ default: 5173, desc: 'a port number (5173 if not set)' }),
+  })
+  const folder = resolve(settings.DATA_DIR)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+
+  let databaseUrl = settings.DATABASE_URL
+  if (!databaseUrl) {
+    const postgres = await startPostgres({ folder, port: settings.EMBEDDED_PG_PORT })
+    endings.push(postgres.stop)
+    databaseUrl = postgres.url
+  }
+  await prepareDatabase(databaseUrl)
+
+  const gateway = `http://localhost:${settings.GATEWAY_PORT}`
+  const web = `http://localhost:${settings.WEB_PORT}`
+  const local = (number: number) => `http://127.0.0.1:${number}`
+  const auth = local(settings.AUTH_PORT)
+  const shared = {
+    TRUSTED_PROXIES: '127.0.0.1',
+    CORS_ORIGINS: [web, gateway, local(settings.WEB_PORT), local(settings.GATEWAY_PORT)].join(),
+    JWT_ISSUER: gateway,
+    JWT_AUDIENCE: gateway,
+    JWKS_URL: `${auth}/.well-known/jwks.json`,
+    REVOCATIONS_URL: `${auth}/internal/revocations`,
+    GATEWAY_ROUTES: routesFile,
+    AUTH_URL: auth,
+    APPOINTMENTS_URL: local(settings.APPOINTMENTS_PORT),
+    NOTIFICATIONS_URL: local(settings.NOTIFICATIONS_PORT),
+    ...keepSecrets(join(folder, 'secrets')),
+    ...environment,
+    DATABASE_URL: databaseUrl,
+  }
+  const log = join(folder, 'sallyport.log')
+  rmSync(log, { force: true })
+  const running: RunningProcess[] = []
+  endings.push(() => endProcesses(running))
+  const run = async (name: RunningProcess['name'], more: object = {}) => {
+    const started = await startProcess(name, { ...shared, ...more }, (line) => appendFileSync(log, `${line}\n`))
+    running.push(started)
+    started.ended.then(([code]) => process.emitWarning(`${name} ended with code ${code}; see ${log}`))
+  }
+  await Promise.all([run('auth'), run('appointments'), run('notifications')])
+  // Nothing but the browser is in front of the gateway here, so it believes no X-Forwarded-For.
+  await run('gateway', { TRUSTED_PROXIES: environment.TRUSTED_PROXIES })
+
+  return `
+Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
+
+  Gateway        ${gateway}
+  Auth           ${auth}
+  Appointments   ${shared.APPOINTMENTS_URL}
+  Notifications  ${shared.NOTIFICATIONS_URL}
+  Log            ${log}
+
+  Sign in as     ${demoUsers.map(({ email }) => email).join(', ')}
+  Password       ${demoPassword}
+
+  Try            curl -s ${gateway}/api/auth/login -H 'content-type: application/json' \\
+                   -d '{"email":"doctor@example.com","password":"${demoPassword}"}'
+`
+}
+
+async function prepareDatabase(url: string): Promise<void> {
+  await migrate(url)
+  const database = createDatabase(url, { connections: 1, onError: () => {} })
+  await seed(database)
+  await database.$disconnect()
+}
+
+closeWithGrace({ delay: 10_000 }, async ({ err }) => {
+  if (err) process.stderr.write(`${err.stack}\n`)
+  await endAll()
+})
+try {
+  process.stdout.write(await start(process.env))
+} catch (error) {
+  await endAll()
+  if (!(error instanceof ConfigurationError)) throw error
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { ConfigurationError } from '@sallyport/chassis'
+
+export const programs = {
+  auth: fileURLToPath(new URL('../../services/auth/dist/server.js', import.meta.url)),
+  appointments: fileURLToPath(new URL('../../services/appointments/dist/server.js', import.meta.url)),
+  notifications: fileURLToPath(new URL('../../services/notifications/dist/server.js', import.meta.url)),
+  gateway: fileURLToPath(new URL('../../gateway/dist/server.js', import.meta.url)),
+}
+export const routesFile = fileURLToPath(new URL('../../gateway/routes.yaml', import.meta.url))
+
+export interface RunningProcess {
+  name: keyof typeof programs
+  child: ChildProcess
+  port: number
+  managementPort: number
+  /** Resolves when the process has ended. */
+  ended: Promise<unknown[]>
+}
+
+/** Milliseconds: for a process to end after SIGTERM before it is killed. */
+const endWithin = 4_800
+
+/**
+ * Starts one of our processes and waits until it listens.
+ *
+ * @param onLine gets every line it logs
+ * @throws ConfigurationError with what it wrote to standard error if it ends before it listens
+ */
+export async function startProcess(
+  name: keyof typeof programs,
+  environment: Record<string, string | undefined>,
+  onLine: (line: string) => void,
+): Promise<RunningProcess> {
+  // A process group of its own: Ctrl-C reaches us alone, and we end the parts in order. The channel tells the
+  // process when we are gone.
+  const child = spawn(process.execPath, [programs[name]], {
+    env: environment,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  const ended = once(child, 'exit')
+  let complaint = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaint += text
+  })
+  return new Promise((resolve, reject) => {
+    ended.then(([code]) => reject(new ConfigurationError(complaint.trim() || `${name} ended with code ${code}`)))
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      onLine(line)
+      const { event, port, managementPort } = parseLine(line)
+      if (event === 'listening') resolve({ name, child, port, managementPort, ended })
+    })
+  })
+}
+
+/** Ends processes all at once, and waits until they are gone. */
+export async function endProcesses(processes: RunningProcess[]): Promise<void> {
+  await Promise.all(
+    processes.map(async ({ child, ended }) => {
+      child.kill('SIGTERM')
+      const cut = setTimeout(() => child.kill('SIGKILL'), endWithin)
+      await ended
+      clearTimeout(cut)
+    }),
+  )
+}
+
+function parseLine(line: string): { event?: string; port: number; managementPort: number } {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return { port: 0, managementPort: 0 }
+  }
+}

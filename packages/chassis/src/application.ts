@@ -1,0 +1,98 @@
+import { randomUUID } from 'node:crypto'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
+import FindMyWay, { type HTTPMethod } from 'find-my-way'
+import { Problem, toProblem, unavailable } from './problem.ts'
+
+export type Application = ReturnType<typeof createApplication>
+
+interface ApplicationOptions {
+  logger: FastifyBaseLogger
+  production: boolean
+  /** Addresses or CIDR ranges whose X-Forwarded-For is believed. */
+  trustedProxies: string[]
+  /** The largest body, in bytes. */
+  bodyLimit: number
+  /** Tells an error that means "cannot serve just now" (answered with 503) from a fault of ours (500). */
+  isOutage?: (error: unknown) => boolean
+}
+
+/**
+ * A Fastify application as every service of ours starts out: JSON bodies only, validated without coercion and
+ * stripped of what the schema does not name, problem details for every error, security headers on every answer.
+ */
+export function createApplication(options: ApplicationOptions) {
+  const app: FastifyInstance = Fastify({
+    loggerInstance: options.logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
+    bodyLimit: options.bodyLimit,
+    genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
+    routerOptions: { maxParamLength: 200 },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: 'all' } },
+    frameworkErrors: answerWithProblem,
+  })
+  app.removeContentTypeParser('text/plain')
+  const headers = Object.entries(securityHeaders(options.production))
+  app.addHook('onRequest', async (_request, reply) => {
+    for (const [name, value] of headers) reply.header(name, value)
+  })
+  const allowedMethods = collectMethods(app)
+  app.setErrorHandler((error, request, reply) =>
+    answerWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),
+  )
+  app.setNotFoundHandler((request) => {
+    const allow = allowedMethods(request.url)
+    throw allow.length === 0
+      ? new Problem(404, 'NOT_FOUND', 'There is nothing here')
+      : new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
+          headers: { allow: allow.join(', ') },
+        })
+  })
+  return app.withTypeProvider<TypeBoxTypeProvider>()
+}
+
+/** Answers with an error as problem details, and logs what was behind it. */
+export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = toProblem(error)
+  const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
+  if (problem.statusCode >= 500) request.log.error({ ...line, err: problem.cause ?? problem }, problem.message)
+  else request.log.info(line, problem.message)
+  return reply
+    .code(problem.statusCode)
+    .headers(problem.headers)
+    .type('application/problem+json')
+    .serializer(JSON.stringify)
+    .send(problem.body())
+}
+
+/** Finds the methods that some route answers at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
+function collectMethods(app: FastifyInstance): (url: string) => string[] {
+  const router = FindMyWay()
+  const methods = new Set<HTTPMethod>()
+  app.addHook('onRoute', (route) => {
+    for (const method of [route.method].flat() as HTTPMethod[]) {
+      methods.add(method)
+      if (!router.hasRoute(method, route.url)) router.on(method, route.url, () => {})
+    }
+  })
+  return (url) => [...methods].filter((method) => router.find(method, url.split('?', 1)[0] ?? url))
+}
+
+/** Headers that any answer may carry; a route that knows better (a cacheable key set, a page) overrides them. */
+export function securityHeaders(production: boolean): Record<string, string> {
+  return {
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    'referrer-policy': 'no-referrer',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'cross-origin-resource-policy': 'same-site',
+    ...(production ? { 'strict-transport-security': 'max-age=63072000; includeSubDomains' } : {}),
+  }
+}

@@ -1,0 +1,19 @@
+export { type Application, answerWithProblem, createApplication, securityHeaders } from './application.ts'
+export { createLogger, type Logger } from './logging.ts'
+export { Problem, problemSchema, unavailable } from './problem.ts'
+export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
+export {
+  ConfigurationError,
+  choice,
+  duration,
+  list,
+  origins,
+  pem,
+  port,
+  positive,
+  readSettings,
+  secrets,
+  text,
+  webAddress,
+} from './settings.ts'
+export { readTrust } from './trust.ts'

@@ -1,0 +1,109 @@
+import type { AddressInfo } from 'node:net'
+import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { createManagement } from './management.ts'
+import { ConfigurationError, choice, type Environment, list, port, readSettings, text } from './settings.ts'
+
+/** The settings every process has; each adds a port of its own, such as AUTH_PORT. */
+export const processSettings = {
+  NODE_ENV: text({ default: 'development', desc: 'production, development or test' }),
+  LOG_LEVEL: choice(
+    'trace',
+    'debug',
+    'info',
+    'warn',
+    'error',
+    'fatal',
+    'silent',
+  )({
+    default: 'info',
+    desc: 'trace, debug, info, warn, error, fatal or silent',
+  }),
+  HOST: text({ default: '127.0.0.1', desc: 'the address to listen on (0.0.0.0 in a container)' }),
+  MANAGEMENT_PORT: port({
+    default: undefined,
+    desc: 'the port for health and metrics (the own port + 1000 if not set)',
+  }),
+  TRUSTED_PROXIES: list({
+    default: [],
+    desc: 'addresses or CIDR ranges of the proxies whose X-Forwarded-For is believed, separated by commas',
+  }),
+}
+
+export interface ProcessConfig {
+  production: boolean
+  logLevel: string
+  host: string
+  port: number
+  /** The variable that sets `port`, named to the user when the port is taken. */
+  portVariable: string
+  managementPort: number
+  trustedProxies: string[]
+}
+
+export function processConfig(environment: Environment, portVariable: string, ownPort: number): ProcessConfig {
+  const settings = readSettings(environment, processSettings)
+  return {
+    production: settings.NODE_ENV === 'production',
+    logLevel: settings.LOG_LEVEL,
+    host: settings.HOST,
+    port: ownPort,
+    portVariable,
+    managementPort: settings.MANAGEMENT_PORT ?? (ownPort === 0 ? 0 : ownPort + 1000),
+    trustedProxies: settings.TRUSTED_PROXIES,
+  }
+}
+
+export interface Service {
+  app: FastifyInstance
+  config: ProcessConfig
+  logger: Logger
+  /** Resolves when requests can be served; throws with the reason when not. */
+  ready: () => Promise<void>
+}
+
+/** How long a process may take to finish what it began once it is told to stop, in milliseconds. */
+const closeWithin = 4_500
+
+/**
+ * Runs a service as a process: it listens, says so in one log line, and on SIGTERM or SIGINT finishes the requests
+ * under way and exits with 0. A second signal ends it at once. What cannot start is one line on standard error for
+ * each thing to mend, and exit code 1.
+ */
+export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
+  try {
+    const { app, config, logger, ready } = await build(process.env)
+    let closing = false
+    const management = createManagement(logger, async () => {
+      if (closing) throw new Error('closing')
+      await ready()
+    })
+    const grace = closeWithGrace({ delay: closeWithin, logger }, async ({ err, signal }) => {
+      closing = true
+      if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
+      await app.close()
+      await management.close()
+      logger.info({ event: 'stopped', signal })
+    })
+    // Whoever started us with a channel (npm start does) is gone: do not outlive it.
+    process.once('disconnect', () => grace.close())
+    await listen(app, config.host, config.port, config.portVariable)
+    await listen(management, config.host, config.managementPort, 'MANAGEMENT_PORT')
+    const [port, managementPort] = [app, management].map((server) => (server.server.address() as AddressInfo).port)
+    logger.info({ event: 'listening', host: config.host, port, managementPort })
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error
+    for (const line of error.message.split('\n')) process.stderr.write(`sallyport ${name}: ${line}\n`)
+    process.exit(1)
+  }
+}
+
+async function listen(app: FastifyInstance, host: string, port: number, variable: string): Promise<void> {
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EADDRINUSE') throw error
+    throw new ConfigurationError(`port ${port} is taken; set ${variable} to a free one, or stop what listens there`)
+  }
+}

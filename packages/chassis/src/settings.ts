@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs'
+import { parse as parseDuration } from '@lukeed/ms'
+import {
+  type CleanedEnv,
+  customCleanEnv,
+  EnvError,
+  EnvMissingError,
+  makeExactValidator,
+  type ValidatorSpec,
+} from 'envalid'
+
+/** Bad configuration. The message has one line for each setting, each saying how to mend it. */
+export class ConfigurationError extends Error {
+  override name = 'ConfigurationError'
+}
+
+export type Environment = Record<string, string | undefined>
+
+/**
+ * Reads settings from an environment. For every setting NAME, NAME_FILE may name a file that holds the
+ * value instead (as Docker and Kubernetes mount secrets); an empty value counts as not set.
+ *
+ * Every spec needs a `desc` that says what the setting takes: it ends the line a user is shown.
+ *
+ * @throws ConfigurationError naming every setting that is missing or wrong
+ */
+export function readSettings<Specs extends Record<string, ValidatorSpec<unknown>>>(
+  environment: Environment,
+  specs: Specs,
+): Readonly<CleanedEnv<Specs>> {
+  const values: Environment = {}
+  for (const name of Object.keys(specs)) {
+    const value = environment[name] || mounted(name, environment[`${name}_FILE`])
+    if (value) values[name] = value
+  }
+  return customCleanEnv(values, specs, (settings) => settings, {
+    reporter: ({ errors }) => {
+      const lines = Object.entries(errors).map(([name, error]) => {
+        const fault = error instanceof EnvMissingError ? 'is not set' : (error as Error).message
+        return `${name} ${fault}; it takes ${specs[name]?.desc}`
+      })
+      if (lines.length > 0) throw new ConfigurationError(lines.join('\n'))
+    },
+  })
+}
+
+function mounted(name: string, file: string | undefined): string | undefined {
+  if (!file) return undefined
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (cause) {
+    throw new ConfigurationError(`${name}_FILE names ${file}, which cannot be read; mount it or mend the path`, {
+      cause,
+    })
+  }
+}
+
+export const text = makeExactValidator<string>((input) => input)
+
+/** One of some words. */
+export const choice = <Word extends string>(...words: Word[]) =>
+  makeExactValidator<Word>((input) => {
+    if (!words.includes(input as Word)) throw new EnvError(`is none of ${words.join(', ')}`)
+    return input as Word
+  })
+
+/** A port; 0 asks the system for a free one. */
+export const port = makeExactValidator<number>((input) => {
+  if (!/^\d{1,5}$/.test(input) || Number(input) > 65535) throw new EnvError('is not a port')
+  return Number(input)
+})
+
+/** A whole number above 0. */
+export const positive = makeExactValidator<number>((input) => {
+  if (!/^[1-9]\d{0,9}$/.test(input)) throw new EnvError('is not a whole number above 0')
+  return Number(input)
+})
+
+/** A span of time such as `15m` or `7d`; a bare number is seconds. The value is in seconds. */
+export const duration = makeExactValidator<number>((input) => {
+  const seconds = /^\d+$/.test(input) ? Number(input) : (parseDuration(input) ?? Number.NaN) / 1000
+  if (!(seconds >= 0)) throw new EnvError('is not a span of time')
+  return seconds
+})
+
+/** Values separated by commas; spaces around them do not count. */
+export const list = makeExactValidator<string[]>((input) => input.split(',').flatMap((item) => item.trim() || []))
+
+export const webAddress = makeExactValidator<string>((input) => {
+  if (!URL.canParse(input) || !/^https?:$/.test(new URL(input).protocol))
+    throw new EnvError('is not an http or https address')
+  return input
+})
+
+/** Web origins (scheme, host and port, nothing more), separated by commas. */
+export const origins = makeExactValidator<string[]>((input) =>
+  input.split(',').map((item) => {
+    const origin = item.trim()
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw new EnvError(`holds "${origin}", which is not an origin`)
+    return origin
+  }),
+)
+
+/** PEM text of one or more keys. A literal `\n` counts as a line break, since an env file holds one line. */
+export const pem = makeExactValidator<[string, ...string[]]>((input) => {
+  const blocks = input.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g)
+  if (!blocks) throw new EnvError('holds no PEM block')
+  return blocks as [string, ...string[]]
+})
+
+const guessable = /change.?me|secret|password|example|default|12345|qwerty/i
+
+/**
+ * Shared secrets, separated by commas: the first signs, the others are still accepted. In production each must be
+ * long and look random, since whoever guesses one can sign as us.
+ */
+export const secrets = (environment: Environment) =>
+  makeExactValidator<[string, ...string[]]>((input) => {
+    const [first = '', ...others] = input.split(',').map((item) => item.trim())
+    const weak = [first, ...others].some((item) => item.length < 32 || new Set(item).size < 12 || guessable.test(item))
+    if (weak && environment.NODE_ENV === 'production')
+      throw new EnvError('is too weak (short, repetitive or made of guessable words)')
+    return [first, ...others]
+  })

@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PrismaPg } from '@prisma/adapter-pg'
+import { ConfigurationError } from '@sallyport/chassis'
+import { Prisma, PrismaClient } from './generated/client.ts'
+
+export type Database = PrismaClient
+
+interface DatabaseOptions {
+  /** The most connections this process opens. */
+  connections: number
+  /** Told of errors on connections that nobody is waiting for. */
+  onError: (error: Error) => void
+}
+
+/** How long a statement may wait for a connection, and for its answer, in milliseconds. */
+const connectWithin = 2_000
+const answerWithin = 4_000
+
+/** Opens Prisma on a pool of connections. Nothing connects before the first query. */
+export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
+  const pool = {
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: connectWithin,
+    query_timeout: answerWithin,
+    keepAlive: true,
+    application_name: 'sallyport',
+  }
+  const adapter = new PrismaPg(pool, {
+    onPoolError: onError,
+    onConnectionError: onError,
+    statementNameGenerator: nameStatements(),
+  })
+  return new PrismaClient({ adapter })
+}
+
+/** Names statements so that each connection prepares a text once: a third of a rotation's cost is planning. */
+function nameStatements(): (query: { sql: string }) => string {
+  const names = new Map<string, string>()
+  return ({ sql }) => {
+    const name = names.get(sql) ?? `s${names.size}`
+    names.set(sql, name)
+    return name
+  }
+}
+
+/** SQLSTATE classes that mean "cannot serve just now": connection, resources, shutdown, system, serialization, read-only. */
+const passing = /^(08|53|57|58|40|25006)/
+
+/**
+ * Whether an error says that the database could not answer, or did not say whether it committed. Everything else
+ * (a broken constraint, a wrong statement) is about what was asked.
+ */
+export function isOutage(error: unknown): boolean {
+  if (error instanceof Prisma.PrismaClientInitializationError) return true
+  if (error instanceof Prisma.PrismaClientUnknownRequestError) return true
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return false
+  // P1xxx: could not reach the server; P2024, P2028: no connection or transaction to be had in time.
+  if (/^(P1|P2024|P2028)/.test(error.code)) return true
+  const cause = (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause
+  return error.code === 'P2010' && passing.test(cause?.originalCode ?? '08')
+}
+
+/**
+ * Waits until the database answers and has our tables, since it may be starting, or migrating, beside us.
+ *
+ * @param seconds how long to wait before giving up
+ * @throws ConfigurationError saying what to mend
+ */
+export async function waitForDatabase(database: Database, seconds: number): Promise<void> {
+  const deadline = Date.now() + seconds * 1000
+  for (;;) {
+    try {
+      await database.user.findFirst({ select: { id: true } })
+      return
+    } catch (error) {
+      if (Date.now() >= deadline) throw explain(error)
+      await sleep(250)
+    }
+  }
+}
+
+function explain(error: unknown): ConfigurationError {
+  const { code } = error as { code?: string }
+  if (code === 'P2021')
+    return new ConfigurationError('the database has no tables yet; run `npm run migrate`', { cause: error })
+  const reason = (error as Error).message.trim().split('\n').at(-1)
+  return new ConfigurationError(`the database does not answer (${reason}); start it, or mend DATABASE_URL`, {
+    cause: error,
+  })
+}

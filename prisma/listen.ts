@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+
+export interface Listener {
+  /** Whether messages are being received now. */
+  readonly connected: boolean
+  close(): Promise<void>
+}
+
+interface ListenerEvents {
+  onMessage: (message: string) => void
+  /** Called on every (re)connection: messages sent before it were not seen. */
+  onConnect: () => void
+  onError: (error: Error) => void
+}
+
+/** How long to wait before connecting again, in milliseconds. */
+const retryAfter = 500
+
+/**
+ * Receives what others NOTIFY on a channel of Postgres, on a connection of its own, and connects again whenever that
+ * is lost. Postgres delivers at commit, in order of commit, and keeps nothing for those who are not connected.
+ */
+export function listen(url: string, channel: string, events: ListenerEvents): Listener {
+  let closed = false
+  let client: pg.Client | undefined
+  let connected = false
+
+  const loop = (async () => {
+    while (!closed) {
+      client = new pg.Client({ connectionString: url, keepAlive: true, connectionTimeoutMillis: 2_000 })
+      const ended = new Promise<void>((resolve) => client?.once('end', resolve))
+      client.on('error', events.onError)
+      client.on('notification', ({ payload = '' }) => events.onMessage(payload))
+      try {
+        await client.connect()
+        await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+        connected = true
+        events.onConnect()
+        await ended
+      } catch (error) {
+        events.onError(error as Error)
+        await client.end().catch(() => {})
+      }
+      connected = false
+      if (!closed) await sleep(retryAfter)
+    }
+  })()
+
+  return {
+    get connected() {
+      return connected
+    },
+    async close() {
+      closed = true
+      await client?.end().catch(() => {})
+      await loop
+    },
+  }
+}

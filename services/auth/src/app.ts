@@ -1,0 +1,51 @@
+import cookie from '@fastify/cookie'
+import rateLimit from '@fastify/rate-limit'
+import { createApplication, type Logger, Problem } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import { requireIdentity, requireRole } from '@sallyport/identity'
+import type { Config } from './config.ts'
+import { createPasswords } from './passwords.ts'
+import { openRevocations } from './revocations.ts'
+import { keySetRoute } from './routes/key-set.ts'
+import { loginRoute } from './routes/login.ts'
+import { logoutRoutes } from './routes/logout.ts'
+import { meRoute } from './routes/me.ts'
+import { refreshRoute } from './routes/refresh.ts'
+import { revocationsRoute } from './routes/revocations.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+import { userRoutes } from './routes/users.ts'
+import { createTokens } from './tokens.ts'
+
+interface Parts {
+  config: Config
+  database: Database
+  isOutage: (error: unknown) => boolean
+  logger: Logger
+}
+
+/** The auth service: who people are, and which sessions they have. */
+export async function buildApp({ config, database, isOutage, logger }: Parts) {
+  const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
+  await app.register(cookie)
+  await app.register(rateLimit, {
+    global: false,
+    errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
+  })
+  const tokens = await createTokens(app, config)
+  const passwords = await createPasswords()
+  const revocations = openRevocations(config, database, logger)
+  app.addHook('preClose', () => revocations.close())
+
+  const signedIn = requireIdentity(config.trust)
+  const admin = requireRole(['admin'], config.trust)
+
+  loginRoute(app, { config, database, passwords, tokens })
+  refreshRoute(app, { config, database, tokens })
+  logoutRoutes(app, { config, database, tokens, signedIn })
+  meRoute(app, { database, signedIn })
+  sessionRoutes(app, { database, signedIn })
+  userRoutes(app, { database, admin })
+  keySetRoute(app, { tokens })
+  revocationsRoute(app, { config, revocations })
+  return app
+}

@@ -1,0 +1,80 @@
+import {
+  ConfigurationError,
+  duration,
+  origins,
+  pem,
+  port,
+  positive,
+  processConfig,
+  readSettings,
+  readTrust,
+  secrets,
+  text,
+} from '@sallyport/chassis'
+import { algorithmOf } from '@sallyport/identity'
+
+export type Config = ReturnType<typeof readConfig>
+
+/** @throws ConfigurationError with a line for every setting to mend */
+export function readConfig(environment: Record<string, string | undefined>) {
+  const settings = readSettings(environment, {
+    AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
+    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_CONNECTIONS: positive({ default: 10, desc: 'the most connections to open (10 if not set)' }),
+    DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database at start, such as 10s' }),
+    JWT_ISSUER: text({ desc: 'the name tokens are issued under, an address such as https://app.example.com' }),
+    JWT_AUDIENCE: text({ desc: 'who tokens are for, such as https://api.example.com' }),
+    JWT_CLIENT_ID: text({ default: 'web', desc: 'the client_id that tokens carry (web if not set)' }),
+    JWT_EXPIRES_IN: duration({ default: 900, desc: 'how long an access token holds, such as 15m' }),
+    JWT_PRIVATE_KEY: pem({
+      desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
+    }),
+    JWT_REFRESH_SECRET: secrets(environment)({
+      desc: 'random secrets separated by commas, the active one first; make one with `openssl rand -base64 48`',
+    }),
+    JWT_REFRESH_EXPIRES_IN: duration({ default: 604_800, desc: 'how long a session may be idle, such as 7d' }),
+    SESSION_MAX_AGE: duration({ default: 2_592_000, desc: 'how long a session may last in all, such as 30d' }),
+    REFRESH_GRACE: duration({ default: 10, desc: 'how long a repeated refresh is taken for a retry, such as 10s' }),
+    LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
+    CORS_ORIGINS: origins({ default: [], desc: 'origins that may use the cookie, such as https://app.example.com' }),
+    REVOCATIONS_SECRET: secrets(environment)({
+      default: undefined,
+      desc: 'what gateways present to read the revocation stream, which is closed without it; `openssl rand -base64 48` makes one',
+    }),
+  })
+  return {
+    ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
+    databaseUrl: settings.DATABASE_URL,
+    databaseConnections: settings.DATABASE_CONNECTIONS,
+    databaseWait: settings.DATABASE_WAIT,
+    accessToken: {
+      issuer: settings.JWT_ISSUER,
+      audience: settings.JWT_AUDIENCE,
+      clientId: settings.JWT_CLIENT_ID,
+      seconds: settings.JWT_EXPIRES_IN,
+      privateKeys: checkKeys(settings.JWT_PRIVATE_KEY),
+    },
+    refreshSecrets: settings.JWT_REFRESH_SECRET,
+    session: {
+      idleSeconds: settings.JWT_REFRESH_EXPIRES_IN,
+      maxSeconds: settings.SESSION_MAX_AGE,
+      graceSeconds: settings.REFRESH_GRACE,
+    },
+    loginsPerMinute: settings.LOGIN_RATE_LIMIT_MAX,
+    origins: settings.CORS_ORIGINS,
+    trust: readTrust(environment, 'auth'),
+    revocationsSecrets: settings.REVOCATIONS_SECRET,
+  }
+}
+
+function checkKeys(keys: [string, ...string[]]): [string, ...string[]] {
+  try {
+    for (const key of keys) algorithmOf(key)
+    return keys
+  } catch (cause) {
+    throw new ConfigurationError(
+      'JWT_PRIVATE_KEY holds a key that cannot sign; each must be EC P-256, Ed25519, or RSA of at least 2048 bits',
+      { cause },
+    )
+  }
+}

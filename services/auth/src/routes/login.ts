@@ -1,0 +1,85 @@
+import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import Type from 'typebox'
+import type { Config } from '../config.ts'
+import { setRefreshCookie } from '../cookie.ts'
+import { requireOwnOrigin } from '../origin.ts'
+import type { Passwords } from '../passwords.ts'
+import { openSession } from '../sessions.ts'
+import type { Tokens } from '../tokens.ts'
+
+interface Parts {
+  config: Config
+  database: Database
+  passwords: Passwords
+  tokens: Tokens
+}
+
+const schema = {
+  summary: 'Sign in',
+  body: Type.Object({
+    email: Type.String({ minLength: 3, maxLength: 254 }),
+    password: Type.String({ minLength: 1, maxLength: 1024 }),
+  }),
+  response: {
+    200: Type.Object({
+      accessToken: Type.String(),
+      role: Type.String(),
+      roles: Type.Array(Type.String()),
+      user: Type.Object({ id: Type.String(), name: Type.String(), email: Type.String() }),
+    }),
+    '4xx': problemSchema,
+  },
+}
+
+/** Checks e-mail and password, and opens a session. */
+export function loginRoute(app: Application, { config, database, passwords, tokens }: Parts): void {
+  app.post(
+    '/api/auth/login',
+    {
+      schema,
+      onRequest: requireOwnOrigin(config.origins),
+      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+    },
+    async (request, reply) => {
+      const email = request.body.email.trim().toLowerCase()
+      const person = await database.user.findUnique({ where: { email } })
+      const matches = await passwords.verify(person?.passwordHash, request.body.password)
+      const refused = (why: string) => {
+        request.log.warn({ event: 'login_failed', user: person?.id, ip: request.ip, why })
+        return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
+      }
+      if (!person || !matches) throw refused(person ? 'wrong password' : 'unknown e-mail')
+      if (person.disabledAt) throw refused('disabled')
+
+      const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
+      const session = await openSession(
+        database,
+        { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
+        config.session,
+      )
+      if (!session) throw refused('changed meanwhile')
+
+      request.log.info({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
+      setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+      const { id, name, roles } = session.user
+      return {
+        accessToken: tokens.signAccess(session),
+        role: roles[0] ?? '',
+        roles,
+        user: { id, name, email: session.user.email },
+      }
+    },
+  )
+
+  /** Hashes the password anew if the stored hash is weaker than today's. @returns the hash that is stored now */
+  async function strengthen(userId: string, stored: string, password: string): Promise<string> {
+    if (!passwords.isOutdated(stored)) return stored
+    const passwordHash = await passwords.hash(password)
+    const { count } = await database.user.updateMany({
+      where: { id: userId, passwordHash: stored },
+      data: { passwordHash },
+    })
+    return count === 1 ? passwordHash : stored
+  }
+}

@@ -1,0 +1,56 @@
+import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { Guard } from '@sallyport/identity'
+import Type from 'typebox'
+import type { Config } from '../config.ts'
+import { clearRefreshCookie, readRefreshCookie } from '../cookie.ts'
+import { requireOwnOrigin } from '../origin.ts'
+import { endAllSessions, endSession } from '../sessions.ts'
+import type { Tokens } from '../tokens.ts'
+
+interface Parts {
+  config: Config
+  database: Database
+  tokens: Tokens
+  signedIn: Guard
+}
+
+const response = { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema }
+
+export function logoutRoutes(app: Application, { config, database, tokens, signedIn }: Parts): void {
+  const ownOrigin = requireOwnOrigin(config.origins)
+
+  app.post(
+    '/api/auth/logout',
+    { schema: { summary: 'Sign out of this session', response }, onRequest: ownOrigin },
+    async (request, reply) => {
+      const sessionId = readSessionId(readRefreshCookie(request, config))
+      if (sessionId !== undefined && (await endSession(database, sessionId, 'logout')))
+        request.log.info({ event: 'session_ended', session: sessionId, reason: 'logout', ip: request.ip })
+      clearRefreshCookie(reply, config)
+      reply.header('clear-site-data', '"cache", "storage"')
+      return { message: 'Logged out successfully' }
+    },
+  )
+
+  app.post(
+    '/api/auth/logout-all',
+    { schema: { summary: 'Sign out everywhere', response }, onRequest: ownOrigin, preHandler: signedIn },
+    async (request, reply) => {
+      const { userId } = request.identity
+      const count = await endAllSessions(database, userId, 'logout_all')
+      request.log.info({ event: 'sessions_ended', user: userId, reason: 'logout_all', count, ip: request.ip })
+      clearRefreshCookie(reply, config)
+      return { message: 'Logged out everywhere' }
+    },
+  )
+
+  /** A cookie that is missing, forged or expired names no session to end, and signing out is then done already. */
+  function readSessionId(cookie: string | undefined): string | undefined {
+    try {
+      return cookie === undefined ? undefined : tokens.readRefresh(cookie).sessionId
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { Guard } from '@sallyport/identity'
+import Type from 'typebox'
+
+const schema = {
+  summary: 'Who I am',
+  response: {
+    200: Type.Object({
+      id: Type.String(),
+      name: Type.String(),
+      email: Type.String(),
+      role: Type.String(),
+      roles: Type.Array(Type.String()),
+    }),
+    '4xx': problemSchema,
+  },
+}
+
+export function meRoute(app: Application, { database, signedIn }: { database: Database; signedIn: Guard }): void {
+  app.get('/api/auth/me', { schema, preHandler: signedIn }, async (request) => {
+    const person = await database.user.findUnique({ where: { id: request.identity.userId } })
+    if (!person) throw new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
+    const { id, name, email, roles } = person
+    return { id, name, email, role: roles[0] ?? '', roles }
+  })
+}

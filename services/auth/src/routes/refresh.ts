@@ -1,0 +1,73 @@
+import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import Type from 'typebox'
+import type { Config } from '../config.ts'
+import { clearRefreshCookie, readRefreshCookie, setRefreshCookie } from '../cookie.ts'
+import { requireOwnOrigin } from '../origin.ts'
+import { hashAttempt } from '../rotation.ts'
+import { rotateSession } from '../sessions.ts'
+import type { Tokens } from '../tokens.ts'
+
+interface Parts {
+  config: Config
+  database: Database
+  tokens: Tokens
+}
+
+const schema = {
+  summary: 'Get the next access token and refresh cookie',
+  headers: Type.Object({ 'x-refresh-attempt': Type.Optional(Type.String({ minLength: 16, maxLength: 128 })) }),
+  response: {
+    200: Type.Object({ accessToken: Type.String(), role: Type.String(), roles: Type.Array(Type.String()) }),
+    '4xx': problemSchema,
+  },
+}
+
+/**
+ * Rotates the refresh token. Whatever may be a retry is answered with the same successor as before; a replay ends the
+ * session. The cookie is cleared only with a definite answer that the session is over.
+ */
+export function refreshRoute(app: Application, { config, database, tokens }: Parts): void {
+  app.post('/api/auth/refresh', { schema, onRequest: requireOwnOrigin(config.origins) }, async (request, reply) => {
+    const cookie = readRefreshCookie(request, config)
+    if (cookie === undefined) throw new Problem(401, 'REFRESH_MISSING', 'There is no refresh cookie')
+    const claims = readClaims(cookie)
+    const attempt = request.headers['x-refresh-attempt']
+    const outcome = await rotateSession(
+      database,
+      { ...claims, attemptHash: attempt === undefined ? undefined : hashAttempt(attempt) },
+      config.session,
+    )
+
+    const who = { user: claims.userId, session: claims.sessionId, ip: request.ip }
+    if (outcome.kind === 'replayed') {
+      request.log.error({ event: 'refresh_reused', generation: claims.generation, ...who })
+      clearRefreshCookie(reply, config)
+      throw new Problem(401, 'REFRESH_REUSED', 'The session was ended for safety', {
+        detail: 'A refresh token that was used before came again, so a copy of it is in other hands. Sign in anew.',
+      })
+    }
+    if (outcome.kind === 'ended') {
+      clearRefreshCookie(reply, config)
+      throw new Problem(401, 'SESSION_ENDED', 'The session has ended', { members: { reason: outcome.reason } })
+    }
+    if (outcome.kind === 'rotated' && outcome.forgotten > 0)
+      request.log.error({ event: 'refresh_fast_forward', forgotten: outcome.forgotten, ...who })
+    request.log.info({ event: `refresh_${outcome.kind}`, generation: outcome.session.generation, ...who })
+
+    const { session } = outcome
+    setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+    return { accessToken: tokens.signAccess(session), role: session.user.roles[0] ?? '', roles: session.user.roles }
+
+    function readClaims(token: string) {
+      try {
+        return tokens.readRefresh(token)
+      } catch (error) {
+        const { code } = error as Problem
+        request.log.warn({ event: 'refresh_refused', code, ip: request.ip })
+        if (code === 'REFRESH_EXPIRED') clearRefreshCookie(reply, config)
+        throw error
+      }
+    }
+  })
+}

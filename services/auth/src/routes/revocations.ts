@@ -1,0 +1,49 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { type Application, Problem } from '@sallyport/chassis'
+import type { Config } from '../config.ts'
+import type { Revocations } from '../revocations.ts'
+
+/** How often a quiet stream says that it is alive, in milliseconds: the gateway's view is at most this old. */
+const heartbeat = 1_000
+
+/**
+ * The stream that gateways keep open to hear of ended sessions and changed roles, as server-sent events. It is for
+ * gateways alone: they present a secret of their own, and no route of a gateway leads here.
+ */
+export function revocationsRoute(
+  app: Application,
+  { config, revocations }: { config: Config; revocations: Revocations },
+): void {
+  app.get('/internal/revocations', async (request, reply) => {
+    if (!isGateway(request.headers.authorization, config.revocationsSecrets))
+      throw new Problem(401, 'GATEWAY_ONLY', 'This is for gateways')
+
+    // The answer begins with the first event, so that a subscription that fails is still an ordinary error.
+    let started = false
+    const write = (text: string) => {
+      if (!started) {
+        reply.hijack()
+        reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+        started = true
+      }
+      reply.raw.write(text)
+    }
+    const stop = await revocations.subscribe(
+      (event, data) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
+      () => reply.raw.end(),
+    )
+    const beat = setInterval(() => write(': alive\n\n'), heartbeat)
+    reply.raw.once('close', () => {
+      clearInterval(beat)
+      stop()
+    })
+  })
+}
+
+function isGateway(authorization: string | undefined, secrets: string[] | undefined): boolean {
+  const presented = digest(authorization ?? '')
+  return !!secrets?.some((secret) => timingSafeEqual(presented, digest(`Bearer ${secret}`)))
+}
+
+/** Digests are of one length, so that comparing them in constant time gives away nothing about the secret's. */
+const digest = (value: string) => createHash('sha256').update(value).digest()

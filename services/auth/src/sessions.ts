@@ -1,0 +1,235 @@
+import { randomUUID } from 'node:crypto'
+import type { Database } from '@sallyport/database'
+import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
+
+/** Why a session ended. */
+export type EndReason =
+  | 'logout'
+  | 'logout_all'
+  | 'password_changed'
+  | 'disabled'
+  | 'revoked_by_admin'
+  | 'expired'
+  | 'reuse'
+
+/** The channel of Postgres on which every auth process hears of ended sessions; the message is a JSON Revocation. */
+export const revocationChannel = 'sallyport_revocations'
+
+/** A session that is not over, as tokens are made from it. Times are in whole seconds since 1970. */
+export interface LiveSession {
+  id: string
+  generation: number
+  rotatedAt: number
+  expiresAt: number
+  user: { id: string; email: string; name: string; roles: string[] }
+}
+
+/** How long sessions last, in seconds. */
+export interface SessionLimits {
+  idleSeconds: number
+  maxSeconds: number
+  graceSeconds: number
+}
+
+interface SessionRow {
+  id: string
+  generation: number
+  rotated_at: number
+  expires_at: number
+  user_id: string
+  email: string
+  name: string
+  roles: string[]
+}
+
+interface NewSession {
+  userId: string
+  /** The hash the password was just checked against. */
+  passwordHash: string
+  userAgent: string | undefined
+  ip: string
+}
+
+/**
+ * Opens a session for someone whose password was just checked. The person's row is locked and looked at once more in
+ * the same statement, so that no session opens after the person was disabled or the password changed.
+ *
+ * @returns undefined if that happened
+ */
+export async function openSession(
+  database: Database,
+  { userId, passwordHash, userAgent, ip }: NewSession,
+  { idleSeconds, maxSeconds }: SessionLimits,
+): Promise<LiveSession | undefined> {
+  const rows = await database.$queryRaw<SessionRow[]>`
+    WITH person AS (
+      SELECT id, email, name, roles FROM auth.users
+      WHERE id = ${userId}::uuid AND password_hash = ${passwordHash} AND disabled_at IS NULL
+      FOR SHARE
+    ), opened AS (
+      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
+      SELECT ${randomUUID()}::uuid, id, ${userAgent ?? null}, ${ip},
+             now() + ${Math.min(idleSeconds, maxSeconds)} * interval '1 second',
+             now() + ${maxSeconds} * interval '1 second'
+      FROM person
+      RETURNING *
+    )
+    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles
+    FROM opened s JOIN person u ON u.id = s.user_id`
+  return rows[0] && toLiveSession(rows[0])
+}
+
+export type RotationOutcome =
+  | { kind: 'rotated'; session: LiveSession; forgotten: number }
+  | { kind: 'repeated'; session: LiveSession }
+  | { kind: 'replayed' }
+  | { kind: 'ended'; reason: string }
+
+interface RotationRequest extends Presented {
+  sessionId: string
+  userId: string
+}
+
+/**
+ * Carries out a refresh. The common case is one statement, and whatever is decided after it is decided on the row as
+ * it then stands, so that repeats, races and crashes all come to the same state.
+ *
+ * @param now the time to decide at; the database's own clock if not given, which every process shares
+ * @throws the database's error when it did not answer or did not say whether it committed: nothing is known to have
+ *   changed, and the same attempt may be made again
+ */
+export async function rotateSession(
+  database: Database,
+  request: RotationRequest,
+  limits: SessionLimits,
+  now: Date | null = null,
+): Promise<RotationOutcome> {
+  const { sessionId, userId, generation, attemptHash = null } = request
+  const rotated = await database.$queryRaw<(SessionRow & { forgotten: number })[]>`
+    UPDATE auth.sessions s
+    SET generation = ${generation} + 1,
+        attempt_hash = ${attemptHash},
+        rotated_at = clock.now,
+        expires_at = least(clock.now + ${limits.idleSeconds} * interval '1 second', s.absolute_expires_at)
+    FROM auth.users u, (SELECT coalesce(${now}::timestamptz, now()) AS now) clock
+    WHERE s.id = ${sessionId}::uuid AND s.user_id = ${userId}::uuid AND u.id = s.user_id
+      AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
+      AND s.generation <= ${generation}
+    RETURNING s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+      ${generation} - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`
+  if (rotated[0]) return { kind: 'rotated', session: toLiveSession(rotated[0]), forgotten: rotated[0].forgotten }
+
+  const found = await findForRotation(database, sessionId, userId, now)
+  const decision: Decision = decide(found?.state, request, found?.now ?? 0, limits.graceSeconds)
+  switch (decision.kind) {
+    case 'repeat':
+      return { kind: 'repeated', session: toLiveSession((found as FoundSession).row) }
+    case 'replay':
+      await endSession(database, sessionId, 'reuse')
+      return { kind: 'replayed' }
+    case 'ended':
+      return decision
+    case 'rotate':
+      // The row changed between the two statements, towards what this refresh asks for: ask again.
+      return rotateSession(database, request, limits, now)
+  }
+}
+
+interface FoundSession {
+  row: SessionRow
+  state: RotationState
+  now: number
+}
+
+async function findForRotation(
+  database: Database,
+  sessionId: string,
+  userId: string,
+  now: Date | null,
+): Promise<FoundSession | undefined> {
+  const rows = await database.$queryRaw<
+    (SessionRow & {
+      attempt_hash: string | null
+      exact_rotated_at: number
+      exact_expires_at: number
+      revoked_reason: string | null
+      disabled: boolean
+      now: number
+    })[]
+  >`
+    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+           s.attempt_hash, s.revoked_reason, u.disabled_at IS NOT NULL AS disabled,
+           extract(epoch FROM s.rotated_at)::float8 AS exact_rotated_at,
+           extract(epoch FROM s.expires_at)::float8 AS exact_expires_at,
+           extract(epoch FROM coalesce(${now}::timestamptz, now()))::float8 AS now
+    FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
+    WHERE s.id = ${sessionId}::uuid AND s.user_id = ${userId}::uuid`
+  const [row] = rows
+  if (!row) return undefined
+  const state = {
+    generation: row.generation,
+    attemptHash: row.attempt_hash,
+    rotatedAt: row.exact_rotated_at,
+    expiresAt: row.exact_expires_at,
+    revokedReason: row.revoked_reason,
+    userDisabled: row.disabled,
+  }
+  return { row, state, now: row.now }
+}
+
+/**
+ * Ends a session for good, and tells every gateway in the same commit. Ending it twice keeps the first reason.
+ *
+ * @returns whether it was this call that ended it
+ */
+export async function endSession(
+  database: Database,
+  sessionId: string,
+  reason: EndReason,
+  /** If given, the session is ended only if it is this person's. */
+  ownerId: string | null = null,
+): Promise<boolean> {
+  const [result] = await database.$queryRaw<{ ended: number }[]>`
+    WITH ended AS (
+      UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+      WHERE id = ${sessionId}::uuid AND revoked_at IS NULL
+        AND (${ownerId}::uuid IS NULL OR user_id = ${ownerId}::uuid)
+      RETURNING id, revoked_reason, revoked_at
+    )
+    SELECT count(pg_notify(${revocationChannel}, json_build_object(
+      'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
+    FROM ended`
+  return result?.ended === 1
+}
+
+/** Ends every session of a person, and tells every gateway in the same commit. @returns how many it ended */
+export async function endAllSessions(database: Database, userId: string, reason: EndReason): Promise<number> {
+  // The person's row is locked first: a login under way either opens its session before this, and it is ended, or
+  // waits and opens it after.
+  return database.$transaction(async (transaction) => {
+    await transaction.$executeRaw`SELECT 1 FROM auth.users WHERE id = ${userId}::uuid FOR UPDATE`
+    const [result] = await transaction.$queryRaw<{ ended: number }[]>`
+      WITH ended AS (
+        UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+        WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
+        RETURNING id, revoked_reason, revoked_at
+      )
+      SELECT count(pg_notify(${revocationChannel}, json_build_object(
+        'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
+      FROM ended`
+    return result?.ended ?? 0
+  })
+}
+
+function toLiveSession(row: SessionRow): LiveSession {
+  return {
+    id: row.id,
+    generation: row.generation,
+    rotatedAt: row.rotated_at,
+    expiresAt: row.expires_at,
+    user: { id: row.user_id, email: row.email, name: row.name, roles: row.roles },
+  }
+}

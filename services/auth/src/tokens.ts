@@ -1,0 +1,113 @@
+import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto'
+import fastifyJwt, { type JWT } from '@fastify/jwt'
+import { type Application, Problem } from '@sallyport/chassis'
+import { algorithmOf, publicJwk } from '@sallyport/identity'
+import type { Config } from './config.ts'
+import type { LiveSession } from './sessions.ts'
+
+/** What a refresh token says. `generation` counts the rotations of session `sessionId`. */
+export interface RefreshClaims {
+  userId: string
+  sessionId: string
+  generation: number
+}
+
+export interface Tokens {
+  /** An access token (RFC 9068) for a live session. */
+  signAccess(session: LiveSession): string
+  /** The refresh token of a session's present generation: the same session row always gives the same bytes. */
+  signRefresh(session: LiveSession): string
+  /**
+   * Reads a refresh token. It asks no database, so it does not know whether the session still lives.
+   *
+   * @throws 401 REFRESH_INVALID for anything we did not sign as a refresh token, 401 REFRESH_EXPIRED
+   */
+  readRefresh(token: string): RefreshClaims
+  /** The public keys for access tokens, as a JWK Set (RFC 7517). */
+  keySet: { keys: object[] }
+}
+
+/** No token of ours is longer; nothing longer is worth a hash. */
+const longest = 2_048
+
+/** Access tokens end up to this share of their life early, at random, so that clients do not refresh in step. */
+const jitter = 0.05
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/**
+ * Prepares signing and checking of tokens with @fastify/jwt, once for each key: the first of a set signs, all are
+ * accepted, so that keys are replaced without ending a session.
+ */
+export async function createTokens(app: Application, { accessToken, refreshSecrets }: Config): Promise<Tokens> {
+  const [activeKey] = accessToken.privateKeys
+  const algorithm = algorithmOf(activeKey)
+  await app.register(fastifyJwt, {
+    namespace: 'access',
+    secret: {
+      private: createPrivateKey(activeKey).export({ type: 'pkcs8', format: 'pem' }).toString(),
+      public: createPublicKey(activeKey).export({ type: 'spki', format: 'pem' }).toString(),
+    },
+    sign: { algorithm, header: { alg: algorithm, typ: 'at+jwt' }, kid: publicJwk(activeKey).kid },
+  })
+  for (const [index, secret] of refreshSecrets.entries())
+    await app.register(fastifyJwt, {
+      namespace: `refresh${index}`,
+      secret,
+      sign: { algorithm: 'HS256', header: { alg: 'HS256', typ: 'rt+jwt' } },
+      verify: { algorithms: ['HS256'], checkTyp: 'rt+jwt', requiredClaims: ['exp'] },
+    })
+  const signers = app.jwt as unknown as Record<string, JWT>
+  const access = signers.access as JWT
+  const refresh = refreshSecrets.map((_, index) => signers[`refresh${index}`]) as [JWT, ...JWT[]]
+
+  return {
+    keySet: { keys: accessToken.privateKeys.map(publicJwk) },
+
+    signAccess({ id, user }) {
+      const issuedAt = Math.floor(Date.now() / 1000)
+      const lifetime = Math.floor(accessToken.seconds * (1 - Math.random() * jitter))
+      return access.sign({
+        iss: accessToken.issuer,
+        aud: accessToken.audience,
+        sub: user.id,
+        client_id: accessToken.clientId,
+        iat: issuedAt,
+        exp: issuedAt + lifetime,
+        jti: randomUUID(),
+        sid: id,
+        email: user.email,
+        role: user.roles[0],
+        roles: user.roles,
+      })
+    },
+
+    signRefresh({ id, user, generation, rotatedAt, expiresAt }) {
+      const claims = { sub: user.id, sid: id, gen: generation, iat: rotatedAt, exp: expiresAt, type: 'refresh' }
+      return refresh[0].sign(claims)
+    },
+
+    readRefresh(token) {
+      const { sub, sid, gen, type } = verifyWithAny(refresh, token)
+      const wellFormed = type === 'refresh' && uuid.test(String(sub)) && uuid.test(String(sid)) && Number.isInteger(gen)
+      if (!wellFormed) throw new Problem(401, 'REFRESH_INVALID', 'The refresh token is not valid')
+      return { userId: sub as string, sessionId: sid as string, generation: gen as number }
+    },
+  }
+}
+
+function verifyWithAny(secrets: JWT[], token: string): Record<string, unknown> {
+  let cause: unknown
+  if (token.length <= longest) {
+    for (const secret of secrets) {
+      try {
+        return secret.verify<Record<string, unknown>>(token)
+      } catch (error) {
+        if ((error as { code?: string }).code === 'FAST_JWT_EXPIRED')
+          throw new Problem(401, 'REFRESH_EXPIRED', 'The session has expired')
+        cause = error
+      }
+    }
+  }
+  throw new Problem(401, 'REFRESH_INVALID', 'The refresh token is not valid', { cause })
+}

@@ -1,0 +1,32 @@
+import websocket from '@fastify/websocket'
+import { createApplication, type Logger } from '@sallyport/chassis'
+import { listen } from '@sallyport/database'
+import { requireIdentity } from '@sallyport/identity'
+import { createAudience } from './audience.ts'
+import type { Config } from './config.ts'
+import { streamRoute } from './stream.ts'
+import { webSocketRoute } from './web-socket.ts'
+
+/** The sample for long-lived connections: changes of appointments, as they happen, to those they concern. */
+export async function buildApp({ config, logger }: { config: Config; logger: Logger }) {
+  const app = createApplication({ ...config, logger, bodyLimit: 1024 })
+  const audience = createAudience()
+  const listener = listen(config.databaseUrl, 'sallyport_appointments', {
+    onMessage: (message) => audience.tell(JSON.parse(message)),
+    onConnect: () => {},
+    onError: (err) => logger.warn({ event: 'appointment_channel_lost', err }),
+  })
+  app.addHook('preClose', async () => {
+    audience.dismiss()
+    await listener.close()
+  })
+  await app.register(websocket, { options: { maxPayload: 16 * 1024 } })
+
+  const signedIn = requireIdentity(config.trust)
+  streamRoute(app, { audience, signedIn })
+  webSocketRoute(app, { audience, signedIn })
+  const ready = async () => {
+    if (!listener.connected) throw new Error('the database does not answer')
+  }
+  return { app, ready }
+}

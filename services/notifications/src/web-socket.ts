@@ -1,0 +1,23 @@
+import type { Application } from '@sallyport/chassis'
+import type { Guard } from '@sallyport/identity'
+import type { Audience } from './audience.ts'
+
+/** Changes over a WebSocket, which also says who is connected and echoes what it is sent. */
+export function webSocketRoute(
+  app: Application,
+  { audience, signedIn }: { audience: Audience; signedIn: Guard },
+): void {
+  app.get('/api/notifications/ws', { websocket: true, preHandler: signedIn }, (socket, { identity }) => {
+    const send = (message: object) => socket.send(JSON.stringify(message))
+    const user = { id: identity.userId, email: identity.email, roles: identity.roles }
+    send({ type: 'welcome', user })
+    const leave = audience.join({
+      identity,
+      send: (change) => send({ type: 'appointment', ...change }),
+      // 1001: going away (RFC 6455 section 7.4.1), so clients connect again.
+      end: () => socket.close(1001, 'closing'),
+    })
+    socket.on('message', (data) => send({ type: 'echo', user, message: data.toString() }))
+    socket.once('close', leave)
+  })
+}
