@@ -1,0 +1,212 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createDatabase, type Database, demoPassword, migrate, seed } from '@sallyport/database'
+import {
+  type EmbeddedPostgres,
+  endProcesses,
+  keepSecrets,
+  type RunningProcess,
+  routesFile,
+  startPostgres,
+  startProcess,
+} from '@sallyport/local'
+import pg from 'pg'
+import type { Test } from 'tap'
+
+export { demoPassword } from '@sallyport/database'
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export function temporaryFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Waits for something to become true, and fails the test if it does not in time. */
+export async function eventually(what: string, check: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+  const deadline = Date.now() + withinMs
+  while (!(await check())) {
+    if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+export interface TestDatabase {
+  postgres: EmbeddedPostgres
+  url: string
+  database: Database
+  /** Runs plain SQL, for looking at the database from outside. */
+  sql: (text: string, values?: unknown[]) => Promise<pg.QueryResult>
+  /** Starts the server again on the same data, after it was stopped or killed. */
+  restart: () => Promise<void>
+}
+
+/** A Postgres of the test's own, migrated and with the demo users. */
+export async function startDatabase(t: Test): Promise<TestDatabase> {
+  const folder = temporaryFolder(t)
+  const port = await freePort()
+  const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200'] })
+  const state = { postgres: await start() }
+  const { url } = state.postgres
+  await migrate(url)
+  const database = createDatabase(url, { connections: 8, onError: () => {} })
+  await seed(database)
+  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  pool.on('error', () => {})
+  t.teardown(async () => {
+    await database.$disconnect()
+    await pool.end()
+    await state.postgres.stop()
+  })
+  return {
+    get postgres() {
+      return state.postgres
+    },
+    url,
+    database,
+    sql: (text, values) => pool.query(text, values),
+    restart: async () => {
+      state.postgres = await start()
+    },
+  }
+}
+
+export interface System extends TestDatabase {
+  gateway: string
+  processes: Record<'auth' | 'appointments' | 'notifications' | 'gateway', RunningProcess>
+  /** Every line that any of the processes logged. */
+  log: string[]
+  secrets: Record<string, string>
+  environment: Record<string, string | undefined>
+}
+
+/** The whole system as it is deployed: every process its own, on ports of the system's choice. */
+export async function startSystem(t: Test, settings: Record<string, string> = {}): Promise<System> {
+  const database = await startDatabase(t)
+  const secrets = keepSecrets(temporaryFolder(t))
+  const log: string[] = []
+  const processes: Partial<System['processes']> = {}
+  const environment: Record<string, string | undefined> = {
+    ...process.env,
+    ...secrets,
+    DATABASE_URL: database.url,
+    AUTH_PORT: '0',
+    APPOINTMENTS_PORT: '0',
+    NOTIFICATIONS_PORT: '0',
+    GATEWAY_PORT: '0',
+    GATEWAY_ROUTES: routesFile,
+    JWT_ISSUER: 'https://issuer.test',
+    JWT_AUDIENCE: 'https://api.test',
+    TRUSTED_PROXIES: '127.0.0.1',
+    CORS_ORIGINS: 'https://app.test',
+    LOGIN_RATE_LIMIT_MAX: '10000',
+    RATE_LIMIT_MAX: '100000',
+    ...settings,
+  }
+  t.teardown(() => endProcesses(Object.values(processes)))
+  const run = async (name: RunningProcess['name'], more: Record<string, string> = {}) => {
+    const started = await startProcess(name, { ...environment, ...more }, (line) => log.push(line))
+    processes[name] = started
+    return `http://127.0.0.1:${started.port}`
+  }
+  const [AUTH_URL, APPOINTMENTS_URL, NOTIFICATIONS_URL] = await Promise.all([
+    run('auth'),
+    run('appointments'),
+    run('notifications'),
+  ])
+  const gateway = await run('gateway', {
+    AUTH_URL,
+    APPOINTMENTS_URL,
+    NOTIFICATIONS_URL,
+    JWKS_URL: `${AUTH_URL}/.well-known/jwks.json`,
+    REVOCATIONS_URL: `${AUTH_URL}/internal/revocations`,
+    ...settings,
+  })
+  // A spread would freeze what the getters say now.
+  return Object.assign(database, {
+    gateway,
+    processes: processes as System['processes'],
+    log,
+    secrets,
+    environment: { ...environment, AUTH_URL, APPOINTMENTS_URL, NOTIFICATIONS_URL },
+  })
+}
+
+export interface Answer {
+  status: number
+  headers: Headers
+  // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
+  body: any
+}
+
+/** A caller with a cookie jar of one cookie, as a browser keeps it. */
+export class Client {
+  readonly base: string
+  cookie: string | undefined
+  accessToken: string | undefined
+
+  constructor(base: string) {
+    this.base = base
+  }
+
+  async call(method: string, path: string, options: { body?: unknown; headers?: Record<string, string> } = {}): Promise<Answer> {
+    const response = await fetch(this.base + path, {
+      method,
+      redirect: 'manual',
+      headers: {
+        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(this.cookie === undefined ? {} : { cookie: `refreshToken=${this.cookie}` }),
+        ...(this.accessToken === undefined ? {} : { authorization: `Bearer ${this.accessToken}` }),
+        ...options.headers,
+      },
+      ...(options.body === undefined ? {} : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
+    })
+    const text = await response.text()
+    const answer: Answer = { status: response.status, headers: response.headers, body: parse(text) }
+    const set = /^(?:__Host-)?refreshToken=([^;]*)/.exec(response.headers.get('set-cookie') ?? '')
+    if (set) this.cookie = set[1] || undefined
+    if (answer.body?.accessToken) this.accessToken = answer.body.accessToken
+    return answer
+  }
+
+  login(email = 'doctor@example.com', password = demoPassword): Promise<Answer> {
+    this.accessToken = undefined
+    return this.call('POST', '/api/auth/login', { body: { email, password } })
+  }
+
+  refresh(headers: Record<string, string> = {}): Promise<Answer> {
+    return this.call('POST', '/api/auth/refresh', { headers })
+  }
+}
+
+export async function signIn(base: string, email?: string): Promise<Client> {
+  const client = new Client(base)
+  const { status, body } = await client.login(email)
+  if (status !== 200) throw new Error(`sign-in answered ${status} ${JSON.stringify(body)}`)
+  return client
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** What a JWT says, unchecked. */
+export function claimsOf(token: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString())
+}
