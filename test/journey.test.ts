@@ -63,13 +63,20 @@ t.test('a day with the system, across real processes', async (t) => {
     const rest = await admin.call('GET', `/api/admin/users?limit=2&cursor=${first.body.nextCursor}`)
     t.match(rest.body, { users: [{ email: 'patient@example.com' }], nextCursor: null })
     const found = await admin.call('GET', '/api/admin/users?email=DOC')
-    t.strictSame(found.body.users.map(({ email }: { email: string }) => email), ['doctor@example.com'])
+    t.strictSame(
+      found.body.users.map(({ email }: { email: string }) => email),
+      ['doctor@example.com'],
+    )
     t.notOk('passwordHash' in found.body.users[0])
   })
 
   await t.test("another doctor's appointments are not there for a doctor", async (t) => {
-    const { rows } = await sql("SELECT id FROM appointments.appointments WHERE doctor_id NOT IN (SELECT id FROM auth.users WHERE email = 'doctor@example.com')")
-    const answer = await doctor.call('PATCH', `/api/doctor/appointments/${rows[0].id}`, { body: { status: 'cancelled' } })
+    const { rows } = await sql(
+      "SELECT id FROM appointments.appointments WHERE doctor_id NOT IN (SELECT id FROM auth.users WHERE email = 'doctor@example.com')",
+    )
+    const answer = await doctor.call('PATCH', `/api/doctor/appointments/${rows[0].id}`, {
+      body: { status: 'cancelled' },
+    })
     t.equal(answer.status, 404)
     t.equal(answer.body.code, 'APPOINTMENT_NOT_FOUND')
   })
@@ -122,7 +129,11 @@ t.test('a day with the system, across real processes', async (t) => {
   })
 
   await t.test('logout-all ends every session of the user and of nobody else', async (t) => {
-    const [one, two, patient] = [await signIn(gateway), await signIn(gateway), await signIn(gateway, 'patient@example.com')]
+    const [one, two, patient] = [
+      await signIn(gateway),
+      await signIn(gateway),
+      await signIn(gateway, 'patient@example.com'),
+    ]
     t.equal((await one.call('POST', '/api/auth/logout-all')).status, 200)
     t.match((await two.refresh()).body, { code: 'SESSION_ENDED', reason: 'logout_all' })
     await eventually('the access token is refused', async () => (await two.call('GET', '/api/auth/me')).status === 401)
@@ -139,7 +150,10 @@ t.test('a day with the system, across real processes', async (t) => {
     doctor.cookie = cookie
     t.match((await doctor.refresh()).body, { code: 'SESSION_ENDED', reason: 'logout' })
     doctor.accessToken = accessToken
-    await eventually('the access token is refused', async () => (await doctor.call('GET', '/api/whoami')).status === 401)
+    await eventually(
+      'the access token is refused',
+      async () => (await doctor.call('GET', '/api/whoami')).status === 401,
+    )
     t.equal((await new Client(gateway).call('POST', '/api/auth/logout')).status, 200, 'also without a cookie')
   })
 

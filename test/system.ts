@@ -35,7 +35,11 @@ export function temporaryFolder(t: Test): string {
 }
 
 /** Waits for something to become true, and fails the test if it does not in time. */
-export async function eventually(what: string, check: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+export async function eventually(
+  what: string,
+  check: () => boolean | Promise<boolean>,
+  withinMs = 10_000,
+): Promise<void> {
   const deadline = Date.now() + withinMs
   while (!(await check())) {
     if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
@@ -161,7 +165,11 @@ export class Client {
     this.base = base
   }
 
-  async call(method: string, path: string, options: { body?: unknown; headers?: Record<string, string> } = {}): Promise<Answer> {
+  async call(
+    method: string,
+    path: string,
+    options: { body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Answer> {
     const response = await fetch(this.base + path, {
       method,
       redirect: 'manual',
@@ -171,7 +179,9 @@ export class Client {
         ...(this.accessToken === undefined ? {} : { authorization: `Bearer ${this.accessToken}` }),
         ...options.headers,
       },
-      ...(options.body === undefined ? {} : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
+      ...(options.body === undefined
+        ? {}
+        : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
     })
     const text = await response.text()
     const answer: Answer = { status: response.status, headers: response.headers, body: parse(text) }

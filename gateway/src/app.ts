@@ -60,12 +60,17 @@ export async function buildApp(config: Config, environment: Record<string, strin
     for (const [name, value] of secured) reply.header(name, value)
     reply.header('x-request-id', request.id)
   })
-  await app.register(cors, {
+  const crossOrigin = {
     origin: config.origins,
     credentials: true,
     methods,
     exposedHeaders: ['retry-after', 'x-request-id'],
     maxAge: 600,
+  }
+  await app.register(cors, {
+    // An OPTIONS that is no preflight is a request like any other.
+    delegator: ({ headers }, callback) =>
+      callback(null, { ...crossOrigin, preflight: headers['access-control-request-method'] !== undefined }),
   })
 
   app.addHook('onRequest', async (request) => {

@@ -63,13 +63,18 @@ export function answerWithProblem(error: unknown, request: FastifyRequest, reply
   const problem = toProblem(error)
   const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
   if (problem.statusCode >= 500) request.log.error({ ...line, err: problem.cause ?? problem }, problem.message)
-  else request.log.info(line, problem.message)
+  else request.log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)
   return reply
     .code(problem.statusCode)
     .headers(problem.headers)
     .type('application/problem+json')
     .serializer(JSON.stringify)
     .send(problem.body())
+}
+
+/** Why a request was refused, in a word for the log. */
+function reasonOf(cause: unknown): string | undefined {
+  return cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause)
 }
 
 /** Finds the methods that some route answers at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */

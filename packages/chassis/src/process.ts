@@ -79,13 +79,18 @@ export async function runProcess(name: string, build: (environment: Environment)
       if (closing) throw new Error('closing')
       await ready()
     })
-    const grace = closeWithGrace({ delay: closeWithin, logger }, async ({ err, signal }) => {
-      closing = true
-      if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
-      await app.close()
-      await management.close()
-      logger.info({ event: 'stopped', signal })
-    })
+    // Where SIGHUP means "read your files again", it does not mean "end".
+    const reloads = process.listenerCount('SIGHUP') > 0
+    const grace = closeWithGrace(
+      { delay: closeWithin, logger, skip: reloads ? ['SIGHUP'] : [] },
+      async ({ err, signal }) => {
+        closing = true
+        if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
+        await app.close()
+        await management.close()
+        logger.info({ event: 'stopped', signal })
+      },
+    )
     // Whoever started us with a channel (npm start does) is gone: do not outlive it.
     process.once('disconnect', () => grace.close())
     await listen(app, config.host, config.port, config.portVariable)
