@@ -11,6 +11,8 @@ import pg from 'pg'
 export interface EmbeddedPostgres {
   url: string
   pid: number
+  /** Where the server logs to. */
+  logFile: string
   /** Ends every connection and stops the server, leaving a clean data folder. */
   stop(): Promise<void>
 }
@@ -63,6 +65,7 @@ export async function startPostgres({ folder, port, settings = [] }: Options): P
   return {
     url,
     pid: server.pid as number,
+    logFile,
     async stop() {
       server.kill('SIGINT')
       await exited
@@ -103,11 +106,12 @@ async function createDatabaseOnce(url: string): Promise<boolean> {
     await client.connect()
     const { rowCount } = await client.query("SELECT FROM pg_database WHERE datname = 'sallyport'")
     if (rowCount === 0) await client.query('CREATE DATABASE sallyport')
+    await client.end()
     return true
   } catch {
+    // Not waited for: on a connection that never was, it may not come to an end.
+    client.end().catch(() => {})
     return false
-  } finally {
-    await client.end().catch(() => {})
   }
 }
 

@@ -40,7 +40,8 @@ export function listen(url: string, channel: string, events: ListenerEvents): Li
         await ended
       } catch (error) {
         events.onError(error as Error)
-        await client.end().catch(() => {})
+        // Not waited for: on a connection that never was, it may not come to an end.
+        client.end().catch(() => {})
       }
       connected = false
       if (!closed) await sleep(retryAfter)
@@ -53,7 +54,7 @@ export function listen(url: string, channel: string, events: ListenerEvents): Li
     },
     async close() {
       closed = true
-      await client?.end().catch(() => {})
+      client?.end().catch(() => {})
       await loop
     },
   }

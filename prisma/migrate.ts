@@ -33,16 +33,24 @@ export async function migrate(url: string): Promise<string[]> {
   }
 }
 
-/** The package imports its wasm as a module, which Node 20 cannot; the same steps by hand. */
 async function startEngine(url: string): Promise<engine.SchemaEngine> {
+  loading ??= loadEngine()
+  await loading
+  const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg({ connectionString: url }))
+  return engine.SchemaEngine.new({ datamodels: undefined }, () => {}, adapter)
+}
+
+/** The bindings hold the state of one instance, so a process loads it once. */
+let loading: Promise<void> | undefined
+
+/** The package imports its wasm as a module, which Node 20 cannot; these are the same steps by hand. */
+async function loadEngine(): Promise<void> {
   const folder = dirname(createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm'))
   const { instance } = await WebAssembly.instantiate(readFileSync(join(folder, 'schema_engine_bg.wasm')), {
     './schema_engine_bg.js': engine as unknown as WebAssembly.ModuleImports,
   })
   engine.__wbg_set_wasm(instance.exports)
   ;(instance.exports.__wbindgen_start as () => void)()
-  const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg({ connectionString: url }))
-  return engine.SchemaEngine.new({ datamodels: undefined }, () => {}, adapter)
 }
 
 function readMigrations() {

@@ -156,7 +156,7 @@ t.test('routes and access', async (t) => {
       'Connection: close',
       ...Array(2).fill(`Authorization: Bearer ${token}`),
     ]
-    t.match(await exchange(Number(new URL(gateway).port), `${lines.join('\r\n')}\r\n\r\n`), /401[^]*TOKEN_INVALID/)
+    t.match(await exchange(Number(new URL(gateway).port), `${lines.join('\r\n')}\r\n\r\n`), /401[\s\S]*TOKEN_INVALID/)
   })
 
   t.test('health, metrics and internal paths of the services are out of reach', async (t) => {
@@ -169,7 +169,10 @@ t.test('routes and access', async (t) => {
       Number(new URL(gateway).port),
       'TRACE /api/open HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n',
     )
-    t.match(answer, /^HTTP\/1.1 405 [^]*allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS[^]*METHOD_NOT_ALLOWED/)
+    t.match(
+      answer,
+      /^HTTP\/1.1 405 [\s\S]*allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS[\s\S]*METHOD_NOT_ALLOWED/,
+    )
   })
 
   t.test('the path that was matched is the path that is sent on', async (t) => {
@@ -180,7 +183,7 @@ t.test('routes and access', async (t) => {
       Number(new URL(gateway).port),
       'GET /api/open/../x HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n',
     )
-    t.match(refused, /^HTTP\/1.1 400 [^]*PATH_INVALID/)
+    t.match(refused, /^HTTP\/1.1 400 [\s\S]*PATH_INVALID/)
     t.match(
       await exchange(Number(new URL(gateway).port), 'GET /api/%zz HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n'),
       /^HTTP\/1.1 400 /,

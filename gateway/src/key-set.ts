@@ -21,16 +21,14 @@ export interface KeySet {
 }
 
 /** Milliseconds: how often an unknown id may cause a fetch, how long after a failed one, how old the set may grow. */
-const cooldown = 60_000
-const retryAfter = 1_000
-const maxAge = 300_000
+const usualTiming = { cooldown: 60_000, retryAfter: 1_000, maxAge: 300_000 }
 const fetchWithin = 3_000
 
 /**
  * Keeps the auth service's public keys (a JWK Set, RFC 7517). It is fetched in the background before it is too old; if
  * that fails, the keys at hand stay in use. All who wait for a fetch wait for the same one.
  */
-export function openKeySet(url: string, logger: Logger): KeySet {
+export function openKeySet(url: string, logger: Logger, timing = usualTiming): KeySet {
   let keys: Map<string, PublicKey> | undefined
   let fetching: Promise<void> | undefined
   let nextFetch = 0
@@ -39,10 +37,10 @@ export function openKeySet(url: string, logger: Logger): KeySet {
     fetching ??= fetchKeys(url)
       .then((fetched) => {
         keys = fetched
-        nextFetch = Date.now() + cooldown
+        nextFetch = Date.now() + timing.cooldown
       })
       .catch((error) => {
-        nextFetch = Date.now() + retryAfter
+        nextFetch = Date.now() + timing.retryAfter
         logger.warn({ event: 'key_set_unreachable', err: error }, 'the keys at hand stay in use')
         if (!keys) throw unavailable(error)
       })
@@ -51,7 +49,7 @@ export function openKeySet(url: string, logger: Logger): KeySet {
       })
     return fetching
   }
-  const timer = setInterval(() => refresh().catch(() => {}), maxAge).unref()
+  const timer = setInterval(() => refresh().catch(() => {}), timing.maxAge).unref()
   refresh().catch(() => {})
 
   return {
@@ -71,13 +69,18 @@ async function fetchKeys(url: string): Promise<Map<string, PublicKey>> {
   const response = await fetch(url, { signal: AbortSignal.timeout(fetchWithin), redirect: 'error' })
   if (!response.ok) throw new Error(`${url} answered ${response.status}`)
   const { keys } = (await response.json()) as { keys: ({ kid?: string } & JsonWebKey)[] }
-  const usable = keys.filter(({ kid, kty }) => kid && kty !== 'oct')
-  if (usable.length === 0) throw new Error(`${url} holds no public key`)
-  return new Map(
-    usable.map((jwk) => {
-      const key = createPublicKey({ key: jwk, format: 'jwk' })
-      const pem = key.export({ type: 'spki', format: 'pem' }).toString()
-      return [jwk.kid as string, { pem, algorithm: algorithmOf(key) }]
-    }),
-  )
+  const usable = new Map(keys.flatMap(toPublicKey))
+  if (usable.size === 0) throw new Error(`${url} holds no public key that can be used`)
+  return usable
+}
+
+/** A set may hold keys for other purposes; those that we have no use for are passed over (RFC 7517 section 5). */
+function toPublicKey({ kid, ...jwk }: { kid?: string } & JsonWebKey): [kid: string, key: PublicKey][] {
+  if (!kid) return []
+  try {
+    const key = createPublicKey({ key: jwk, format: 'jwk' })
+    return [[kid, { pem: key.export({ type: 'spki', format: 'pem' }).toString(), algorithm: algorithmOf(key) }]]
+  } catch {
+    return []
+  }
 }

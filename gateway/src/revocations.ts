@@ -32,16 +32,14 @@ interface Settings {
 }
 
 /** Milliseconds: until a lost stream is tried again, how long it may be silent, how often the past is forgotten. */
-const retryAfter = 500
-const silence = 5_000
-const sweepEvery = 10_000
+const usualTiming = { retryAfter: 500, silence: 5_000, sweepEvery: 10_000 }
 
 /**
  * Keeps a view of which sessions ended and whose roles changed, from the auth service's stream. Every connection
  * begins with what still matters, so nothing is missed in between; an entry is forgotten when the tokens it concerns
  * have expired by themselves.
  */
-export function openRevocations(settings: Settings, logger: Logger): Revocations {
+export function openRevocations(settings: Settings, logger: Logger, timing = usualTiming): Revocations {
   const sessions = new Map<string, { reason: string; until: number }>()
   const users = new Map<string, { roles: string; until: number }>()
   const listeners = new Set<(revoked: { session: string } | { user: string }) => void>()
@@ -65,8 +63,8 @@ export function openRevocations(settings: Settings, logger: Logger): Revocations
     })
     const { statusCode, body } = await request(url, {
       headers: settings.secret ? { authorization: `Bearer ${settings.secret}` } : {},
-      headersTimeout: silence,
-      bodyTimeout: silence,
+      headersTimeout: timing.silence,
+      bodyTimeout: timing.silence,
       signal: closing.signal,
     })
     if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`)
@@ -83,7 +81,7 @@ export function openRevocations(settings: Settings, logger: Logger): Revocations
         if (!closing.signal.aborted) logger.warn({ event: 'revocation_stream_lost', err })
       })
       current = false
-      await sleep(retryAfter, undefined, { signal: closing.signal }).catch(() => {})
+      await sleep(timing.retryAfter, undefined, { signal: closing.signal }).catch(() => {})
     }
   }
   if (settings.url) followForever(settings.url)
@@ -91,7 +89,7 @@ export function openRevocations(settings: Settings, logger: Logger): Revocations
   const sweep = setInterval(() => {
     const now = Date.now() / 1000
     for (const view of [sessions, users]) for (const [key, { until }] of view) if (until < now) view.delete(key)
-  }, sweepEvery).unref()
+  }, timing.sweepEvery).unref()
 
   const age = () => (settings.url ? (performance.now() - lastCurrent) / 1000 : 0)
   return {

@@ -126,7 +126,7 @@ function toRoute(
   refuse: (why: string) => Error,
 ): Route {
   const prefix = entry.prefix === '/' ? '/' : entry.prefix.replace(/\/$/, '')
-  if (normalise(prefix)?.path !== prefix) throw refuse('the prefix is not a plain absolute path')
+  if (normalise(entry.prefix)?.path !== entry.prefix) throw refuse('the prefix is not a plain absolute path')
   if (entry.roles && entry.access !== 'authenticated') throw refuse('roles need `access: authenticated`')
   const wrong = entry.roles?.find((role) => !isRole(role))
   if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)

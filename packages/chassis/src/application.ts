@@ -87,7 +87,7 @@ function collectMethods(app: FastifyInstance): (url: string) => string[] {
       if (!router.hasRoute(method, route.url)) router.on(method, route.url, () => {})
     }
   })
-  return (url) => [...methods].filter((method) => router.find(method, url.split('?', 1)[0] ?? url))
+  return (url) => [...methods].filter((method) => router.find(method, url.split('?', 1)[0] as string))
 }
 
 /** Headers that any answer may carry; a route that knows better (a cacheable key set, a page) overrides them. */

@@ -1,4 +1,4 @@
-import { type LoggerOptions, pino, stdTimeFunctions } from 'pino'
+import { type DestinationStream, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
 
 export type { Logger } from 'pino'
 
@@ -9,9 +9,11 @@ const tokens = /eyJ[\w-]{5,}\.[\w-]*\.?[\w-]*/g
  * Structured JSON lines on standard output, times in UTC. A request is logged by method and path alone: headers,
  * query and body hold credentials and never reach a line. As a last line of defence, whatever looks like a JWT is
  * blotted out of the finished line, wherever it came from.
+ *
+ * @param destination where lines go instead of standard output
  */
-export function createLogger(service: string, level: string) {
-  return pino({ ...logging, level, base: { service } })
+export function createLogger(service: string, level: string, destination?: DestinationStream) {
+  return pino({ ...logging, level, base: { service } }, destination)
 }
 
 const logging: LoggerOptions = {

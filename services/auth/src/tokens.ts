@@ -89,12 +89,15 @@ export async function createTokens(app: Application, { accessToken, refreshSecre
 
     readRefresh(token) {
       const { sub, sid, gen, type } = verifyWithAny(refresh, token)
-      const wellFormed = type === 'refresh' && uuid.test(String(sub)) && uuid.test(String(sid)) && Number.isInteger(gen)
+      const wellFormed = type === 'refresh' && uuid.test(String(sub)) && uuid.test(String(sid)) && isGeneration(gen)
       if (!wellFormed) throw new Problem(401, 'REFRESH_INVALID', 'The refresh token is not valid')
       return { userId: sub as string, sessionId: sid as string, generation: gen as number }
     },
   }
 }
+
+/** A generation that the database can hold, and one more. */
+const isGeneration = (gen: unknown) => Number.isInteger(gen) && (gen as number) >= 0 && (gen as number) < 2 ** 31 - 1
 
 function verifyWithAny(secrets: JWT[], token: string): Record<string, unknown> {
   let cause: unknown

@@ -1,0 +1,112 @@
+import { createHmac, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto'
+import { createSigner } from 'fast-jwt'
+import t from 'tap'
+import { createAssertions, createAssertionVerifier } from './assertion.ts'
+import type { Identity } from './headers.ts'
+
+const pems = ({ privateKey, publicKey }: { privateKey: KeyObject; publicKey: KeyObject }) => ({
+  privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+})
+const ours = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+const foreign = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+const doctor: Identity = {
+  userId: 'user-1',
+  email: 'doctor@example.com',
+  role: 'doctor',
+  roles: ['doctor', 'patient'],
+  sessionId: 'session-1',
+}
+const now = () => Math.floor(Date.now() / 1000)
+const verify = createAssertionVerifier([ours.publicKey], 'appointments')
+
+/** An assertion by hand, with whatever is to be wrong with it. */
+function forge(claims: object = {}, header: object = {}, key = ours.privateKey): string {
+  const sign = createSigner({ key, algorithm: 'ES256', header: { alg: 'ES256', typ: 'identity+jwt', ...header } })
+  return sign({
+    iss: 'sallyport-gateway',
+    aud: 'appointments',
+    sub: 'user-1',
+    sid: 'session-1',
+    email: 'doctor@example.com',
+    role: 'doctor',
+    roles: ['doctor', 'patient'],
+    iat: now(),
+    exp: now() + 60,
+    jti: randomUUID(),
+    ...claims,
+  })
+}
+
+t.test('a service learns who is calling, whichever kind of key signs', async (t) => {
+  const pairs = [ours, pems(generateKeyPairSync('rsa', { modulusLength: 2048 })), pems(generateKeyPairSync('ed25519'))]
+  for (const { privateKey, publicKey } of pairs) {
+    const { token, expiresAt } = createAssertions(privateKey).sign(doctor, 'appointments')
+    t.strictSame(createAssertionVerifier([publicKey], 'appointments')(token), doctor)
+    t.ok(Math.abs(expiresAt - now() - 60) <= 5, 'for a minute')
+  }
+})
+
+t.test('while a key is being replaced, assertions by the old and the new one hold', async (t) => {
+  const either = createAssertionVerifier([foreign.publicKey, ours.publicKey], 'appointments')
+  for (const { privateKey } of [ours, foreign])
+    t.strictSame(either(createAssertions(privateKey).sign(doctor, 'appointments').token), doctor)
+})
+
+t.test('a key that is weak or of another kind signs and checks nothing', async (t) => {
+  for (const pair of [
+    generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+    generateKeyPairSync('rsa', { modulusLength: 1024 }),
+  ]) {
+    const { privateKey, publicKey } = pems(pair)
+    t.throws(() => createAssertions(privateKey), /must be EC P-256/)
+    t.throws(() => createAssertionVerifier([publicKey], 'appointments'), /must be EC P-256/)
+  }
+  t.throws(() => createAssertions(ours.publicKey), 'a public key cannot sign')
+})
+
+t.test('an assertion holds for one service alone', async (t) => {
+  const { token } = createAssertions(ours.privateKey).sign(doctor, 'notifications')
+  t.equal(verify(token), undefined)
+})
+
+t.test('what was not signed by the gateway, as an assertion, does not hold', async (t) => {
+  t.strictSame(verify(forge()), doctor, 'a good one by hand, so that each fault below is the only one')
+  const [header, payload, signature] = forge().split('.') as [string, string, string]
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const hmacInput = `${encode({ alg: 'HS256', typ: 'identity+jwt' })}.${payload}`
+  const forgeries: Record<string, string> = {
+    'another key': forge({}, {}, foreign.privateKey),
+    'an access token': forge({}, { typ: 'at+jwt' }),
+    'no type': forge({}, { typ: undefined }),
+    'another issuer': forge({ iss: 'someone' }),
+    'issuers in a list': forge({ iss: ['sallyport-gateway'] }),
+    'an expired one': forge({ iat: now() - 70, exp: now() - 10 }),
+    'no end': forge({ exp: undefined }),
+    'no audience': forge({ aud: undefined }),
+    'no user': forge({ sub: undefined }),
+    'no session': forge({ sid: undefined }),
+    'no roles': forge({ roles: [] }),
+    'a role that is not the first': forge({ role: 'patient' }),
+    'not signed': `${header}.${payload}.`,
+    'alg none': `${encode({ alg: 'none', typ: 'identity+jwt' })}.${payload}.`,
+    'the public key as a secret': `${hmacInput}.${createHmac('sha256', ours.publicKey).update(hmacInput).digest('base64url')}`,
+    'other claims under the same signature': `${header}.${encode({ ...doctor, sub: 'admin' })}.${signature}`,
+    'two at once': `${forge()}, ${forge()}`,
+    empty: '',
+    nonsense: 'nonsense',
+  }
+  for (const [name, token] of Object.entries(forgeries)) t.equal(verify(token), undefined, name)
+})
+
+t.test('clocks may differ by a few seconds', async (t) => {
+  t.strictSame(verify(forge({ exp: now() - 2 })), doctor)
+})
+
+t.test('an assertion that was seen before ends all the same', async (t) => {
+  const token = forge()
+  t.strictSame(verify(token), doctor)
+  const later = Date.now() + 66_000
+  t.intercept(Date, 'now', { value: () => later })
+  t.equal(verify(token), undefined)
+})
