@@ -3,7 +3,13 @@ import cors from '@fastify/cors'
 import rateLimit from '@fastify/rate-limit'
 import { answerWithProblem, type Logger, Problem, securityHeaders } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { clientKey } from './client.ts'
@@ -41,13 +47,18 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const forwarder = createForwarder()
   const upgrader = createUpgrader({ config, revocations, logger })
 
+  const ownHeaders = securityHeaders(config.production)
+  const secured = (request: FastifyRequest, reply: FastifyReply) =>
+    reply.headers(ownHeaders).header('x-request-id', request.id)
+
   const app: FastifyInstance = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
     // Never the client's: it is an identity header.
     genReqId: () => randomUUID(),
-    frameworkErrors: answerWithProblem,
+    // A path that cannot be read never comes to the hooks.
+    frameworkErrors: (error, request, reply) => answerWithProblem(error, request, secured(request, reply)),
     http: { headersTimeout: 5_000, requestTimeout: 0, keepAliveTimeout: 72_000 },
   })
   // Bodies are streamed, never parsed.
@@ -55,10 +66,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.setErrorHandler(answerWithProblem)
 
-  const secured = Object.entries(securityHeaders(config.production))
   app.addHook('onRequest', async (request, reply) => {
-    for (const [name, value] of secured) reply.header(name, value)
-    reply.header('x-request-id', request.id)
+    secured(request, reply)
   })
   const crossOrigin = {
     origin: config.origins,

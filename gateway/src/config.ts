@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto'
 import {
   ConfigurationError,
   choice,
@@ -63,11 +64,11 @@ export function readConfig(environment: Record<string, string | undefined>) {
 
 function checkKey(key: string): string {
   try {
-    algorithmOf(key)
+    algorithmOf(createPrivateKey(key))
     return key
   } catch (cause) {
     throw new ConfigurationError(
-      'IDENTITY_PRIVATE_KEY cannot sign; it takes EC P-256, Ed25519, or RSA of at least 2048 bits',
+      'IDENTITY_PRIVATE_KEY cannot sign; it takes a private key: EC P-256, Ed25519, or RSA of at least 2048 bits',
       { cause },
     )
   }

@@ -45,6 +45,7 @@ interface Connection {
  */
 export function createUpgrader({ config, revocations, logger }: Parts) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
+  const answered = new WeakMap<Duplex, { client: Duplex; caller: Caller | undefined }>()
   const open = new Set<Connection>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
   const proxy = httpProxy.createProxyServer({ ws: true })
@@ -52,11 +53,14 @@ export function createUpgrader({ config, revocations, logger }: Parts) {
   proxy.on('proxyReqWs', (proxyRequest, request, socket) => {
     const { timeout, caller } = upgrades.get(request) as Upgrade
     proxyRequest.setTimeout(timeout, () => proxyRequest.destroy(new Error('no answer to the upgrade')))
-    proxyRequest.once('upgrade', (_response, upstream) => {
-      const connection = track(socket, upstream, caller)
-      open.add(connection)
-      socket.once('close', () => open.delete(connection))
-    })
+    proxyRequest.once('upgrade', (_response, upstream) => answered.set(upstream, { client: socket, caller }))
+  })
+  // Not before the two are piped together: a listener that comes earlier takes the first bytes away.
+  proxy.on('open', (upstream) => {
+    const { client, caller } = answered.get(upstream) as { client: Duplex; caller: Caller | undefined }
+    const connection = track(client, upstream, caller)
+    open.add(connection)
+    client.once('close', () => open.delete(connection))
   })
 
   const stop = revocations.onRevoked((revoked) => {

@@ -23,25 +23,29 @@ interface ApplicationOptions {
   isOutage?: (error: unknown) => boolean
 }
 
+/** The most characters a part of a path may have that a route takes as a parameter. */
+const maxParamLength = 200
+
 /**
  * A Fastify application as every service of ours starts out: JSON bodies only, validated without coercion and
  * stripped of what the schema does not name, problem details for every error, security headers on every answer.
  */
 export function createApplication(options: ApplicationOptions) {
+  const headers = securityHeaders(options.production)
   const app: FastifyInstance = Fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
     bodyLimit: options.bodyLimit,
     genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
-    routerOptions: { maxParamLength: 200 },
+    routerOptions: { maxParamLength },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: 'all' } },
-    frameworkErrors: answerWithProblem,
+    // A path that cannot be read never comes to the hooks.
+    frameworkErrors: (error, request, reply) => answerWithProblem(error, request, reply.headers(headers)),
   })
   app.removeContentTypeParser('text/plain')
-  const headers = Object.entries(securityHeaders(options.production))
   app.addHook('onRequest', async (_request, reply) => {
-    for (const [name, value] of headers) reply.header(name, value)
+    reply.headers(headers)
   })
   const allowedMethods = collectMethods(app)
   app.setErrorHandler((error, request, reply) =>
@@ -79,7 +83,7 @@ function reasonOf(cause: unknown): string | undefined {
 
 /** Finds the methods that some route answers at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
 function collectMethods(app: FastifyInstance): (url: string) => string[] {
-  const router = FindMyWay()
+  const router = FindMyWay({ maxParamLength })
   const methods = new Set<HTTPMethod>()
   app.addHook('onRoute', (route) => {
     for (const method of [route.method].flat() as HTTPMethod[]) {

@@ -96,3 +96,6 @@ export const problemSchema = Type.Object(
   },
   { $id: 'Problem', description: 'RFC 9457 problem details', additionalProperties: true },
 )
+
+/** The pattern of text that Postgres can hold: any but the character NUL. */
+export const storable = '^[^\\u0000]*$'

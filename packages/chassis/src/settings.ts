@@ -78,7 +78,9 @@ export const positive = makeExactValidator<number>((input) => {
 
 /** A span of time such as `15m` or `7d`; a bare number is seconds. The value is in seconds. */
 export const duration = makeExactValidator<number>((input) => {
-  const seconds = /^\d+$/.test(input) ? Number(input) : (parseDuration(input) ?? Number.NaN) / 1000
+  // Of "0s" the parser makes nothing.
+  const bare = /^(\d+)s?$/.exec(input)?.[1]
+  const seconds = Number(bare ?? (parseDuration(input) ?? Number.NaN) / 1000)
   if (!(seconds >= 0)) throw new EnvError('is not a span of time')
   return seconds
 })

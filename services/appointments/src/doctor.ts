@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
 import type { Appointment, Database, Prisma } from '@sallyport/database'
 import type { Guard, Identity } from '@sallyport/identity'
 import Type from 'typebox'
@@ -6,7 +6,7 @@ import { AppointmentView, appointmentChannel, Status, view } from './appointment
 
 const Id = Type.String({ format: 'uuid' })
 const StartsAt = Type.String({ format: 'date-time' })
-const Reason = Type.String({ minLength: 1, maxLength: 500 })
+const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: storable })
 
 /** Appointments for those who give them: a doctor sees and changes their own, an admin everyone's. */
 export function doctorRoutes(

@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
@@ -18,7 +18,7 @@ interface Parts {
 const schema = {
   summary: 'Sign in',
   body: Type.Object({
-    email: Type.String({ minLength: 3, maxLength: 254 }),
+    email: Type.String({ minLength: 3, maxLength: 254, pattern: storable }),
     password: Type.String({ minLength: 1, maxLength: 1024 }),
   }),
   response: {

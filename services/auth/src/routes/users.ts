@@ -1,4 +1,4 @@
-import { type Application, problemSchema } from '@sallyport/chassis'
+import { type Application, problemSchema, storable } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
@@ -16,7 +16,9 @@ const User = Type.Object({
 const schema = {
   summary: 'The users, page by page',
   querystring: Type.Object({
-    email: Type.Optional(Type.String({ maxLength: 254, description: 'a part of the e-mail address' })),
+    email: Type.Optional(
+      Type.String({ maxLength: 254, pattern: storable, description: 'a part of the e-mail address' }),
+    ),
     limit: Type.Optional(Type.String({ pattern: '^([1-9]\\d?|100)$', description: '1 to 100; 20 if not given' })),
     cursor: Type.Optional(Type.String({ format: 'uuid', description: '`nextCursor` of the page before' })),
   }),

@@ -1,0 +1,180 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createLogger } from '@sallyport/chassis'
+import t, { type Test } from 'tap'
+import { openRouteTable, type Route, readRoutes } from './routes.ts'
+
+const plain = { prefix: '/api', upstreams: ['http://api:5002'], access: 'public' }
+
+function write(t: Test, content: unknown): string {
+  const text = typeof content === 'string' ? content : JSON.stringify({ routes: content })
+  return join(t.testdir({ 'routes.yaml': text }), 'routes.yaml')
+}
+
+function readOne(t: Test, entry: object, environment: Record<string, string> = {}): Route {
+  const [route] = readRoutes(write(t, [{ ...plain, ...entry }]), environment).values()
+  return route as Route
+}
+
+t.test('what a route leaves out has a default', async (t) => {
+  t.match(readOne(t, {}), {
+    prefix: '/api',
+    upstreams: ['http://api:5002'],
+    access: 'public',
+    roles: undefined,
+    timeout: 30_000,
+    bodyLimit: 10 * 1024 * 1024,
+    rateLimit: undefined,
+    websocket: false,
+    audience: 'api',
+    forwardAuthorization: false,
+  })
+})
+
+t.test('what a route says counts', async (t) => {
+  const entry = {
+    access: 'authenticated',
+    roles: ['doctor', 'admin'],
+    timeout: 1,
+    bodyLimit: 0,
+    rateLimit: 1,
+    websocket: true,
+    audience: 'appointments',
+    forwardAuthorization: true,
+  }
+  t.match(readOne(t, entry), entry)
+})
+
+t.test('the file may be YAML, and an upstream may name variables', async (t) => {
+  const file = write(t, 'routes:\n  - { prefix: /a/, upstreams: ["http://${HOST}:${PORT}"], access: optional } # why\n')
+  const route = readRoutes(file, { HOST: 'auth', PORT: '5001' }).get('/a')
+  t.match(route, { prefix: '/a', upstreams: ['http://auth:5001'], access: 'optional', audience: 'auth' })
+})
+
+t.test('upstreams take turns', async (t) => {
+  const { pick } = readOne(t, { upstreams: ['http://a:1', 'https://b', 'http://c:3/'] })
+  t.strictSame([pick(), pick(), pick(), pick()], ['http://a:1', 'https://b', 'http://c:3', 'http://a:1'])
+})
+
+t.test('a file that does not hold up is refused with what to mend', async (t) => {
+  const refused: [name: string, content: unknown, message: RegExp][] = [
+    ['broken YAML', 'routes: [', /cannot be read as YAML or JSON \(/],
+    ['nothing', '', /the file must be object; see docs\/routes\.md/],
+    ['no routes', '{}', /the file must have required properties routes/],
+    ['another key', 'routes: []\nrules: []', /must not have additional properties/],
+    ['routes that are no list', 'routes: {}', /\/routes must be array/],
+    ['no prefix', [{ ...plain, prefix: undefined }], /\/routes\/0 must have required properties prefix/],
+    ['no access', [{ ...plain, access: undefined }], /\/routes\/0 must have required properties access/],
+    ['an access of its own', [{ ...plain, access: 'private' }], /\/routes\/0\/access must be/],
+    ['no upstream', [{ ...plain, upstreams: [] }], /\/routes\/0\/upstreams must not have fewer than 1 items/],
+    ['one upstream without a list', [{ ...plain, upstreams: 'http://a' }], /\/routes\/0\/upstreams must be array/],
+    ['a misspelt setting', [plain, { ...plain, bodylimit: 1 }], /\/routes\/1 must not have additional properties/],
+    ['a timeout of nothing', [{ ...plain, timeout: 0 }], /\/routes\/0\/timeout must be >= 1/],
+    ['a text for a number', [{ ...plain, rateLimit: '5' }], /\/routes\/0\/rateLimit must be integer/],
+    ['an empty audience', [{ ...plain, audience: '' }], /\/routes\/0\/audience must not have fewer than 1 characters/],
+    ['a prefix twice', [plain, { ...plain, prefix: '/api/' }], /route \/api is there twice; keep one/],
+    ...['api', '', '//', '/a//', '/a//b', '/a/../b', '/a?b', '/a;b', '/%61pi', '/a b', 'http://a/b'].map(
+      (prefix): [string, unknown, RegExp] => [
+        `the prefix "${prefix}"`,
+        [{ ...plain, prefix }],
+        /the prefix is not a plain absolute path/,
+      ],
+    ),
+    ...['public', 'optional'].map((access): [string, unknown, RegExp] => [
+      `roles on a route that is ${access}`,
+      [{ ...plain, access, roles: ['doctor'] }],
+      /route \/api: roles need `access: authenticated`/,
+    ]),
+    [
+      'a role that no token can hold',
+      [{ ...plain, access: 'authenticated', roles: ['doctor', 'Admin'] }],
+      /route \/api: "Admin" cannot be a role; roles are lower-case words/,
+    ],
+    [
+      'a variable that is not set',
+      [{ ...plain, upstreams: ['${API_URL}'] }],
+      /route \/api: the upstream names API_URL, which is not set; set it to an address like http:\/\/auth:5001/,
+    ],
+    ...[
+      'api:5002',
+      'ftp://api',
+      'http://',
+      'http://user:hush@api',
+      'http://:hush@api',
+      'http://api/v1',
+      'http://api/?x',
+      'http://api/#x',
+      '$API_URL',
+    ].map((upstream): [string, unknown, RegExp] => [
+      `the upstream ${upstream}`,
+      [{ ...plain, upstreams: [upstream] }],
+      /route \/api: upstream ".*" is not an address like http:\/\/auth:5001/,
+    ]),
+  ]
+  for (const [name, content, message] of refused) {
+    const file = write(t, content)
+    t.throws(() => readRoutes(file, {}), { name: 'ConfigurationError', message }, name)
+    t.throws(() => readRoutes(file, {}), { message: new RegExp(`^${file}: `) }, 'the line names the file')
+  }
+  t.throws(() => readRoutes('/nowhere.yaml', {}), { message: /^\/nowhere\.yaml: cannot be read .*ENOENT/ })
+})
+
+/** A table that is in use, with the lines it logged. */
+function open(t: Test, content: unknown) {
+  const file = write(t, content)
+  const lines: string[] = []
+  const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
+  const table = openRouteTable(file, {}, logger)
+  t.teardown(() => table.close())
+  return { file, table, lines }
+}
+
+t.test('the longest prefix decides, by whole segments', async (t) => {
+  const { table } = open(
+    t,
+    ['/api', '/api/doctors', '/api/doctors/me', '/other'].map((prefix) => ({ ...plain, prefix })),
+  )
+  const matches: Record<string, string | undefined> = {
+    '/api': '/api',
+    '/api/': '/api',
+    '/api/x': '/api',
+    '/api/doctors': '/api/doctors',
+    '/api/doctors/': '/api/doctors',
+    '/api/doctors/1/2/3': '/api/doctors',
+    '/api/doctors/me': '/api/doctors/me',
+    '/api/doctors/meow': '/api/doctors',
+    '/api/doctorsmith': '/api',
+    '/API': undefined,
+    '/apis': undefined,
+    '/elsewhere': undefined,
+    '/': undefined,
+  }
+  for (const [path, prefix] of Object.entries(matches)) t.equal(table.match(path)?.prefix, prefix, path)
+})
+
+t.test('the prefix / holds every path that no other one does', async (t) => {
+  const { table } = open(t, [plain, { ...plain, prefix: '/' }])
+  t.equal(table.match('/api/x')?.prefix, '/api')
+  for (const path of ['/', '/apis', '/a/b/c']) t.equal(table.match(path)?.prefix, '/', path)
+})
+
+t.test('the file is read again when the process is told to, and a bad one changes nothing', async (t) => {
+  const { file, table, lines } = open(t, [plain])
+  writeFileSync(file, JSON.stringify({ routes: [{ ...plain, prefix: '/new' }] }))
+  process.emit('SIGHUP')
+  t.equal(table.match('/new')?.prefix, '/new')
+  t.equal(table.match('/api'), undefined)
+  t.match(lines.at(-1), /"routes_reloaded","routes":1/)
+  rmSync(file)
+  process.emit('SIGHUP')
+  t.equal(table.match('/new')?.prefix, '/new')
+  t.match(lines.at(-1), /"routes_refused".*ENOENT/)
+})
+
+t.test('a table that was closed is not read again', async (t) => {
+  const { file, table } = open(t, [plain])
+  table.close()
+  writeFileSync(file, '{"routes":[]}')
+  process.emit('SIGHUP')
+  t.equal(table.match('/api')?.prefix, '/api')
+})

@@ -1,0 +1,201 @@
+import type { FastifyBaseLogger } from 'fastify'
+import t, { type Test } from 'tap'
+import Type from 'typebox'
+import { createApplication } from './application.ts'
+import { createLogger } from './logging.ts'
+import { Problem, unavailable } from './problem.ts'
+
+const securityHeaders = {
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': /default-src 'none'/,
+  'cross-origin-resource-policy': 'same-site',
+}
+
+/** A small service, with what it logged. */
+function serve(t: Test, options: Partial<Parameters<typeof createApplication>[0]> = {}) {
+  const lines: Record<string, unknown>[] = []
+  const logger = createLogger('test', 'info', { write: (line) => lines.push(JSON.parse(line)) }) as FastifyBaseLogger
+  const app = createApplication({ logger, production: false, trustedProxies: [], bodyLimit: 1000, ...options })
+  t.teardown(() => app.close())
+  const body = Type.Object({
+    name: Type.String({ minLength: 1 }),
+    age: Type.Optional(Type.Integer()),
+    pet: Type.Optional(Type.Object({ name: Type.String() })),
+  })
+  app.post('/people', { schema: { body } }, async (request) => request.body)
+  app.get('/people/:id', async (request) => ({ ip: request.ip, id: request.id }))
+  app.delete('/people/:id', async (_request, reply) => reply.code(204).send())
+  app.get('/cached', async (_request, reply) => reply.header('cache-control', 'max-age=60').send('kept'))
+  return { app, lines }
+}
+
+/** A service whose only route throws this. */
+function serveThrowing(t: Test, error: unknown, isOutage?: (error: unknown) => boolean) {
+  const { app, lines } = serve(t, isOutage ? { isOutage } : {})
+  app.get('/fault', async () => {
+    throw error
+  })
+  return { answer: app.inject('/fault'), lines }
+}
+
+t.test('every answer carries the security headers, whatever became of the request', async (t) => {
+  const { app } = serve(t)
+  for (const url of ['/people/1', '/nowhere', '/people/%zz', `/people/${'x'.repeat(500)}`])
+    t.match((await app.inject(url)).headers, securityHeaders, url.slice(0, 20))
+  t.equal((await app.inject('/cached')).headers['cache-control'], 'max-age=60', 'unless a route knows better')
+})
+
+t.test('browsers are held to HTTPS in production, and only there', async (t) => {
+  const hsts = 'strict-transport-security'
+  t.equal((await serve(t).app.inject('/people/1')).headers[hsts], undefined)
+  const production = serve(t, { production: true }).app
+  for (const url of ['/people/1', '/people/%zz']) t.match((await production.inject(url)).headers[hsts], /^max-age=/)
+})
+
+t.test('what is not there is 404, as a problem', async (t) => {
+  const answer = await serve(t).app.inject('/nowhere?x=1')
+  t.equal(answer.statusCode, 404)
+  t.equal(answer.headers['content-type'], 'application/problem+json')
+  t.match(answer.json(), { type: 'urn:sallyport:problem:not-found', status: 404, code: 'NOT_FOUND', error: String })
+})
+
+t.test('a method that a path does not take is 405 with those it does', async (t) => {
+  const { app } = serve(t)
+  const answer = await app.inject({ method: 'PUT', url: '/people/1?x=1' })
+  t.equal(answer.statusCode, 405)
+  t.equal(answer.headers.allow, 'GET, HEAD, DELETE')
+  t.match(answer.json(), { code: 'METHOD_NOT_ALLOWED' })
+  const long = await app.inject({ method: 'PUT', url: `/people/${'x'.repeat(150)}` })
+  t.equal(long.statusCode, 405, 'also where the parameter is long')
+})
+
+t.test('a path that cannot be read is 400, one with a parameter beyond measure 414', async (t) => {
+  const { app } = serve(t)
+  const bad = await app.inject('/people/%zz')
+  t.equal(bad.statusCode, 400)
+  t.match(bad.json(), { code: 'PATH_INVALID' })
+  const long = await app.inject(`/people/${'x'.repeat(201)}`)
+  t.equal(long.statusCode, 414)
+  t.match(long.json(), { code: 'PATH_INVALID' })
+})
+
+t.test('bodies', async (t) => {
+  const { app } = serve(t)
+  const post = async (payload: string, type = 'application/json') => {
+    const answer = await app.inject({ method: 'POST', url: '/people', payload, headers: { 'content-type': type } })
+    return { status: answer.statusCode, ...answer.json() }
+  }
+
+  t.test('arrive as sent', async (t) => {
+    t.strictSame(await post('{"name":"Ada","age":36}'), { status: 200, name: 'Ada', age: 36 })
+    t.match(await post('{"name":"Ada"}', 'application/json; charset=utf-8'), { status: 200 })
+  })
+
+  t.test('lose what the schema does not name, at every depth', async (t) => {
+    const sent = '{"name":"Ada","admin":true,"pet":{"name":"Rex","owner":"Eve"}}'
+    t.strictSame(await post(sent), { status: 200, name: 'Ada', pet: { name: 'Rex' } })
+  })
+
+  t.test('are not coerced into shape, and the answer says what is wrong', async (t) => {
+    t.match(await post('{"name":"Ada","age":"36"}'), { status: 400, code: 'REQUEST_INVALID', detail: /age/ })
+    for (const body of ['{"name":7}', '{"name":["Ada"]}', '{"name":null}', '{"name":""}', '{}', '[]', '"Ada"', 'null'])
+      t.match(await post(body), { status: 400, code: 'REQUEST_INVALID' }, body)
+  })
+
+  t.test('cannot reach a prototype', async (t) => {
+    for (const body of [
+      '{"name":"Ada","__proto__":{"admin":true}}',
+      '{"name":"Ada","\\u005f_proto__":{"admin":true}}',
+      '{"name":"Ada","constructor":{"prototype":{"admin":true}}}',
+      '{"name":"Ada","pet":{"name":"Rex","__proto__":{"admin":true}}}',
+    ])
+      t.match(await post(body), { status: 400, code: 'BODY_MALFORMED' }, body)
+    t.equal(({} as { admin?: boolean }).admin, undefined)
+  })
+
+  t.test('that are no JSON are 400, also when empty', async (t) => {
+    for (const body of ['{"name":', '{name:1}', 'name=Ada', ''])
+      t.match(await post(body), { status: 400, code: 'BODY_MALFORMED' }, body)
+  })
+
+  t.test('in other media types are 415', async (t) => {
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'application/jsonp', ';'])
+      t.match(await post('{"name":"Ada"}', type), { status: 415, code: 'MEDIA_TYPE_UNSUPPORTED' }, type)
+  })
+
+  t.test('over the limit are 413', async (t) => {
+    t.match(await post(JSON.stringify({ name: 'x'.repeat(1000) })), { status: 413, code: 'BODY_TOO_LARGE' })
+  })
+})
+
+t.test('what was thrown and nobody foresaw is 500, and only the log says what', async (t) => {
+  for (const error of [
+    new Error('hush'),
+    new Error('outer hush', { cause: new Error('hush') }),
+    'hush',
+    null,
+    undefined,
+  ]) {
+    const { answer, lines } = serveThrowing(t, error)
+    const { statusCode, headers, body } = await answer
+    t.equal(statusCode, 500, String(error))
+    t.match(JSON.parse(body), { code: 'INTERNAL', title: 'Something went wrong' })
+    t.notOk(body.includes('hush') || JSON.stringify(headers).includes('hush'))
+    t.match(lines.at(-1), { level: 'error', event: 'request_failed', status: 500, req: { path: '/fault' } })
+    if (error) t.match(JSON.stringify(lines.at(-1)), /hush/)
+  }
+})
+
+t.test('an outage is 503 with Retry-After, and nothing else is', async (t) => {
+  const outage = new Error('hush')
+  const down = await serveThrowing(t, outage, (error) => error === outage).answer
+  t.equal(down.statusCode, 503)
+  t.equal(down.headers['retry-after'], '1')
+  t.match(down.json(), { code: 'UNAVAILABLE', detail: 'Nothing has changed. Try again shortly.' })
+  t.equal((await serveThrowing(t, new Error('x'), (error) => error === outage).answer).statusCode, 500)
+  t.equal((await serveThrowing(t, unavailable('the keys are not there')).answer).statusCode, 503)
+})
+
+t.test('a problem is answered as it is, with its headers, and its cause is for the log', async (t) => {
+  const refused = (cause?: unknown) =>
+    new Problem(401, 'TOKEN_INVALID', 'No', { headers: { 'x-why': 'because' }, cause })
+  const { answer, lines } = serveThrowing(t, refused('not a JWT'))
+  const { statusCode, headers, body } = await answer
+  t.equal(statusCode, 401)
+  t.match(headers, { 'www-authenticate': 'Bearer', 'x-why': 'because' })
+  t.notOk(body.includes('JWT'))
+  t.match(lines.at(-1), { level: 'info', code: 'TOKEN_INVALID', why: 'not a JWT', ip: '127.0.0.1' })
+  const error = serveThrowing(t, refused(new Error('bad signature')))
+  await error.answer
+  t.match(error.lines.at(-1), { why: 'bad signature' })
+  const silent = serveThrowing(t, refused())
+  await silent.answer
+  t.notOk('why' in (silent.lines.at(-1) ?? {}))
+})
+
+t.test('requests that went well leave no line of their own', async (t) => {
+  const { app, lines } = serve(t)
+  await app.inject('/people/1')
+  t.strictSame(lines, [])
+})
+
+t.test('the client’s address is believed only from a trusted proxy', async (t) => {
+  const ask = async (trustedProxies: string[], remoteAddress: string) => {
+    const { app } = serve(t, { trustedProxies })
+    const headers = { 'x-forwarded-for': '192.0.2.66, 203.0.113.9' }
+    return (await app.inject({ url: '/people/1', remoteAddress, headers })).json().ip
+  }
+  t.equal(await ask([], '10.0.0.1'), '10.0.0.1')
+  t.equal(await ask(['10.0.0.0/8'], '10.0.0.1'), '203.0.113.9')
+  t.equal(await ask(['10.0.0.0/8'], '198.51.100.7'), '198.51.100.7')
+})
+
+t.test('a request keeps the id the gateway gave it, within bounds, or gets one', async (t) => {
+  const { app } = serve(t)
+  const ask = async (headers: Record<string, string>) => (await app.inject({ url: '/people/1', headers })).json().id
+  t.equal(await ask({ 'x-request-id': 'request-1' }), 'request-1')
+  t.equal(await ask({ 'x-request-id': 'x'.repeat(1000) }), 'x'.repeat(64))
+  t.match(await ask({}), /^[0-9a-f-]{36}$/)
+})

@@ -1,0 +1,172 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ValidatorSpec } from 'envalid'
+import t from 'tap'
+import {
+  ConfigurationError,
+  choice,
+  duration,
+  type Environment,
+  list,
+  origins,
+  pem,
+  port,
+  positive,
+  readSettings,
+  secrets,
+  text,
+  webAddress,
+} from './settings.ts'
+
+const read = (spec: ValidatorSpec<unknown>, VALUE: string) => readSettings({ VALUE }, { VALUE: spec }).VALUE
+
+const strong = 'Zk3vR9qLw2XtB7nYp5JcHd8sMf4GgTa1'
+const key = (name: string) => `-----BEGIN ${name}-----\nMFkw+/=\n-----END ${name}-----`
+
+const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown][], bad: [string, RegExp][]][] = [
+  ['text', text({ desc: 'x' }), [['any thing', 'any thing']], []],
+  [
+    'one of some words',
+    choice('open', 'closed')({ desc: 'x' }),
+    [['open', 'open']],
+    [['Open', /none of open, closed/]],
+  ],
+  [
+    'a port',
+    port({ desc: 'x' }),
+    [
+      ['0', 0],
+      ['65535', 65535],
+    ],
+    ['65536', '-1', '80a', '8e3', ' 80', '123456'].map((value) => [value, /is not a port/]),
+  ],
+  [
+    'a whole number above 0',
+    positive({ desc: 'x' }),
+    [
+      ['1', 1],
+      ['4294967296', 4294967296],
+    ],
+    ['0', '-1', '1.5', '01', '1e3', '99999999999'].map((value) => [value, /is not a whole number above 0/]),
+  ],
+  [
+    'a span of time, in seconds',
+    duration({ desc: 'x' }),
+    [
+      ['900', 900],
+      ['0', 0],
+      ['0s', 0],
+      ['30s', 30],
+      ['15m', 900],
+      ['1.5h', 5400],
+      ['7d', 604800],
+      ['250ms', 0.25],
+    ],
+    ['soon', '-5m', '15x', '1h30m', 'NaN'].map((value) => [value, /is not a span of time/]),
+  ],
+  [
+    'a list, in which spaces and empty places do not count',
+    list({ desc: 'x' }),
+    [
+      ['a, b ,,c,', ['a', 'b', 'c']],
+      [',', []],
+    ],
+    [],
+  ],
+  [
+    'a web address',
+    webAddress({ desc: 'x' }),
+    [['http://auth:5001/keys', 'http://auth:5001/keys']],
+    ['auth:5001', '/keys', 'ftp://auth/keys'].map((value) => [value, /is not an http or https address/]),
+  ],
+  [
+    'web origins',
+    origins({ desc: 'x' }),
+    [['https://a.test, http://localhost:5173', ['https://a.test', 'http://localhost:5173']]],
+    ['https://a.test/', 'https://a.test/path', 'a.test', '*', 'null', 'https://a.test,'].map((value) => [
+      value,
+      /which is not an origin/,
+    ]),
+  ],
+  [
+    'PEM, several, on one line or on many',
+    pem({ desc: 'x' }),
+    [
+      [key('PUBLIC KEY'), [key('PUBLIC KEY')]],
+      [key('PUBLIC KEY').replaceAll('\n', '\\n'), [key('PUBLIC KEY')]],
+      [`${key('PRIVATE KEY')}\n# old\n${key('EC PRIVATE KEY')}`, [key('PRIVATE KEY'), key('EC PRIVATE KEY')]],
+    ],
+    ['/path/to/key.pem', '-----BEGIN A-----\nx\n-----END B-----'].map((value) => [value, /holds no PEM block/]),
+  ],
+]
+
+for (const [name, spec, good, bad] of cases)
+  t.test(`a setting takes ${name}`, async (t) => {
+    for (const [input, value] of good) t.strictSame(read(spec, input), value, input)
+    for (const [input, message] of bad)
+      t.throws(() => read(spec, input), { name: 'ConfigurationError', message }, input)
+  })
+
+t.test('weak secrets are refused, but only in production', async (t) => {
+  const readIn = (NODE_ENV: string | undefined, SECRET: string) =>
+    readSettings({ SECRET }, { SECRET: secrets({ NODE_ENV })({ desc: 'at least 32 random characters' }) }).SECRET
+  t.strictSame(readIn('production', `${strong}, ${strong}x`), [strong, `${strong}x`], 'the first signs')
+  const weak = ['short', 'ab'.repeat(20), `change-me-${strong}`, `${strong}Password`, `${strong},short`, `${strong},`]
+  for (const secret of weak) {
+    t.throws(
+      () => readIn('production', secret),
+      { message: /^SECRET is too weak .*; it takes at least 32 random/ },
+      secret,
+    )
+    t.doesNotThrow(() => readIn('development', secret), secret)
+    t.doesNotThrow(() => readIn(undefined, secret), secret)
+  }
+})
+
+t.test('no refused secret is repeated in the message', async (t) => {
+  const SECRET = 'hunter2hunter2'
+  const refuse = () =>
+    readSettings({ SECRET }, { SECRET: secrets({ NODE_ENV: 'production' })({ desc: 'at least 32 random characters' }) })
+  t.throws(refuse, { message: /^((?!hunter2).)*$/ })
+})
+
+t.test('a file may hold the value, and the variable itself comes first', async (t) => {
+  const file = join(t.testdir({ secret: `  ${strong}\n` }), 'secret')
+  const spec = { SECRET: text({ default: 'default', desc: 'a secret' }) }
+  t.equal(readSettings({ SECRET_FILE: file }, spec).SECRET, strong)
+  t.equal(readSettings({ SECRET: 'own', SECRET_FILE: file }, spec).SECRET, 'own')
+  t.equal(readSettings({ SECRET: '', SECRET_FILE: file }, spec).SECRET, strong)
+  writeFileSync(file, '\n')
+  t.equal(readSettings({ SECRET_FILE: file }, spec).SECRET, 'default', 'an empty file says nothing')
+})
+
+t.test('an empty value counts as not set', async (t) => {
+  const spec = { LEVEL: text({ default: 'info', desc: 'a level' }), NAME: text({ default: undefined, desc: 'a name' }) }
+  t.strictSame({ ...readSettings({ LEVEL: '', LEVEL_FILE: '', NAME: '' }, spec) }, { LEVEL: 'info', NAME: undefined })
+})
+
+t.test('a file that cannot be read is named', async (t) => {
+  const refuse = () => readSettings({ SECRET_FILE: '/nowhere/secret' }, { SECRET: text({ desc: 'a secret' }) })
+  t.throws(
+    refuse,
+    new ConfigurationError('SECRET_FILE names /nowhere/secret, which cannot be read; mount it or mend the path'),
+  )
+})
+
+t.test('every setting to mend has a line that says how', async (t) => {
+  const environment: Environment = { PORT: 'http', MODE: 'ajar' }
+  const refuse = () =>
+    readSettings(environment, {
+      PORT: port({ desc: 'a port number' }),
+      MODE: choice('open', 'closed')({ desc: 'open or closed' }),
+      URL: webAddress({ desc: 'an address like http://auth:5001' }),
+      NAME: text({ default: 'x', desc: 'a name' }),
+    })
+  t.throws(refuse, {
+    message: [
+      'PORT is not a port; it takes a port number',
+      'MODE is none of open, closed; it takes open or closed',
+      'URL is not set; it takes an address like http://auth:5001',
+    ].join('\n'),
+  })
+})

@@ -1,0 +1,104 @@
+import t from 'tap'
+import { Client, eventually, signIn, startSystem } from './system.ts'
+
+t.test('fifty logins of one user within a second give fifty sessions', async (t) => {
+  const { gateway, sql } = await startSystem(t)
+  const clients = Array.from({ length: 50 }, () => new Client(gateway))
+  const answers = await Promise.all(clients.map((client) => client.login()))
+  t.ok(answers.every(({ status }) => status === 200))
+  t.equal((await sql('SELECT FROM auth.sessions')).rowCount, 50)
+  const refreshed = await Promise.all(clients.map((client) => client.refresh()))
+  t.ok(
+    refreshed.every(({ status }) => status === 200),
+    'and each of them lives',
+  )
+})
+
+t.test('Postgres is killed while everything runs', async (t) => {
+  const system = await startSystem(t)
+  const { gateway, postgres } = system
+  const [client, other] = [await signIn(gateway), await signIn(gateway)]
+  process.kill(-postgres.pid, 'SIGKILL')
+
+  await t.test('calls that need it answer 503 with Retry-After, and no cookie is touched', async (t) => {
+    const calls: [string, string, unknown?][] = [
+      ['POST', '/api/auth/refresh'],
+      ['POST', '/api/auth/logout'],
+      ['POST', '/api/auth/login', { email: 'doctor@example.com', password: 'x' }],
+      ['GET', '/api/auth/me'],
+      ['GET', '/api/doctor/appointments'],
+    ]
+    for (const [method, path, body] of calls) {
+      const answer = await client.call(method, path, { body })
+      t.match(answer, { status: 503, body: { code: 'UNAVAILABLE' } }, `${method} ${path}`)
+      t.ok(answer.headers.get('retry-after'))
+      t.equal(answer.headers.get('set-cookie'), null)
+    }
+  })
+
+  await t.test('calls that do not need it go on', async (t) => {
+    t.equal((await client.call('GET', '/api/whoami')).status, 200)
+  })
+
+  await t.test('the process says that it is alive, and that it is not ready', async (t) => {
+    const management = `http://127.0.0.1:${system.processes.auth.managementPort}`
+    t.equal((await fetch(`${management}/healthz`)).status, 200)
+    t.equal((await fetch(`${management}/readyz`)).status, 503)
+    t.match(await (await fetch(`${management}/metrics`)).text(), /process_cpu_seconds_total/)
+    const notifications = `http://127.0.0.1:${system.processes.notifications.managementPort}`
+    await eventually('the sample too', async () => (await fetch(`${notifications}/readyz`)).status === 503)
+  })
+
+  await t.test('within five seconds of its return all goes on, with the sessions of before', async (t) => {
+    await system.restart()
+    await eventually('a refresh succeeds', async () => (await client.refresh()).status === 200, 5_000)
+    t.equal((await other.refresh()).status, 200)
+    t.equal((await client.call('GET', '/api/doctor/appointments')).status, 200)
+    t.equal((await fetch(`http://127.0.0.1:${system.processes.auth.managementPort}/readyz`)).status, 200)
+  })
+
+  await t.test('and ended sessions are heard of again', async (_t) => {
+    await eventually('a logout reaches the gateway', async () => {
+      const one = await signIn(gateway)
+      const token = one.accessToken
+      await one.call('POST', '/api/auth/logout')
+      one.accessToken = token
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      return (await one.call('GET', '/api/whoami')).status === 401
+    })
+  })
+})
+
+t.test('a revocation is final across restarts of every process', async (t) => {
+  const system = await startSystem(t)
+  const client = await signIn(system.gateway)
+  const { cookie } = client
+  await client.call('POST', '/api/auth/logout')
+  process.kill(-system.postgres.pid, 'SIGKILL')
+  await system.restart()
+  await eventually('the database is back', async () => (await new Client(system.gateway).login()).status === 200)
+  client.cookie = cookie
+  t.match((await client.refresh()).body, { code: 'SESSION_ENDED', reason: 'logout' })
+})
+
+t.test('a gateway that cannot hear of ended sessions', async (t) => {
+  t.test('goes on verifying, and says how old its view is', async (t) => {
+    const { gateway, processes } = await startSystem(t)
+    const client = await signIn(gateway)
+    processes.auth.child.kill('SIGKILL')
+    await processes.auth.ended
+    t.equal((await client.call('GET', '/api/whoami')).status, 200)
+    t.match(await client.refresh(), { status: 502, body: { code: 'UPSTREAM_UNREACHABLE' } })
+    const metrics = await (await fetch(`http://127.0.0.1:${processes.gateway.managementPort}/metrics`)).text()
+    t.match(metrics, /sallyport_revocation_view_age_seconds [\d.]+/)
+  })
+
+  t.test('refuses with 503 when told to (REVOCATION_FAIL=closed)', async (t) => {
+    const { gateway, processes } = await startSystem(t, { REVOCATION_FAIL: 'closed', REVOCATION_MAX_AGE: '3s' })
+    const client = await signIn(gateway)
+    await eventually('the view is there', async () => (await client.call('GET', '/api/whoami')).status === 200)
+    processes.auth.child.kill('SIGKILL')
+    await eventually('it is refused', async () => (await client.call('GET', '/api/whoami')).status === 503)
+    t.match(await client.call('GET', '/api/whoami'), { body: { code: 'UNAVAILABLE' } })
+  })
+})

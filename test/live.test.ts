@@ -1,0 +1,239 @@
+import { once } from 'node:events'
+import t from 'tap'
+import WebSocket, { WebSocketServer } from 'ws'
+import { Issuer, startGateway, Upstream } from './edge.ts'
+import { claimsOf, eventually, freePort, signIn, startSystem } from './system.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: messages are whatever the service sends
+type Message = any
+
+function open(url: string, protocols: string[], headers: Record<string, string> = {}) {
+  const socket = new WebSocket(url, protocols, { headers })
+  const messages: Message[] = []
+  socket.on('message', (data) => messages.push(JSON.parse(data.toString())))
+  socket.on('error', () => {})
+  const opened = new Promise<void>((resolve) => socket.once('open', resolve))
+  const closed = new Promise<{ code: number; reason: string }>((resolve) =>
+    socket.once('close', (code, reason) => resolve({ code, reason: String(reason) })),
+  )
+  const refused = new Promise<number>((resolve) =>
+    socket.once('unexpected-response', (_request, response) => {
+      resolve(response.statusCode as number)
+      socket.terminate()
+    }),
+  )
+  return { socket, messages, opened, closed, refused }
+}
+
+t.test('live connections through the gateway', async (t) => {
+  const system = await startSystem(t)
+  const { gateway } = system
+  const address = `${gateway.replace('http', 'ws')}/api/notifications/ws`
+  const bearer = (token: string | undefined) => `sallyport.bearer.${token}`
+  const doctor = await signIn(gateway)
+  const patient = await signIn(gateway, 'patient@example.com')
+  const admin = await signIn(gateway, 'admin@example.com')
+  const change = async () => {
+    const { body } = await doctor.call('GET', '/api/doctor/appointments')
+    const path = `/api/doctor/appointments/${body.appointments[0].id}`
+    return (await doctor.call('PATCH', path, { body: { reason: 'changed' } })).body
+  }
+
+  await t.test('a page connects with its token as a subprotocol, and gets its own answered', async (t) => {
+    const { socket, messages, opened } = open(address, ['notes', bearer(doctor.accessToken)], {
+      origin: 'https://app.test',
+    })
+    await opened
+    t.equal(socket.protocol, 'notes')
+    socket.send('"hello"')
+    await eventually('it is greeted and echoed', () => messages.length >= 2)
+    const user = { id: claimsOf(doctor.accessToken as string).sub, email: 'doctor@example.com', roles: ['doctor'] }
+    t.match(messages, [
+      { type: 'welcome', user },
+      { type: 'echo', user, message: '"hello"' },
+    ])
+    socket.close(4000, 'done')
+    await once(socket, 'close')
+  })
+
+  await t.test('a program connects with its token in the header', async (_t) => {
+    const { socket, opened } = open(address, [], { authorization: `Bearer ${doctor.accessToken}` })
+    await opened
+    socket.close()
+  })
+
+  await t.test('changes of an appointment reach whom they concern, over both kinds of connection', async (t) => {
+    const sockets = [doctor, patient, admin].map((client) => open(address, ['notes', bearer(client.accessToken)]))
+    await Promise.all(sockets.map(({ opened }) => opened))
+    const stream = await fetch(`${gateway}/api/notifications/stream`, {
+      headers: { authorization: `Bearer ${patient.accessToken}` },
+    })
+    t.equal(stream.headers.get('content-type'), 'text/event-stream')
+    await eventually('all are greeted', () => sockets.every(({ messages }) => messages.length === 1))
+    const changed = await change()
+    await eventually('all hear of it', () => sockets.every(({ messages }) => messages.length === 2))
+    t.match(sockets[0]?.messages[1], {
+      type: 'appointment',
+      change: 'changed',
+      appointment: { id: changed.id, reason: 'changed' },
+    })
+    let text = ''
+    for await (const chunk of stream.body as never as AsyncIterable<Uint8Array>) {
+      text += Buffer.from(chunk)
+      if (text.includes('event: appointment')) break
+    }
+    t.match(text, new RegExp(`event: welcome[\\s\\S]*event: appointment\\ndata: .*${changed.id}`))
+
+    const stranger = open(address, ['notes', bearer(patient.accessToken)])
+    await stranger.opened
+    const own = { patientId: claimsOf(admin.accessToken as string).sub, startsAt: '2030-01-01T00:00:00Z', reason: 'x' }
+    await doctor.call('POST', '/api/doctor/appointments', { body: own })
+    await eventually('the admin hears of it', () => sockets[2]?.messages.length === 3)
+    t.equal(stranger.messages.length, 1, 'somebody else does not')
+    for (const { socket } of [...sockets, stranger]) socket.close()
+  })
+
+  await t.test(
+    'without a token, with a bad one, with two, or from a foreign page there is no connection',
+    async (t) => {
+      t.equal(await open(address, ['notes']).refused, 401)
+      t.equal(await open(address, ['notes', bearer('bad')]).refused, 401)
+      t.equal(
+        await open(address, ['notes', bearer(doctor.accessToken)], { authorization: `Bearer ${doctor.accessToken}` })
+          .refused,
+        401,
+      )
+      t.equal(await open(address, ['notes', bearer(doctor.accessToken)], { origin: 'https://evil.test' }).refused, 403)
+      t.equal(await open(address.replace('/ws', '/stream'), ['notes', bearer(doctor.accessToken)]).refused, 404)
+      const own = open(address, ['notes', bearer(doctor.accessToken)], { origin: gateway })
+      await own.opened
+      own.socket.close()
+    },
+  )
+
+  await t.test('a connection is closed with 4401 within a second of its session’s end', async (t) => {
+    const phone = await signIn(gateway)
+    const [one, another] = [
+      open(address, ['notes', bearer(phone.accessToken)]),
+      open(address, ['notes', bearer(doctor.accessToken)]),
+    ]
+    await Promise.all([one.opened, another.opened])
+    const before = Date.now()
+    await phone.call('POST', '/api/auth/logout')
+    t.strictSame(await one.closed, { code: 4401, reason: 'session ended' })
+    t.ok(Date.now() - before < 1000)
+    t.equal(another.socket.readyState, WebSocket.OPEN, 'others stay')
+    another.socket.close()
+  })
+
+  await t.test('and when the roles in its token are no longer the person’s', async (t) => {
+    const { socket, opened, closed } = open(address, ['notes', bearer(patient.accessToken)])
+    await opened
+    t.equal(socket.readyState, WebSocket.OPEN)
+    const { sub } = claimsOf(patient.accessToken as string)
+    const message = JSON.stringify({ user: sub, roles: ['doctor'], at: Date.now() / 1000 })
+    await system.sql("SELECT pg_notify('sallyport_revocations', $1)", [message])
+    t.strictSame(await closed, { code: 4401, reason: 'roles changed' })
+  })
+
+  await t.test('when the parts close, connections are told that they go away', async (t) => {
+    const viaGateway = open(address, ['notes', bearer(doctor.accessToken)])
+    const direct = await fetch(`${gateway}/api/notifications/stream`, {
+      headers: { authorization: `Bearer ${doctor.accessToken}` },
+    })
+    await viaGateway.opened
+    system.processes.notifications.child.kill('SIGTERM')
+    t.strictSame(await viaGateway.closed, { code: 1001, reason: 'closing' })
+    t.match(await direct.text(), /event: welcome/, 'the stream ends in order')
+    await system.processes.notifications.ended
+    t.equal(await open(address, ['notes', bearer(doctor.accessToken)]).refused, 502)
+  })
+})
+
+t.test('a WebSocket through a gateway by itself', async (t) => {
+  const upstream = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => upstream.close())
+  await once(upstream, 'listening')
+  const { port } = upstream.address() as { port: number }
+  const plain = await new Upstream().serve(t)
+  const mute = await new Upstream().serve(t)
+  const edge = await startGateway(t, [
+    { prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'optional', websocket: true },
+    { prefix: '/plain', upstreams: [plain.url], access: 'public', websocket: true },
+    {
+      prefix: '/mute',
+      upstreams: [`http://127.0.0.1:${await freePort()}`],
+      access: 'public',
+      websocket: true,
+      timeout: 100,
+    },
+  ])
+  const address = edge.gateway.replace('http', 'ws')
+  const short = () => {
+    const now = Math.floor(Date.now() / 1000)
+    return edge.issuer.token({ iat: now, exp: now + 2 })
+  }
+
+  t.test('is closed with 4401 when its token expires, between two frames of a stream in full flow', async (t) => {
+    const flow = upstream.once('connection', (socket) => {
+      const send = () =>
+        socket.readyState === WebSocket.OPEN && socket.send(Buffer.alloc(70_000, '{"a":1}'), () => setImmediate(send))
+      send()
+    })
+    t.ok(flow)
+    const socket = new WebSocket(`${address}/ws`, ['app', `sallyport.bearer.${short()}`])
+    let frames = 0
+    let broken = false
+    socket.on('message', (data: Buffer) => {
+      frames += 1
+      if (data.length !== 70_000) broken = true
+    })
+    socket.on('error', () => {
+      broken = true
+    })
+    const [code, reason] = await once(socket, 'close')
+    t.equal(code, 4401)
+    t.equal(String(reason), 'token expired')
+    t.ok(frames > 10)
+    t.notOk(broken, 'every frame came whole')
+  })
+
+  t.test('keeps close codes and reasons both ways, and needs no token on an open route', async (t) => {
+    const accepted = once(upstream, 'connection')
+    const socket = new WebSocket(`${address}/ws`)
+    const [server, request] = await accepted
+    t.equal(request.headers['x-user-id'], undefined)
+    socket.once('open', () => socket.close(4001, 'from the client'))
+    const [code, reason] = await once(server, 'close')
+    t.strictSame([code, String(reason)], [4001, 'from the client'])
+
+    const again = once(upstream, 'connection')
+    const other = new WebSocket(`${address}/ws`)
+    const [there] = await again
+    there.close(4002, 'from the service')
+    const [otherCode, otherReason] = await once(other, 'close')
+    t.strictSame([otherCode, String(otherReason)], [4002, 'from the service'])
+  })
+
+  t.test('an upstream that speaks no WebSocket gives its own answer, one that is gone a 502', async (t) => {
+    plain.answer = (_request, response) => response.writeHead(426).end()
+    t.equal(await open(`${address}/plain`, []).refused, 426)
+    t.equal(await open(`${address}/mute`, []).refused, 502)
+    t.ok(mute.url)
+  })
+
+  t.test('when the gateway closes, clients are told to go elsewhere', async (t) => {
+    const issuer = new Issuer()
+    const second = await startGateway(
+      t,
+      [{ prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'public', websocket: true }],
+      {},
+      issuer,
+    )
+    const socket = new WebSocket(`${second.gateway.replace('http', 'ws')}/ws`)
+    await once(socket, 'open')
+    second.process.child.kill('SIGTERM')
+    const [code, reason] = await once(socket, 'close')
+    t.strictSame([code, String(reason)], [1001, 'going away'])
+  })
+})
