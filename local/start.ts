@@ -52,7 +52,7 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     AUTH_URL: auth,
     APPOINTMENTS_URL: local(settings.APPOINTMENTS_PORT),
     NOTIFICATIONS_URL: local(settings.NOTIFICATIONS_PORT),
-    ...keepSecrets(join(folder, 'secrets')),
+    ...withoutMounted(keepSecrets(join(folder, 'secrets')), environment),
     ...environment,
     DATABASE_URL: databaseUrl,
   }
@@ -84,6 +84,11 @@ Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
   Try            curl -s ${gateway}/api/auth/login -H 'content-type: application/json' \\
                    -d '{"email":"doctor@example.com","password":"${demoPassword}"}'
 `
+}
+
+/** A secret that a file holds (NAME_FILE) is not ours to make up. */
+function withoutMounted(secrets: Record<string, string>, environment: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(Object.entries(secrets).filter(([name]) => !environment[`${name}_FILE`]))
 }
 
 async function prepareDatabase(url: string): Promise<void> {

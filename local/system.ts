@@ -49,11 +49,10 @@ export async function startProcess(
   })
   return new Promise((resolve, reject) => {
     ended.then(([code]) => reject(new ConfigurationError(complaint.trim() || `${name} ended with code ${code}`)))
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
-      onLine(line)
-      const { event, port, managementPort } = parseLine(line)
-      if (event === 'listening') resolve({ name, child, port, managementPort, ended })
-    })
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', onLine)
+    child.once('message', ({ port, managementPort }: { port: number; managementPort: number }) =>
+      resolve({ name, child, port, managementPort, ended }),
+    )
   })
 }
 
@@ -67,12 +66,4 @@ export async function endProcesses(processes: RunningProcess[]): Promise<void> {
       clearTimeout(cut)
     }),
   )
-}
-
-function parseLine(line: string): { event?: string; port: number; managementPort: number } {
-  try {
-    return JSON.parse(line)
-  } catch {
-    return { port: 0, managementPort: 0 }
-  }
 }

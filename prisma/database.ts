@@ -47,6 +47,11 @@ function nameStatements(): (query: { sql: string }) => string {
 /** SQLSTATE classes that mean "cannot serve just now": connection, resources, shutdown, system, serialization, read-only. */
 const passing = /^(08|53|57|58|40|25006)/
 
+/** What the system says of a connection, and what the driver says, which has no codes. */
+const unreachable = /^(EPIPE|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ECONN[A-Z]+|ETIMEDOUT)$/
+const lost =
+  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client (was closed|has encountered))/
+
 /**
  * Whether an error says that the database could not answer, or did not say whether it committed. Everything else
  * (a broken constraint, a wrong statement) is about what was asked.
@@ -54,11 +59,18 @@ const passing = /^(08|53|57|58|40|25006)/
 export function isOutage(error: unknown): boolean {
   if (error instanceof Prisma.PrismaClientInitializationError) return true
   if (error instanceof Prisma.PrismaClientUnknownRequestError) return true
-  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return false
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return isLostConnection(error)
   // P1xxx: could not reach the server; P2024, P2028: no connection or transaction to be had in time.
   if (/^(P1|P2024|P2028)/.test(error.code)) return true
   const cause = (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause
-  return error.code === 'P2010' && passing.test(cause?.originalCode ?? '08')
+  return cause?.originalCode === undefined ? error.code === 'P2010' : passing.test(cause.originalCode)
+}
+
+/** Prisma passes on as they are the errors by which the driver itself says that a connection is gone, or was too late. */
+function isLostConnection(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code } = error as { code?: unknown }
+  return typeof code === 'string' ? unreachable.test(code) : lost.test(error.message)
 }
 
 /**

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
+import { readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
 
 const migrations = fileURLToPath(new URL('../migrations/', import.meta.url))
@@ -73,13 +74,14 @@ function readMigrations() {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const url = process.env.DATABASE_URL
-  if (!url) {
-    process.stderr.write(
-      'sallyport migrate: DATABASE_URL is not set; it takes postgresql://user:password@host/database\n',
-    )
+  try {
+    const { DATABASE_URL } = readSettings(process.env, {
+      DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    })
+    const applied = await migrate(DATABASE_URL)
+    process.stdout.write(applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
+  } catch (error) {
+    process.stderr.write(`sallyport migrate: ${(error as Error).message}\n`)
     process.exit(1)
   }
-  const applied = await migrate(url)
-  process.stdout.write(applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
 }

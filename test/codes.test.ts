@@ -11,7 +11,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
   t.test('a body that is no login is a 4xx with a code, and never a 5xx', async (t) => {
     const bodies: [string, unknown, number, string][] = [
       ['not JSON', '{"email":', 400, 'BODY_MALFORMED'],
-      ['nothing', '', 400, 'BODY_MALFORMED'],
+      ['nothing', '', 400, 'REQUEST_INVALID'],
       ['null', 'null', 400, 'REQUEST_INVALID'],
       ['a list', [], 400, 'REQUEST_INVALID'],
       ['a number', '7', 400, 'REQUEST_INVALID'],
@@ -98,6 +98,15 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     for (const path of ['/api/auth/logout', '/api/auth/logout-all', '/api/auth/login'])
       t.match(await client.call('POST', path, { headers: { origin: 'https://evil.test' } }), { status: 403 }, path)
     t.equal((await client.refresh()).status, 200, 'and nothing happened')
+  })
+
+  t.test('a refresh that announces JSON and has no body is a refresh', async (t) => {
+    const client = await signIn(gateway)
+    t.equal((await client.refresh({ 'content-type': 'application/json' })).status, 200)
+    t.equal(
+      (await client.call('POST', '/api/auth/logout', { headers: { 'content-type': 'application/json' } })).status,
+      200,
+    )
   })
 
   t.test('signing out with a cookie that is forged or none is still signed out', async (t) => {

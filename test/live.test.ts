@@ -104,6 +104,7 @@ t.test('live connections through the gateway', async (t) => {
         401,
       )
       t.equal(await open(address, ['notes', bearer(doctor.accessToken)], { origin: 'https://evil.test' }).refused, 403)
+      t.match(await doctor.call('GET', '/api/notifications/ws'), { status: 426, body: { code: 'UPGRADE_REQUIRED' } })
       t.equal(await open(address.replace('/ws', '/stream'), ['notes', bearer(doctor.accessToken)]).refused, 404)
       const own = open(address, ['notes', bearer(doctor.accessToken)], { origin: gateway })
       await own.opened
@@ -118,10 +119,14 @@ t.test('live connections through the gateway', async (t) => {
       open(address, ['notes', bearer(doctor.accessToken)]),
     ]
     await Promise.all([one.opened, another.opened])
+    const stream = await fetch(`${gateway}/api/notifications/stream`, {
+      headers: { authorization: `Bearer ${phone.accessToken}` },
+    })
     const before = Date.now()
     await phone.call('POST', '/api/auth/logout')
     t.strictSame(await one.closed, { code: 4401, reason: 'session ended' })
     t.ok(Date.now() - before < 1000)
+    t.match(await stream.text(), /event: welcome/, 'an event stream ends too, in order')
     t.equal(another.socket.readyState, WebSocket.OPEN, 'others stay')
     another.socket.close()
   })

@@ -81,9 +81,17 @@ export async function startDatabase(t: Test): Promise<TestDatabase> {
     url,
     database,
     sql: (text, values) => pool.query(text, values),
-    restart: async () => {
-      state.postgres = await start()
-    },
+    // The children of a server that was killed may hold its data for a moment.
+    restart: () =>
+      eventually('Postgres starts again', () =>
+        start().then(
+          (postgres) => {
+            state.postgres = postgres
+            return true
+          },
+          () => false,
+        ),
+      ),
   }
 }
 

@@ -22,6 +22,7 @@ import { openRevocations } from './revocations.ts'
 import { openRouteTable, type Route } from './routes.ts'
 import { createUpgrader } from './upgrade.ts'
 import { createVerifier } from './verify.ts'
+import { createWatch } from './watch.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -44,8 +45,9 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
-  const forwarder = createForwarder()
-  const upgrader = createUpgrader({ config, revocations, logger })
+  const watch = createWatch(revocations)
+  const forwarder = createForwarder(watch)
+  const upgrader = createUpgrader({ config, watch, logger })
 
   const ownHeaders = securityHeaders(config.production)
   const secured = (request: FastifyRequest, reply: FastifyReply) =>
@@ -110,7 +112,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     authorize(request.route, caller)
     const headers = outgoingHeaders(request, caller, assertions)
     if (upgrader.isUpgrade(request.raw)) return upgrader.forward(request, reply, headers, caller)
-    return forwarder.forward(request, reply, headers)
+    return forwarder.forward(request, reply, headers, caller)
   })
   upgrader.attach(app)
 

@@ -4,6 +4,8 @@ import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Agent, type Dispatcher } from 'undici'
 import { connectionNames, isForClient } from './headers.ts'
+import type { Caller } from './verify.ts'
+import type { Watch } from './watch.ts'
 
 /** Milliseconds: to connect to an upstream, and for a body that has begun to go on. */
 const connectWithin = 3_000
@@ -13,14 +15,19 @@ const goOnWithin = 300_000
 const connections = 128
 
 /** Sends requests on and answers back, both as streams; a slow reader slows the writer down. */
-export function createForwarder() {
+export function createForwarder(watch: Watch) {
   const agent = new Agent({ connections, pipelining: 1, connect: { timeout: connectWithin } })
 
   /**
    * @param headers names and values in turn, as the upstream gets them
    * @throws 413 for a body over the route's limit; 502 or 504 when the upstream gives no answer
    */
-  function forward(request: FastifyRequest, reply: FastifyReply, headers: string[]): Promise<FastifyReply> {
+  function forward(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    headers: string[],
+    caller: Caller | undefined,
+  ): Promise<FastifyReply> {
     const { raw, route, target } = request
     const tooLarge = () => new Problem(413, 'BODY_TOO_LARGE', 'The body is too large')
     if (Number(raw.headers['content-length'] ?? 0) > route.bodyLimit) throw tooLarge()
@@ -46,8 +53,16 @@ export function createForwarder() {
           }
           client.once('close', abandon)
         },
-        onResponseStart(controller, status, _headers, statusText) {
+        onResponseStart(controller, status, answered, statusText) {
           if (status < 200) return
+          if (caller && String(answered['content-type']).startsWith('text/event-stream')) {
+            // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
+            const end = () => {
+              client.end()
+              controller.abort(new Error('the token no longer holds'))
+            }
+            client.once('close', watch.over(caller, end))
+          }
           reply.hijack()
           client.writeHead(status, statusText ?? '', answerHeaders(reply, controller.rawHeaders as Buffer[]))
         },
@@ -68,6 +83,7 @@ export function createForwarder() {
           if (abandon) client.off('close', abandon)
           body?.destroy()
           if (!client.headersSent) return reject(explain(error))
+          if (client.writableEnded) return resolve(reply)
           // The answer has begun, so the only way left to say that it is not whole is to break it off.
           client.destroy()
           resolve(reply)

@@ -49,7 +49,7 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
     if (hopByHop.has(name) || rebuilt.has(name) || named?.has(name) || isIdentityHeader(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
     if (name === 'cookie') {
-      const cookies = goesToAuth(route.prefix) ? value : withoutRefreshCookie(value)
+      const cookies = goesToAuth(request.target.path) ? value : withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
     }
@@ -90,7 +90,7 @@ export function connectionNames(connection: string | undefined): Set<string> | u
   )
 }
 
-const goesToAuth = (prefix: string) => prefix === cookiesGoTo || prefix.startsWith(`${cookiesGoTo}/`)
+const goesToAuth = (path: string) => path === cookiesGoTo || path.startsWith(`${cookiesGoTo}/`)
 
 function withoutRefreshCookie(cookies: string): string {
   return cookies

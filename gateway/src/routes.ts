@@ -101,7 +101,8 @@ export function readRoutes(file: string, environment: Record<string, string | un
   const content = readContent(file, refuse)
   if (!RouteFile.Check(content)) {
     const [error] = RouteFile.Errors(content)
-    throw refuse(`${error?.instancePath || 'the file'} ${error?.message}; see docs/routes.md for what a route takes`)
+    const fault = error?.keyword === 'boolean' ? 'is not known' : error?.message
+    throw refuse(`${error?.instancePath || 'the file'} ${fault}; see docs/routes.md for what a route takes`)
   }
   const table = new Map<string, Route>()
   for (const entry of content.routes) {
@@ -160,7 +161,15 @@ function toOrigin(
     return value
   })
   const url = URL.canParse(address) ? new URL(address) : undefined
-  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.pathname !== '/' || url.search || url.hash)
+  if (
+    !url ||
+    !/^https?:$/.test(url.protocol) ||
+    url.username ||
+    url.password ||
+    url.pathname !== '/' ||
+    url.search ||
+    url.hash
+  )
     throw refuse(`upstream "${address}" is not an address like http://auth:5001`)
   return url.origin
 }

@@ -5,8 +5,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Config } from './config.ts'
 import { closeFrame, FrameFollower } from './frames.ts'
-import type { Revocations } from './revocations.ts'
 import type { Caller } from './verify.ts'
+import type { Watch } from './watch.ts'
 
 /** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
 export const bearerProtocol = 'sallyport.bearer.'
@@ -20,7 +20,7 @@ const closeWithin = 2_000
 
 interface Parts {
   config: Config
-  revocations: Revocations
+  watch: Watch
   logger: Logger
 }
 
@@ -33,20 +33,17 @@ interface Upgrade {
   timeout: number
 }
 
-/** A WebSocket that is open through this gateway. */
-interface Connection {
-  caller: Caller | undefined
-  close(code: number, reason: string): void
-}
+/** Closes a WebSocket that is open through this gateway. */
+type Close = (code: number, reason: string) => void
 
 /**
  * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
  * its session ends, or the roles in it change.
  */
-export function createUpgrader({ config, revocations, logger }: Parts) {
+export function createUpgrader({ config, watch, logger }: Parts) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
   const answered = new WeakMap<Duplex, { client: Duplex; caller: Caller | undefined }>()
-  const open = new Set<Connection>()
+  const open = new Set<Close>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
   const proxy = httpProxy.createProxyServer({ ws: true })
 
@@ -58,16 +55,13 @@ export function createUpgrader({ config, revocations, logger }: Parts) {
   // Not before the two are piped together: a listener that comes earlier takes the first bytes away.
   proxy.on('open', (upstream) => {
     const { client, caller } = answered.get(upstream) as { client: Duplex; caller: Caller | undefined }
-    const connection = track(client, upstream, caller)
-    open.add(connection)
-    client.once('close', () => open.delete(connection))
-  })
-
-  const stop = revocations.onRevoked((revoked) => {
-    for (const { caller, close } of open) {
-      if ('session' in revoked && caller?.identity.sessionId === revoked.session) close(unauthorized, 'session ended')
-      if ('user' in revoked && caller?.identity.userId === revoked.user) close(unauthorized, 'roles changed')
-    }
+    const close = closer(client, upstream)
+    const stop = caller ? watch.over(caller, (reason) => close(unauthorized, reason)) : () => {}
+    open.add(close)
+    client.once('close', () => {
+      stop()
+      open.delete(close)
+    })
   })
 
   return {
@@ -106,8 +100,7 @@ export function createUpgrader({ config, revocations, logger }: Parts) {
     },
 
     close(): void {
-      stop()
-      for (const connection of open) connection.close(goingAway, 'going away')
+      for (const close of open) close(goingAway, 'going away')
     },
   }
 
@@ -143,8 +136,8 @@ const unreachable = [
   JSON.stringify(new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached').body()),
 ].join('\r\n')
 
-/** Watches an open connection, so that it can be closed from here between two frames of the upstream's. */
-function track(client: Duplex, upstream: Duplex, caller: Caller | undefined): Connection {
+/** Follows an open connection, so that it can be closed from here between two frames of the upstream's. */
+function closer(client: Duplex, upstream: Duplex): Close {
   const frames = new FrameFollower()
   let farewell: Buffer | undefined
   const say = (rest: Buffer) => {
@@ -158,7 +151,8 @@ function track(client: Duplex, upstream: Duplex, caller: Caller | undefined): Co
     else say(chunk.subarray(0, end))
   })
 
-  const close = (code: number, reason: string) => {
+  client.once('close', () => upstream.destroy())
+  return (code, reason) => {
     if (farewell) return
     farewell = closeFrame(code, reason)
     upstream.unpipe(client)
@@ -168,12 +162,4 @@ function track(client: Duplex, upstream: Duplex, caller: Caller | undefined): Co
     if (frames.isBetween) say(Buffer.alloc(0))
     else upstream.resume()
   }
-  const expiry = caller
-    ? setTimeout(() => close(unauthorized, 'token expired'), caller.expiresAt * 1000 - Date.now())
-    : undefined
-  client.once('close', () => {
-    clearTimeout(expiry)
-    upstream.destroy()
-  })
-  return { caller, close }
 }

@@ -44,6 +44,11 @@ export function createApplication(options: ApplicationOptions) {
     frameworkErrors: (error, request, reply) => answerWithProblem(error, request, reply.headers(headers)),
   })
   app.removeContentTypeParser('text/plain')
+  // Clients announce JSON on calls that have no body; that is no fault. Where a body is needed, the schema misses it.
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
+    body === '' ? done(null) : parseJson(request, body as string, done),
+  )
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers(headers)
   })

@@ -91,12 +91,14 @@ export async function runProcess(name: string, build: (environment: Environment)
         logger.info({ event: 'stopped', signal })
       },
     )
-    // Whoever started us with a channel (npm start does) is gone: do not outlive it.
+    // Whoever started us with a channel (npm start does) hears that we listen; when it is gone, we end too.
     process.once('disconnect', () => grace.close())
     await listen(app, config.host, config.port, config.portVariable)
     await listen(management, config.host, config.managementPort, 'MANAGEMENT_PORT')
     const [port, managementPort] = [app, management].map((server) => (server.server.address() as AddressInfo).port)
-    logger.info({ event: 'listening', host: config.host, port, managementPort })
+    const listening = { event: 'listening', host: config.host, port, managementPort }
+    logger.info(listening)
+    process.send?.(listening)
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error
     for (const line of error.message.split('\n')) process.stderr.write(`sallyport ${name}: ${line}\n`)

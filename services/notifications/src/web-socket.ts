@@ -1,4 +1,5 @@
-import type { Application } from '@sallyport/chassis'
+import type { WebsocketHandler } from '@fastify/websocket'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Guard } from '@sallyport/identity'
 import type { Audience } from './audience.ts'
 
@@ -7,7 +8,7 @@ export function webSocketRoute(
   app: Application,
   { audience, signedIn }: { audience: Audience; signedIn: Guard },
 ): void {
-  app.get('/api/notifications/ws', { websocket: true, preHandler: signedIn }, (socket, { identity }) => {
+  const wsHandler: WebsocketHandler = (socket, { identity }) => {
     const send = (message: object) => socket.send(JSON.stringify(message))
     const user = { id: identity.userId, email: identity.email, roles: identity.roles }
     send({ type: 'welcome', user })
@@ -19,5 +20,9 @@ export function webSocketRoute(
     })
     socket.on('message', (data) => send({ type: 'echo', user, message: data.toString() }))
     socket.once('close', leave)
-  })
+  }
+  const handler = async () => {
+    throw new Problem(426, 'UPGRADE_REQUIRED', 'This is a WebSocket', { headers: { upgrade: 'websocket' } })
+  }
+  app.route({ method: 'GET', url: '/api/notifications/ws', preHandler: signedIn, handler, wsHandler })
 }

@@ -1,0 +1,32 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { join } from 'node:path'
+import { createLogger } from '@sallyport/chassis'
+import t from 'tap'
+import { buildApp } from './app.ts'
+import { readConfig } from './config.ts'
+
+t.test('every answer carries the security headers and an id, whatever became of the request', async (t) => {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const routes = [{ prefix: '/down', upstreams: ['http://127.0.0.1:1'], access: 'public' }]
+  const environment = {
+    GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
+    JWKS_URL: 'http://127.0.0.1:1/jwks.json',
+    JWT_ISSUER: 'https://issuer.test',
+    JWT_AUDIENCE: 'https://api.test',
+    IDENTITY_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    NODE_ENV: 'production',
+  }
+  const { app } = await buildApp(readConfig(environment), environment, createLogger('gateway', 'silent'))
+  t.teardown(() => app.close())
+  for (const [url, status] of Object.entries({ '/nowhere': 404, '/a;b': 400, '/%zz': 400, '/down': 502 })) {
+    const answer = await app.inject(url)
+    t.equal(answer.statusCode, status, url)
+    t.match(answer.headers, {
+      'content-type': 'application/problem+json',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+      'strict-transport-security': /^max-age=/,
+      'x-request-id': /^[0-9a-f-]{36}$/,
+    })
+  }
+})

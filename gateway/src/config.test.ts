@@ -1,0 +1,73 @@
+import { generateKeyPairSync } from 'node:crypto'
+import t from 'tap'
+import { readConfig } from './config.ts'
+
+const pair = generateKeyPairSync('ec', {
+  namedCurve: 'P-256',
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+})
+const least = {
+  GATEWAY_ROUTES: 'gateway/routes.yaml',
+  JWKS_URL: 'http://auth:5001/.well-known/jwks.json',
+  JWT_ISSUER: 'https://issuer.test',
+  JWT_AUDIENCE: 'https://api.test',
+  IDENTITY_PRIVATE_KEY: pair.privateKey,
+}
+
+t.test('a gateway needs few settings, and the rest have defaults', async (t) => {
+  t.match(readConfig(least), {
+    production: false,
+    port: 5000,
+    managementPort: 6000,
+    portVariable: 'GATEWAY_PORT',
+    routesFile: 'gateway/routes.yaml',
+    keySetUrl: 'http://auth:5001/.well-known/jwks.json',
+    revocations: { url: undefined, secret: undefined, failClosed: false, maxAge: 30 },
+    requestsPerMinute: 1000,
+    origins: [],
+    trustedProxies: [],
+  })
+})
+
+t.test('every setting that is missing has a line that says what it takes', async (t) => {
+  t.throws(() => readConfig({}), {
+    name: 'ConfigurationError',
+    message: new RegExp(
+      Object.keys(least)
+        .map((name) => `^${name} is not set; it takes .+$`)
+        .join('\n'),
+      'm',
+    ),
+  })
+})
+
+t.test('how strict the view of ended sessions is can be set', async (t) => {
+  const settings = {
+    ...least,
+    REVOCATIONS_URL: 'http://auth:5001/internal/revocations',
+    REVOCATIONS_SECRET: 'one,two',
+    REVOCATION_FAIL: 'closed',
+    REVOCATION_MAX_AGE: '5s',
+  }
+  t.match(readConfig(settings).revocations, {
+    url: settings.REVOCATIONS_URL,
+    secret: 'one',
+    failClosed: true,
+    maxAge: 5,
+  })
+})
+
+t.test('a key that cannot sign is refused, and the line says which can', async (t) => {
+  const weak = generateKeyPairSync('rsa', {
+    modulusLength: 1024,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  })
+  const broken = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----'
+  for (const IDENTITY_PRIVATE_KEY of [pair.publicKey, weak.privateKey, broken])
+    t.throws(() => readConfig({ ...least, IDENTITY_PRIVATE_KEY }), {
+      name: 'ConfigurationError',
+      message: /^IDENTITY_PRIVATE_KEY cannot sign; it takes a private key: EC P-256/,
+    })
+})

@@ -1,0 +1,191 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
+import t, { type Test } from 'tap'
+import { freePort, startDatabase, temporaryFolder } from './system.ts'
+
+const migrateProgram = fileURLToPath(new URL('../../prisma/dist/migrate.js', import.meta.url))
+
+/** Runs a program with nothing but these settings, and waits for its end. */
+async function run(program: string, environment: Record<string, string | undefined>) {
+  const child = spawn(process.execPath, [program], { env: { PATH: process.env.PATH, ...environment } })
+  let [output, errors] = ['', '']
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    errors += chunk
+  })
+  const [code] = await once(child, 'close')
+  return { code, output, lines: errors.split('\n').filter((line) => line !== '') }
+}
+
+const strong = 'f9Jq2xW7vT1zKp8LmN4bYc6RgHd3SaEu5QwX'
+
+function settings(t: Test): Record<string, string> {
+  return {
+    ...keepSecrets(temporaryFolder(t)),
+    DATABASE_URL: 'postgresql://nobody@127.0.0.1:1/none',
+    DATABASE_WAIT: '0s',
+    JWT_ISSUER: 'https://issuer.test',
+    JWT_AUDIENCE: 'https://api.test',
+    JWKS_URL: 'http://127.0.0.1:1/.well-known/jwks.json',
+    GATEWAY_ROUTES: routesFile,
+    AUTH_URL: 'http://127.0.0.1:1',
+    APPOINTMENTS_URL: 'http://127.0.0.1:1',
+    NOTIFICATIONS_URL: 'http://127.0.0.1:1',
+    AUTH_PORT: '0',
+    GATEWAY_PORT: '0',
+    NOTIFICATIONS_PORT: '0',
+    APPOINTMENTS_PORT: '0',
+  }
+}
+
+t.test('what cannot start says in a line for each thing how to mend it, and exits with 1', async (t) => {
+  t.test('settings that are missing are all named at once', async (t) => {
+    const { code, lines } = await run(programs.auth, {})
+    t.equal(code, 1)
+    t.strictSame(
+      lines.map((line) => /^sallyport auth: (\w+) is not set; it takes ./.exec(line)?.[1]),
+      ['DATABASE_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'JWT_PRIVATE_KEY', 'JWT_REFRESH_SECRET'],
+    )
+    const gateway = await run(programs.gateway, {})
+    t.strictSame(
+      gateway.lines.map((line) => line.split(' ')[2]),
+      ['GATEWAY_ROUTES', 'JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'IDENTITY_PRIVATE_KEY'],
+    )
+  })
+
+  t.test('a weak secret stops the boot in production', async (t) => {
+    const production = { ...settings(t), NODE_ENV: 'production' }
+    for (const weak of ['short', 'your-super-secret-refresh-key-here', 'a'.repeat(64)]) {
+      const { code, lines } = await run(programs.auth, { ...production, JWT_REFRESH_SECRET: weak })
+      t.equal(code, 1)
+      t.equal(lines.length, 1)
+      t.match(lines[0], /JWT_REFRESH_SECRET is too weak .*`openssl rand -base64 48`/)
+    }
+    const { lines } = await run(programs.gateway, { ...production, REVOCATIONS_SECRET: 'guessable' })
+    t.match(lines, [/REVOCATIONS_SECRET is too weak/])
+  })
+
+  t.test('a service that would believe plain headers does not start in production', async (t) => {
+    const production = { ...settings(t), NODE_ENV: 'production', IDENTITY_PUBLIC_KEY: '' }
+    for (const program of [programs.auth, programs.appointments, programs.notifications])
+      t.match(await run(program, production), { code: 1, lines: [/IDENTITY_PUBLIC_KEY is not set/] })
+  })
+
+  t.test('a key that cannot sign is named', async (t) => {
+    t.match((await run(programs.auth, { ...settings(t), JWT_PRIVATE_KEY: 'none' })).lines, [
+      /JWT_PRIVATE_KEY holds no PEM block/,
+    ])
+    const ed448 =
+      '-----BEGIN PRIVATE KEY-----\nMEcCAQAwBQYDK2VxBDsEOTdD+gPI1u1PqOcuXnkgVJ3EOPU9QzM6/nIq53MH50Tk\nX9FKmvFYBkNIRBAUm0vJAhN2aJgSxyKMKQ==\n-----END PRIVATE KEY-----'
+    t.match((await run(programs.auth, { ...settings(t), JWT_PRIVATE_KEY: ed448 })).lines, [
+      /JWT_PRIVATE_KEY holds a key that cannot sign/,
+    ])
+    t.match((await run(programs.gateway, { ...settings(t), IDENTITY_PRIVATE_KEY: ed448 })).lines, [
+      /IDENTITY_PRIVATE_KEY cannot sign/,
+    ])
+  })
+
+  t.test('a database that does not answer', async (t) => {
+    for (const program of [programs.auth, programs.appointments])
+      t.match(await run(program, settings(t)), {
+        code: 1,
+        lines: [/the database does not answer .*; start it, or mend DATABASE_URL/],
+      })
+  })
+
+  t.test('a port that is taken', async (t) => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => taken.close())
+    await once(taken, 'listening')
+    const { port } = taken.address() as { port: number }
+    const busy = { ...settings(t), GATEWAY_PORT: String(port) }
+    t.match(await run(programs.gateway, busy), {
+      code: 1,
+      lines: [`sallyport gateway: port ${port} is taken; set GATEWAY_PORT to a free one, or stop what listens there`],
+    })
+    const management = { ...settings(t), MANAGEMENT_PORT: String(port) }
+    t.match(await run(programs.gateway, management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
+  })
+
+  t.test('a route file that does not hold up', async (t) => {
+    const file = join(temporaryFolder(t), 'routes.yaml')
+    writeFileSync(file, 'routes:\n  - { prefix: /x, upstreams: ["${NOT_SET}"], access: public }\n')
+    t.match(await run(programs.gateway, { ...settings(t), GATEWAY_ROUTES: file }), {
+      code: 1,
+      lines: [/route \/x: the upstream names NOT_SET, which is not set/],
+    })
+    t.match(await run(programs.gateway, { ...settings(t), GATEWAY_ROUTES: '/nowhere' }), {
+      code: 1,
+      lines: [/\/nowhere: cannot be read/],
+    })
+  })
+
+  t.test('migrating without a database', async (t) => {
+    t.match(await run(migrateProgram, {}), { code: 1, lines: [/DATABASE_URL is not set/] })
+  })
+})
+
+t.test('secrets can come from files, and from one variable each', async (t) => {
+  const { url } = await startDatabase(t)
+  const folder = temporaryFolder(t)
+  const { JWT_REFRESH_SECRET: _, ...others } = settings(t)
+  writeFileSync(join(folder, 'secret'), `${strong}\n`)
+  const running = await startProcess(
+    'auth',
+    {
+      PATH: process.env.PATH,
+      ...others,
+      DATABASE_URL: url,
+      NODE_ENV: 'production',
+      JWT_REFRESH_SECRET_FILE: join(folder, 'secret'),
+    },
+    () => {},
+  )
+  t.teardown(() => endProcesses([running]))
+  t.equal((await fetch(`http://127.0.0.1:${running.port}/.well-known/jwks.json`)).status, 200)
+})
+
+t.test('a database without tables: the line says to migrate, and migrating twice is harmless', async (t) => {
+  const { url, sql } = await startDatabase(t)
+  await sql('CREATE DATABASE empty')
+  const empty = url.replace(/sallyport$/, 'empty')
+  t.match(await run(programs.auth, { ...settings(t), DATABASE_URL: empty }), {
+    code: 1,
+    lines: [/no tables yet; run `npm run migrate`/],
+  })
+  const both = await Promise.all([
+    run(migrateProgram, { DATABASE_URL: empty }),
+    run(migrateProgram, { DATABASE_URL: empty }),
+  ])
+  t.strictSame(
+    both.map(({ code }) => code),
+    [0, 0],
+  )
+  t.strictSame(both.map(({ output }) => /^(Applied|The database is up to date)/.exec(output)?.[1]).sort(), [
+    'Applied',
+    'The database is up to date',
+  ])
+})
+
+t.test('a second signal ends a process at once, the first in order', async (t) => {
+  const gateway = await startProcess('gateway', { ...process.env, ...settings(t) }, () => {})
+  gateway.child.kill('SIGTERM')
+  t.strictSame(await gateway.ended, [0, null])
+})
+
+t.test('a process ends when whoever started it is gone', async (t) => {
+  const gateway = await startProcess(
+    'gateway',
+    { ...process.env, ...settings(t), GATEWAY_PORT: String(await freePort()) },
+    () => {},
+  )
+  gateway.child.disconnect()
+  t.strictSame(await gateway.ended, [0, null])
+})
