@@ -55,6 +55,28 @@ function run(command) {
   return execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, encoding: 'utf8' })
 }
 
+/** One shell for block after block, as a reader has it. Resolves with what the block printed. */
+function openShell() {
+  const shell = spawn('bash', [], { cwd: clone, detached: true })
+  running.push(shell)
+  shell.stdout.setEncoding('utf8')
+  const mark = '--- the block is done ---\n'
+  return (command) => {
+    process.stdout.write(`$ ${command.trim().replaceAll('\n', '\n  ')}\n`)
+    return new Promise((resolve) => {
+      let output = ''
+      const take = (chunk) => {
+        output += chunk
+        if (!output.endsWith(mark)) return
+        shell.stdout.off('data', take)
+        resolve(output.slice(0, -mark.length))
+      }
+      shell.stdout.on('data', take)
+      shell.stdin.write(`${command}\nprintf '%s' '${mark}'\n`)
+    })
+  }
+}
+
 try {
   execFileSync('git', ['clone', '--quiet', '.', clone])
   const [{ command: firstCommands }] = blocksOf('Run it')
@@ -62,12 +84,9 @@ try {
   run(install)
 
   const everything = await start(launch, 'Try ')
-  let script = ''
+  const type = openShell()
   for (const { command, prose } of blocksOf('The journey in curl')) {
-    // Each block runs in the shell that the blocks before it left behind; only its own output counts.
-    const mark = '--- this block ---'
-    const output = run(`${script}echo '${mark}'\n${command}`).split(`${mark}\n`)[1]
-    script += command.replace(/^curl.*(\\\n.*)*$/gm, '')
+    const output = await type(command)
     for (const promise of promisesOf(prose))
       if (!output.includes(promise)) throw new Error(`The README promises ${promise}; the answer was:\n${output}`)
   }

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +7,11 @@ import { publicJwk } from '@sallyport/identity'
 import t, { type Test } from 'tap'
 import { openKeySet } from './key-set.ts'
 
-const generate = () => publicJwk(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey)
+// As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
+const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+const generate = () =>
+  publicJwk(generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding }).privateKey)
 const never = 3_600_000
 const calm = { cooldown: never, retryAfter: never, maxAge: never }
 
@@ -44,17 +48,16 @@ async function eventually(what: string, check: () => boolean | Promise<boolean>)
 }
 
 t.test('keys of every kind that we use are found by their id', async (t) => {
-  const pairs: Record<string, { publicKey: KeyObject }> = {
-    ES256: generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-    RS256: generateKeyPairSync('rsa', { modulusLength: 2048 }),
-    EdDSA: generateKeyPairSync('ed25519'),
+  const pairs: Record<string, { publicKey: string }> = {
+    ES256: generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding }),
+    RS256: generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding, privateKeyEncoding }),
+    EdDSA: generateKeyPairSync('ed25519', { publicKeyEncoding, privateKeyEncoding }),
   }
   const keys = Object.values(pairs).map(({ publicKey }) => publicJwk(publicKey))
   const keySet = open(t, (await serveKeys(t, keys)).url)
   await keySet.ready()
   for (const [algorithm, { publicKey }] of Object.entries(pairs)) {
-    const pem = publicKey.export({ type: 'spki', format: 'pem' })
-    t.strictSame(await keySet.find(publicJwk(publicKey).kid), { algorithm, pem })
+    t.strictSame(await keySet.find(publicJwk(publicKey).kid), { algorithm, pem: publicKey })
   }
 })
 
@@ -112,7 +115,11 @@ t.test('keys come from the address that was set, and from no other it points to'
 
 t.test('a key that is of no use does not spoil the others', async (t) => {
   const key = generate()
-  const foreign = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export({ format: 'jwk' })
+  const foreign = createPublicKey(
+    generateKeyPairSync('ec', { namedCurve: 'P-384', publicKeyEncoding, privateKeyEncoding }).publicKey,
+  ).export({
+    format: 'jwk',
+  })
   const broken = { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA', kid: 'broken' }
   const server = await serveKeys(t, [{ ...foreign, kid: 'foreign' }, { kty: 'XYZ', kid: 'odd' }, broken, key])
   const keySet = open(t, server.url)

@@ -1,14 +1,28 @@
-import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
+import {
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomUUID,
+  sign,
+} from 'node:crypto'
 import { algorithmOf, publicJwk } from '@sallyport/identity'
 import t from 'tap'
 import type { KeySet, PublicKey } from './key-set.ts'
 import { type Caller, createVerifier } from './verify.ts'
 
-const generate = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+// As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
+const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+const generate = () =>
+  createPrivateKey(generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding }).privateKey)
 const ours = generate()
 const others = [
-  generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
-  generateKeyPairSync('ed25519').privateKey,
+  createPrivateKey(
+    generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding, privateKeyEncoding }).privateKey,
+  ),
+  createPrivateKey(generateKeyPairSync('ed25519', { publicKeyEncoding, privateKeyEncoding }).privateKey),
 ]
 
 const publicPem = (key: KeyObject) =>

@@ -1,15 +1,14 @@
-import { createHmac, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto'
+import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
 import { createAssertions, createAssertionVerifier } from './assertion.ts'
 import type { Identity } from './headers.ts'
 
-const pems = ({ privateKey, publicKey }: { privateKey: KeyObject; publicKey: KeyObject }) => ({
-  privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-})
-const ours = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
-const foreign = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+// As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
+const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+const ours = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
+const foreign = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
 const doctor: Identity = {
   userId: 'user-1',
   email: 'doctor@example.com',
@@ -39,7 +38,11 @@ function forge(claims: object = {}, header: object = {}, key = ours.privateKey):
 }
 
 t.test('a service learns who is calling, whichever kind of key signs', async (t) => {
-  const pairs = [ours, pems(generateKeyPairSync('rsa', { modulusLength: 2048 })), pems(generateKeyPairSync('ed25519'))]
+  const pairs = [
+    ours,
+    generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding, privateKeyEncoding }),
+    generateKeyPairSync('ed25519', { publicKeyEncoding, privateKeyEncoding }),
+  ]
   for (const { privateKey, publicKey } of pairs) {
     const { token, expiresAt } = createAssertions(privateKey).sign(doctor, 'appointments')
     t.strictSame(createAssertionVerifier([publicKey], 'appointments')(token), doctor)
@@ -54,11 +57,10 @@ t.test('while a key is being replaced, assertions by the old and the new one hol
 })
 
 t.test('a key that is weak or of another kind signs and checks nothing', async (t) => {
-  for (const pair of [
-    generateKeyPairSync('ec', { namedCurve: 'P-384' }),
-    generateKeyPairSync('rsa', { modulusLength: 1024 }),
+  for (const { privateKey, publicKey } of [
+    generateKeyPairSync('ec', { namedCurve: 'P-384', publicKeyEncoding, privateKeyEncoding }),
+    generateKeyPairSync('rsa', { modulusLength: 1024, publicKeyEncoding, privateKeyEncoding }),
   ]) {
-    const { privateKey, publicKey } = pems(pair)
     t.throws(() => createAssertions(privateKey), /must be EC P-256/)
     t.throws(() => createAssertionVerifier([publicKey], 'appointments'), /must be EC P-256/)
   }

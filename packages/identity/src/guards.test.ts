@@ -1,15 +1,14 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import Fastify, { type preHandlerAsyncHookHandler } from 'fastify'
 import t, { type Test } from 'tap'
 import { createAssertions } from './assertion.ts'
 import { type Guard, requireIdentity, requireRole, type Trust } from './guards.ts'
 import { headersOf, type Identity } from './headers.ts'
 
-const pems = ({ privateKey, publicKey }: { privateKey: KeyObject; publicKey: KeyObject }) => ({
-  privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-})
-const ours = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+// As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
+const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+const ours = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
 const doctor: Identity = {
   userId: 'user-1',
   email: 'doctor@example.com',
@@ -78,7 +77,7 @@ t.test('the signed assertion, where the network is not trusted', async (t) => {
   })
 
   t.test('is refused when it does not hold', async (t) => {
-    const other = pems(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
     const forgeries = {
       'another key': sign(doctor, 'appointments', other.privateKey),
       'another service': sign(doctor, 'notifications'),
@@ -111,8 +110,8 @@ t.test('the signed assertion, where the network is not trusted', async (t) => {
   t.test('holds by any of several public keys, of any kind', async (t) => {
     const pairs = [
       ours,
-      pems(generateKeyPairSync('rsa', { modulusLength: 2048 })),
-      pems(generateKeyPairSync('ed25519')),
+      generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding, privateKeyEncoding }),
+      generateKeyPairSync('ed25519', { publicKeyEncoding, privateKeyEncoding }),
     ]
     const publicKeys = pairs.map(({ publicKey }) => publicKey)
     const call = serve(t, { verify: true, publicKeys, audience: 'appointments' })
@@ -121,10 +120,10 @@ t.test('the signed assertion, where the network is not trusted', async (t) => {
   })
 
   t.test('is not checked with a key that is weak', async (t) => {
-    for (const pair of [
-      generateKeyPairSync('ec', { namedCurve: 'P-384' }),
-      generateKeyPairSync('rsa', { modulusLength: 1024 }),
+    for (const { publicKey } of [
+      generateKeyPairSync('ec', { namedCurve: 'P-384', publicKeyEncoding, privateKeyEncoding }),
+      generateKeyPairSync('rsa', { modulusLength: 1024, publicKeyEncoding, privateKeyEncoding }),
     ])
-      t.throws(() => requireIdentity({ verify: true, publicKeys: [pems(pair).publicKey], audience: 'appointments' }))
+      t.throws(() => requireIdentity({ verify: true, publicKeys: [publicKey], audience: 'appointments' }))
   })
 })
