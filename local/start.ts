@@ -98,15 +98,18 @@ async function prepareDatabase(url: string): Promise<void> {
   await database.$disconnect()
 }
 
+function report(error: Error): void {
+  process.stderr.write(`${error instanceof ConfigurationError ? error.message : error.stack}\n`)
+}
+
 closeWithGrace({ delay: 10_000 }, async ({ err }) => {
-  if (err) process.stderr.write(`${err.stack}\n`)
+  if (err) report(err)
   await endAll()
 })
 try {
   process.stdout.write(await start(process.env))
 } catch (error) {
   await endAll()
-  if (!(error instanceof ConfigurationError)) throw error
-  process.stderr.write(`${error.message}\n`)
+  report(error as Error)
   process.exit(1)
 }

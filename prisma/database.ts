@@ -92,11 +92,12 @@ export async function waitForDatabase(database: Database, seconds: number): Prom
   }
 }
 
-function explain(error: unknown): ConfigurationError {
+/** What a user can do about a database that does not serve. */
+export function explain(error: unknown): ConfigurationError {
   const { code } = error as { code?: string }
   if (code === 'P2021')
     return new ConfigurationError('the database has no tables yet; run `npm run migrate`', { cause: error })
-  const reason = (error as Error).message.trim().split('\n').at(-1)
+  const reason = (error as Error).message.trim().split('\n').at(-1) || code
   return new ConfigurationError(`the database does not answer (${reason}); start it, or mend DATABASE_URL`, {
     cause: error,
   })

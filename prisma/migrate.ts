@@ -7,6 +7,7 @@ import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-util
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
 import { readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
+import { explain } from './database.ts'
 
 const migrations = fileURLToPath(new URL('../migrations/', import.meta.url))
 
@@ -21,7 +22,9 @@ const migrationLock = 5_001_7259
  */
 export async function migrate(url: string): Promise<string[]> {
   const guard = new pg.Client({ connectionString: url })
-  await guard.connect()
+  await guard.connect().catch((error) => {
+    throw explain(error)
+  })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
     const { appliedMigrationNames } = await (await startEngine(url)).applyMigrations({

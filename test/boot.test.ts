@@ -85,10 +85,10 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     const ed448 =
       '-----BEGIN PRIVATE KEY-----\nMEcCAQAwBQYDK2VxBDsEOTdD+gPI1u1PqOcuXnkgVJ3EOPU9QzM6/nIq53MH50Tk\nX9FKmvFYBkNIRBAUm0vJAhN2aJgSxyKMKQ==\n-----END PRIVATE KEY-----'
     t.match((await run(programs.auth, { ...settings(t), JWT_PRIVATE_KEY: ed448 })).lines, [
-      /JWT_PRIVATE_KEY holds a key that cannot sign/,
+      /JWT_PRIVATE_KEY holds a key that is none of/,
     ])
     t.match((await run(programs.gateway, { ...settings(t), IDENTITY_PRIVATE_KEY: ed448 })).lines, [
-      /IDENTITY_PRIVATE_KEY cannot sign/,
+      /IDENTITY_PRIVATE_KEY holds a key that is none of/,
     ])
   })
 
@@ -114,6 +114,26 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     t.match(await run(programs.gateway, management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
   })
 
+  t.test('an address that is not of this machine, and a proxy that is no address', async (t) => {
+    const elsewhere = { ...settings(t), HOST: '203.0.113.1' }
+    t.match(await run(programs.gateway, elsewhere), {
+      code: 1,
+      lines: [/cannot listen on 203.0.113.1 port 0 .* mend HOST or GATEWAY_PORT/],
+    })
+    const proxies = { ...settings(t), TRUSTED_PROXIES: 'gateway' }
+    t.match(await run(programs.gateway, proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })
+  })
+
+  t.test('a fault of ours shows where it is', async (t) => {
+    const broken = {
+      ...settings(t),
+      NODE_OPTIONS: '--import=data:text/javascript,process.listenerCount=()=>{throw(new(Error)(`boom`))}',
+    }
+    const { code, lines } = await run(programs.gateway, broken)
+    t.equal(code, 1)
+    t.match(lines.join('\n'), /Error: boom\n +at /)
+  })
+
   t.test('a route file that does not hold up', async (t) => {
     const file = join(temporaryFolder(t), 'routes.yaml')
     writeFileSync(file, 'routes:\n  - { prefix: /x, upstreams: ["${NOT_SET}"], access: public }\n')
@@ -129,6 +149,8 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
 
   t.test('migrating without a database', async (t) => {
     t.match(await run(migrateProgram, {}), { code: 1, lines: [/DATABASE_URL is not set/] })
+    const away = { DATABASE_URL: 'postgresql://nobody@localhost:1/none' }
+    t.match(await run(migrateProgram, away), { code: 1, lines: [/the database does not answer/] })
   })
 })
 
@@ -178,6 +200,17 @@ t.test('a second signal ends a process at once, the first in order', async (t) =
   const gateway = await startProcess('gateway', { ...process.env, ...settings(t) }, () => {})
   gateway.child.kill('SIGTERM')
   t.strictSame(await gateway.ended, [0, null])
+})
+
+t.test('an error that nothing handled is logged, and the process ends in order with code 1', async (t) => {
+  const log: string[] = []
+  const NODE_OPTIONS = '--import=data:text/javascript,process.on(`SIGUSR2`,()=>{throw(new(Error)(`boom`))})'
+  const gateway = await startProcess('gateway', { ...process.env, ...settings(t), NODE_OPTIONS }, (line) =>
+    log.push(line),
+  )
+  gateway.child.kill('SIGUSR2')
+  t.strictSame(await gateway.ended, [1, null])
+  t.ok(log.some((line) => line.includes('"crashed"') && line.includes('boom')))
 })
 
 t.test('a process ends when whoever started it is gone', async (t) => {

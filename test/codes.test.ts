@@ -1,9 +1,11 @@
 import { hash } from 'argon2'
+import pg from 'pg'
 import t from 'tap'
+import { request } from 'undici'
 import { Client, claimsOf, demoPassword, eventually, signIn, startSystem } from './system.ts'
 
 t.test('what the auth service answers to bad input and to strangers', async (t) => {
-  const { gateway, processes, sql, log, secrets } = await startSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
+  const { gateway, processes, sql, log, secrets, url } = await startSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
   const auth = `http://127.0.0.1:${processes.auth.port}`
   const login = (body: unknown, headers: Record<string, string> = {}) =>
     new Client(gateway).call('POST', '/api/auth/login', { body, headers })
@@ -59,9 +61,8 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     t.match(wrong, { status: 401, body: { code: 'AUTH_INVALID_CREDENTIALS' } })
     t.strictSame(unknown.body, wrong.body)
     t.equal(wrong.headers.get('www-authenticate'), 'Bearer')
-    t.ok(
+    await eventually('the log knows better', () =>
       log.some((line) => line.includes('"login_failed"') && line.includes('unknown e-mail')),
-      'the log knows better',
     )
   })
 
@@ -173,6 +174,91 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     const answer = await stream(`Bearer ${secrets.REVOCATIONS_SECRET}`)
     t.equal(answer.headers.get('content-type'), 'text/event-stream')
     await answer.body?.cancel()
+  })
+
+  t.test(
+    'a gateway that connects is told what still matters, then that it is current, then what happens',
+    async (t) => {
+      const client = await signIn(gateway)
+      const { sid, sub } = claimsOf(client.accessToken as string)
+      await client.call('POST', '/api/auth/logout')
+      await sql('UPDATE auth.users SET roles_changed_at = now() WHERE id = $1', [sub])
+      const connect = async () => {
+        const answer = await fetch(`${auth}/internal/revocations`, {
+          headers: { authorization: `Bearer ${secrets.REVOCATIONS_SECRET}` },
+        })
+        const text = { all: '' }
+        const reading = (async () => {
+          for await (const chunk of answer.body as never as AsyncIterable<Uint8Array>) text.all += Buffer.from(chunk)
+        })()
+        reading.catch(() => {})
+        return { answer, text }
+      }
+      const { answer, text } = await connect()
+      await eventually('it is current', () => text.all.includes('event: current'))
+      t.match(
+        text.all,
+        new RegExp(`"session":"${sid}","reason":"logout"[\\s\\S]*"roles":\\["doctor"\\][\\s\\S]*event: current`),
+      )
+      t.equal(answer.status, 200)
+
+      // The past cannot be read while the table is locked; what happens meanwhile comes after it.
+      const locked = new pg.Client({ connectionString: url })
+      await locked.connect()
+      await locked.query('BEGIN')
+      await locked.query('LOCK TABLE auth.sessions')
+      const waiting = connect()
+      await eventually('the stream waits', async () => {
+        const { rows } = await sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return rows.length > 0
+      })
+      const event = JSON.stringify({ session: 'early', reason: 'logout', at: 0 })
+      await sql("SELECT pg_notify('sallyport_revocations', $1)", [event])
+      await locked.query('COMMIT')
+      const late = await waiting
+      await eventually('it hears of it', () => /"early"[\s\S]*event: current/.test(late.text.all))
+
+      await locked.query('BEGIN')
+      await locked.query('LOCK TABLE auth.sessions')
+      const refused = await fetch(`${auth}/internal/revocations`, {
+        headers: { authorization: `Bearer ${secrets.REVOCATIONS_SECRET}` },
+      })
+      t.equal(refused.status, 503, 'a past that cannot be read in time is no view')
+      await locked.query('COMMIT')
+      await locked.end()
+    },
+  )
+
+  t.test('a password that changes while a login checks the old one opens nothing', async (t) => {
+    const weak = await hash(demoPassword, { memoryCost: 4096, timeCost: 1, parallelism: 1 })
+    const strong = (await sql("SELECT password_hash FROM auth.users WHERE email = 'doctor@example.com'")).rows[0]
+    for (const before of [strong.password_hash, weak]) {
+      const change = "UPDATE auth.users SET password_hash = $1 WHERE email = 'doctor@example.com'"
+      await sql(change, [before])
+      const other = new pg.Client({ connectionString: url })
+      await other.connect()
+      await other.query('BEGIN')
+      await other.query(change, ['changed'])
+      const answer = login({ email: 'doctor@example.com', password: demoPassword })
+      await eventually('the login waits for the change', async () => {
+        const { rows } = await sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return rows.length > 0
+      })
+      await other.query('COMMIT')
+      await other.end()
+      t.match(await answer, { status: 401, body: { code: 'AUTH_INVALID_CREDENTIALS' } })
+    }
+    await sql("UPDATE auth.users SET password_hash = $1 WHERE email = 'doctor@example.com'", [strong.password_hash])
+  })
+
+  t.test('a client that does not say what it is signs in as well', async (t) => {
+    const { statusCode } = await request(`${gateway}/api/auth/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email: 'doctor@example.com', password: demoPassword }),
+    })
+    t.equal(statusCode, 200)
+    t.equal((await sql('SELECT FROM auth.sessions WHERE user_agent IS NULL')).rowCount, 1)
   })
 
   t.test('somebody whose user is gone is told so', async (t) => {

@@ -45,8 +45,16 @@ t.test('Postgres is killed while everything runs', async (t) => {
     t.equal((await fetch(`${management}/healthz`)).status, 200)
     t.equal((await fetch(`${management}/readyz`)).status, 503)
     t.match(await (await fetch(`${management}/metrics`)).text(), /process_cpu_seconds_total/)
+    const appointments = `http://127.0.0.1:${system.processes.appointments.managementPort}`
+    t.equal((await fetch(`${appointments}/readyz`)).status, 503)
     const notifications = `http://127.0.0.1:${system.processes.notifications.managementPort}`
     await eventually('the sample too', async () => (await fetch(`${notifications}/readyz`)).status === 503)
+  })
+
+  await t.test('nobody is told that the view of ended sessions is current', async () => {
+    await eventually('the auth service says that it cannot tell', () =>
+      system.log.some((line) => line.includes('revocation_stream_lost') && line.includes('answered 503')),
+    )
   })
 
   await t.test('within five seconds of its return all goes on, with the sessions of before', async (t) => {

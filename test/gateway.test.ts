@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { createAssertionVerifier, identityHeaders } from '@sallyport/identity'
 import t from 'tap'
 import { request } from 'undici'
@@ -238,10 +238,12 @@ t.test('routes and access', async (t) => {
 t.test('bodies and answers', async (t) => {
   const api = await new Upstream().serve(t)
   const nobody = await freePort()
+  const tersePort = await freePort()
   const { gateway, port, log } = await startGateway(t, [
     { prefix: '/', upstreams: [api.url], access: 'public', timeout: 300, bodyLimit: 1000 },
     { prefix: '/large', upstreams: [api.url], access: 'public', bodyLimit: 64 * 1024 * 1024 },
     { prefix: '/down', upstreams: [`http://127.0.0.1:${nobody}`], access: 'public' },
+    { prefix: '/terse', upstreams: [`http://127.0.0.1:${tersePort}`], access: 'public' },
     { prefix: '/few', upstreams: [api.url], access: 'public', rateLimit: 2 },
   ])
 
@@ -302,6 +304,24 @@ t.test('bodies and answers', async (t) => {
     t.equal(await head.text(), '')
     t.strictSame(head.headers.getSetCookie(), ['a=1', 'b=2'])
     for (const status of [204, 304]) t.equal((await fetch(`${gateway}/${status}`)).status, status)
+  })
+
+  t.test('early hints are no answer; the answer after them is', async (t) => {
+    api.answer = (_request, response) => {
+      response.writeEarlyHints({ link: '</style.css>; rel=preload' })
+      response.end('ok')
+    }
+    t.equal(await (await fetch(gateway)).text(), 'ok')
+  })
+
+  t.test('an upstream of few words is understood', async (t) => {
+    const terse = createServer((socket) => {
+      socket.once('data', () => socket.write('HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok'))
+      socket.on('error', () => {})
+    }).listen(tersePort, '127.0.0.1')
+    t.teardown(() => terse.close())
+    await once(terse, 'listening')
+    t.equal(await (await fetch(`${gateway}/terse`)).text(), 'ok')
   })
 
   t.test('an answer that breaks off upstream breaks off for the client', async (t) => {
@@ -402,6 +422,23 @@ t.test('keys', async (t) => {
     t.ok(forged.every(({ status }) => status === 401))
     t.ok(issuer.fetches - before <= 1, `${issuer.fetches - before} fetches`)
   })
+})
+
+t.test('a gateway that is told to stop is no longer ready, finishes what it began, and ends', async (t) => {
+  const api = await new Upstream().serve(t)
+  let answer = () => {}
+  api.answer = (_request, response) => {
+    answer = () => response.end('finished')
+  }
+  const { gateway, process: running } = await startGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }])
+  const pending = fetch(gateway)
+  await eventually('the request is under way', () => api.requests.length === 1)
+  running.child.kill('SIGTERM')
+  const ready = () => fetch(`http://127.0.0.1:${running.managementPort}/readyz`)
+  await eventually('it is not ready', async () => (await ready()).status === 503)
+  answer()
+  t.equal(await (await pending).text(), 'finished')
+  t.strictSame(await running.ended, [0, null])
 })
 
 t.test('the route file can change while the gateway runs, and a bad one changes nothing', async (t) => {

@@ -7,7 +7,7 @@ import { claimsOf, eventually, freePort, signIn, startSystem } from './system.ts
 // biome-ignore lint/suspicious/noExplicitAny: messages are whatever the service sends
 type Message = any
 
-function open(url: string, protocols: string[], headers: Record<string, string> = {}) {
+function open(url: string, protocols: string[], headers: Record<string, string | string[]> = {}) {
   const socket = new WebSocket(url, protocols, { headers })
   const messages: Message[] = []
   socket.on('message', (data) => messages.push(JSON.parse(data.toString())))
@@ -57,7 +57,8 @@ t.test('live connections through the gateway', async (t) => {
   })
 
   await t.test('a program connects with its token in the header', async (_t) => {
-    const { socket, opened } = open(address, [], { authorization: `Bearer ${doctor.accessToken}` })
+    const headers = { authorization: `Bearer ${doctor.accessToken}`, 'x-more': ['one', 'two'] }
+    const { socket, opened } = open(address, [], headers)
     await opened
     socket.close()
   })
@@ -137,7 +138,9 @@ t.test('live connections through the gateway', async (t) => {
     t.equal(socket.readyState, WebSocket.OPEN)
     const { sub } = claimsOf(patient.accessToken as string)
     const message = JSON.stringify({ user: sub, roles: ['doctor'], at: Date.now() / 1000 })
-    await system.sql("SELECT pg_notify('sallyport_revocations', $1)", [message])
+    const other = JSON.stringify({ user: sub, roles: ['admin'], at: Date.now() / 1000 })
+    const notify = "SELECT pg_notify('sallyport_revocations', $1), pg_notify('sallyport_revocations', $2)"
+    await system.sql(notify, [message, other])
     t.strictSame(await closed, { code: 4401, reason: 'roles changed' })
   })
 
@@ -201,6 +204,27 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.equal(String(reason), 'token expired')
     t.ok(frames > 10)
     t.notOk(broken, 'every frame came whole')
+  })
+
+  t.test('waits for the end of a frame under way before it says so', async (t) => {
+    const accepted = once(upstream, 'connection')
+    const socket = new WebSocket(`${address}/ws`, ['app', `sallyport.bearer.${short()}`])
+    const received: Buffer[] = []
+    socket.on('message', (data: Buffer) => received.push(data))
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    const [server] = await accepted
+    const frame = Buffer.concat([Buffer.from([0x82, 126, 0x03, 0xe8]), Buffer.alloc(1000, 'x')])
+    server._socket.write(frame.subarray(0, 500))
+    await new Promise((resolve) => setTimeout(resolve, 2_200))
+    server._socket.write(frame.subarray(500, 800))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    server._socket.write(Buffer.concat([frame.subarray(800), frame]))
+    t.equal(await closed, 4401)
+    t.strictSame(
+      received.map(({ length }) => length),
+      [1000],
+      'the frame came whole, and none after it',
+    )
   })
 
   t.test('keeps close codes and reasons both ways, and needs no token on an open route', async (t) => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -106,6 +106,27 @@ t.test('a part that ends by itself is named', async (t) => {
   while (!running.state.output.includes('appointments ended')) await once(running.child.stderr, 'data')
   await interrupt(running)
   t.match(running.state.output, /appointments ended .*; see .*sallyport.log/)
+})
+
+t.test('what stops it from starting is named', async (t) => {
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'postgres'))
+  writeFileSync(join(folder, 'postgres/PG_VERSION'), '18')
+  writeFileSync(join(folder, 'postgres-password'), 'x')
+  const broken = await start(t, { DATA_DIR: folder })
+  t.strictSame(await broken.ended, [1, null])
+  t.match(broken.state.output, /PostgreSQL does not start; its log says: ./)
+})
+
+t.test('when its folder is taken away it ends everything, and says what happened', async (t) => {
+  const folder = temporaryFolder(t)
+  const running = await start(t, { DATA_DIR: folder })
+  renameSync(folder, `${folder}-gone`)
+  t.teardown(() => rmSync(`${folder}-gone`, { recursive: true, force: true }))
+  await new Client(running.gateway).login()
+  t.strictSame(await running.ended, [1, null])
+  t.match(running.state.output, /ENOENT[\s\S]*sallyport.log/)
+  t.ok(await isFree(running.ports.GATEWAY_PORT as string))
 })
 
 t.test(

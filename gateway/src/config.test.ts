@@ -68,6 +68,6 @@ t.test('a key that cannot sign is refused, and the line says which can', async (
   for (const IDENTITY_PRIVATE_KEY of [pair.publicKey, weak.privateKey, broken])
     t.throws(() => readConfig({ ...least, IDENTITY_PRIVATE_KEY }), {
       name: 'ConfigurationError',
-      message: /^IDENTITY_PRIVATE_KEY cannot sign; it takes a private key: EC P-256/,
+      message: /^IDENTITY_PRIVATE_KEY holds a key that is none of EC P-256.* it takes PEM/,
     })
 })

@@ -64,7 +64,7 @@ export function createForwarder(watch: Watch) {
             client.once('close', watch.over(caller, end))
           }
           reply.hijack()
-          client.writeHead(status, statusText ?? '', answerHeaders(reply, controller.rawHeaders as Buffer[]))
+          client.writeHead(status, statusText as string, answerHeaders(reply, controller.rawHeaders as Buffer[]))
         },
         onResponseData(controller, chunk) {
           if (client.write(chunk)) return

@@ -15,6 +15,8 @@ export interface KeySet {
    * @throws 503 while the set could not be fetched even once
    */
   find(kid: string): PublicKey | undefined | Promise<PublicKey | undefined>
+  /** Whether the set as it is at hand has a key of this id. */
+  holds(kid: string): boolean
   /** Resolves once the set has been fetched; throws if it cannot be. */
   ready(): Promise<void>
   close(): void
@@ -29,20 +31,22 @@ const fetchWithin = 3_000
  * that fails, the keys at hand stay in use. All who wait for a fetch wait for the same one.
  */
 export function openKeySet(url: string, logger: Logger, timing = usualTiming): KeySet {
-  let keys: Map<string, PublicKey> | undefined
+  let keys = new Map<string, PublicKey>()
+  let fetched = false
   let fetching: Promise<void> | undefined
   let nextFetch = 0
 
   function refresh(): Promise<void> {
     fetching ??= fetchKeys(url)
-      .then((fetched) => {
-        keys = fetched
+      .then((found) => {
+        keys = found
+        fetched = true
         nextFetch = Date.now() + timing.cooldown
       })
       .catch((error) => {
         nextFetch = Date.now() + timing.retryAfter
         logger.warn({ event: 'key_set_unreachable', err: error }, 'the keys at hand stay in use')
-        if (!keys) throw unavailable(error)
+        if (!fetched) throw unavailable(error)
       })
       .finally(() => {
         fetching = undefined
@@ -54,12 +58,13 @@ export function openKeySet(url: string, logger: Logger, timing = usualTiming): K
 
   return {
     find(kid) {
-      const key = keys?.get(kid)
-      if (key || (keys && Date.now() < nextFetch && !fetching)) return key
-      return refresh().then(() => keys?.get(kid))
+      const key = keys.get(kid)
+      if (key || (fetched && Date.now() < nextFetch && !fetching)) return key
+      return refresh().then(() => keys.get(kid))
     },
+    holds: (kid) => keys.has(kid),
     async ready() {
-      if (!keys) await refresh()
+      if (!fetched) await refresh()
     },
     close: () => clearInterval(timer),
   }

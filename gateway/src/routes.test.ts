@@ -168,8 +168,11 @@ t.test('the prefix / holds every path that no other one does', async (t) => {
 
 t.test('the file is read again when it changes, and a bad one changes nothing', async (t) => {
   const { file, table, lines } = open(t, [plain])
-  writeFileSync(file, JSON.stringify({ routes: [{ ...plain, prefix: '/new' }] }))
-  await eventually('the new table is in use', () => table.match('/new')?.prefix === '/new')
+  await eventually('the new table is in use', () => {
+    // Again and again, since a watch that has only begun takes the first change for how the file was.
+    writeFileSync(file, JSON.stringify({ routes: [{ ...plain, prefix: '/new' }] }))
+    return table.match('/new') !== undefined
+  })
   t.equal(table.match('/api'), undefined)
   t.match(lines.at(-1), /"routes_reloaded","routes":1/)
   rmSync(file)

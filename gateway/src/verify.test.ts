@@ -32,7 +32,12 @@ const publicPem = (key: KeyObject) =>
 const keys = new Map<string, PublicKey>(
   [ours, ...others].map((key) => [publicJwk(key).kid, { pem: publicPem(key), algorithm: algorithmOf(key) }]),
 )
-const keySet: KeySet = { find: (kid) => keys.get(kid), ready: async () => {}, close: () => {} }
+const keySet: KeySet = {
+  find: (kid) => keys.get(kid),
+  holds: (kid) => keys.has(kid),
+  ready: async () => {},
+  close: () => {},
+}
 const verifier = createVerifier({ issuer: 'https://issuer.test', audience: 'https://api.test' }, keySet)
 
 const now = () => Math.floor(Date.now() / 1000)
@@ -276,4 +281,15 @@ t.test('a changed token does not verify', async (t) => {
 
 t.test('a token longer than any of ours is not even read', async (t) => {
   t.equal(await outcome(withClaims({ note: 'x'.repeat(4096) })), 'TOKEN_INVALID')
+})
+
+t.test('a token that was accepted is refused once its key is retired', async (t) => {
+  const key = generate()
+  const { kid } = publicJwk(key)
+  keys.set(kid, { pem: publicPem(key), algorithm: algorithmOf(key) })
+  const token = withClaims({}, key)
+  t.match(await outcome(token), { keyId: kid })
+  t.match(await outcome(token), { keyId: kid })
+  keys.delete(kid)
+  t.equal(await outcome(token), 'TOKEN_INVALID')
 })

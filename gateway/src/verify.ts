@@ -7,6 +7,8 @@ import type { KeySet, PublicKey } from './key-set.ts'
 /** A caller whose access token holds. The same object stands for the same token until the token expires. */
 export interface Caller {
   identity: Identity
+  /** The id of the key that signed the token: once the key is retired, the token no longer holds. */
+  keyId: string
   /** When the token ends, in seconds since 1970. */
   expiresAt: number
   /** Assertions already signed for this token, by audience. */
@@ -51,7 +53,7 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
   })
   const verifyWith = new WeakMap<PublicKey, (token: string) => Record<string, unknown>>()
 
-  function check(token: string, key: PublicKey | undefined): Caller {
+  function check(token: string, keyId: string, key: PublicKey | undefined): Caller {
     if (!key) throw invalid('no such key')
     let verifyJwt = verifyWith.get(key)
     if (!verifyJwt) {
@@ -65,7 +67,7 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
       })
       verifyWith.set(key, verifyJwt)
     }
-    const caller = toCaller(read(verifyJwt, token))
+    const caller = toCaller(read(verifyJwt, token), keyId)
     verified.set(token, caller)
     return caller
   }
@@ -73,13 +75,14 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
   return {
     verify(token) {
       const known = verified.get(token)
-      if (known) {
+      if (known && keySet.holds(known.keyId)) {
         if (known.expiresAt > Date.now() / 1000) return known
         verified.delete(token)
         throw expired()
       }
-      const key = keySet.find(readKeyId(token))
-      return key instanceof Promise ? key.then((found) => check(token, found)) : check(token, key)
+      const keyId = readKeyId(token)
+      const key = keySet.find(keyId)
+      return key instanceof Promise ? key.then((found) => check(token, keyId, found)) : check(token, keyId, key)
     },
   }
 }
@@ -118,11 +121,12 @@ function read(verifyJwt: (token: string) => Record<string, unknown>, token: stri
   }
 }
 
-function toCaller({ sub, sid, email, role, roles, iat, exp }: Record<string, unknown>): Caller {
+function toCaller(claims: Record<string, unknown>, keyId: string): Caller {
+  const { sub, sid, email, role, roles, iat, exp } = claims
   if (typeof iat !== 'number' || typeof exp !== 'number' || iat > Date.now() / 1000 + skew) throw invalid('wrong times')
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
-  return { identity, expiresAt: exp, assertions: new Map() }
+  return { identity, keyId, expiresAt: exp, assertions: new Map() }
 }
 
 /** RFC 6750 section 3.1: a token was sent and does not do. */

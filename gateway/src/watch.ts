@@ -4,6 +4,9 @@ import type { Caller } from './verify.ts'
 /** Why a connection may not go on. */
 export type WatchReason = 'token expired' | 'session ended' | 'roles changed'
 
+/** The longest that a timer can be set for, in milliseconds; what would last longer ends then. */
+const longestTimer = 2 ** 31 - 1
+
 export interface Watch {
   /**
    * Calls `end` once the caller's token no longer holds: it expires, its session ends, or the roles in it change.
@@ -26,7 +29,10 @@ export function createWatch(revocations: Revocations): Watch {
     over(caller, end) {
       const entry = { caller, end }
       watched.add(entry)
-      const expiry = setTimeout(() => end('token expired'), caller.expiresAt * 1000 - Date.now())
+      const expiry = setTimeout(
+        () => end('token expired'),
+        Math.min(caller.expiresAt * 1000 - Date.now(), longestTimer),
+      )
       return () => {
         clearTimeout(expiry)
         watched.delete(entry)

@@ -3,14 +3,15 @@ export { createLogger, type Logger } from './logging.ts'
 export { Problem, problemSchema, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
 export {
+  addresses,
   ConfigurationError,
   choice,
   duration,
-  list,
   origins,
-  pem,
   port,
   positive,
+  privateKeys,
+  publicKeys,
   readSettings,
   secrets,
   text,

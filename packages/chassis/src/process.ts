@@ -3,7 +3,7 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { createManagement } from './management.ts'
-import { ConfigurationError, choice, type Environment, list, port, readSettings, text } from './settings.ts'
+import { addresses, ConfigurationError, choice, type Environment, port, readSettings, text } from './settings.ts'
 
 /** The settings every process has; each adds a port of its own, such as AUTH_PORT. */
 export const processSettings = {
@@ -25,7 +25,7 @@ export const processSettings = {
     default: undefined,
     desc: 'the port for health and metrics (the own port + 1000 if not set)',
   }),
-  TRUSTED_PROXIES: list({
+  TRUSTED_PROXIES: addresses({
     default: [],
     desc: 'addresses or CIDR ranges of the proxies whose X-Forwarded-For is believed, separated by commas',
   }),
@@ -110,7 +110,11 @@ async function listen(app: FastifyInstance, host: string, port: number, variable
   try {
     await app.listen({ host, port })
   } catch (error) {
-    if ((error as { code?: string }).code !== 'EADDRINUSE') throw error
-    throw new ConfigurationError(`port ${port} is taken; set ${variable} to a free one, or stop what listens there`)
+    const taken = (error as { code?: string }).code === 'EADDRINUSE'
+    throw new ConfigurationError(
+      taken
+        ? `port ${port} is taken; set ${variable} to a free one, or stop what listens there`
+        : `cannot listen on ${host} port ${port} (${(error as Error).message}); mend HOST or ${variable}`,
+    )
   }
 }

@@ -1,17 +1,19 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ValidatorSpec } from 'envalid'
 import t from 'tap'
 import {
+  addresses,
   ConfigurationError,
   choice,
   duration,
   type Environment,
-  list,
   origins,
-  pem,
   port,
   positive,
+  privateKeys,
+  publicKeys,
   readSettings,
   secrets,
   text,
@@ -21,7 +23,11 @@ import {
 const read = (spec: ValidatorSpec<unknown>, VALUE: string) => readSettings({ VALUE }, { VALUE: spec }).VALUE
 
 const strong = 'Zk3vR9qLw2XtB7nYp5JcHd8sMf4GgTa1'
-const key = (name: string) => `-----BEGIN ${name}-----\nMFkw+/=\n-----END ${name}-----`
+const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
+const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
+const pair = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
+const other = generateKeyPairSync('ed25519', { publicKeyEncoding, privateKeyEncoding })
+const weak = generateKeyPairSync('rsa', { modulusLength: 1024, publicKeyEncoding, privateKeyEncoding })
 
 const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown][], bad: [string, RegExp][]][] = [
   ['text', text({ desc: 'x' }), [['any thing', 'any thing']], []],
@@ -65,15 +71,6 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
     ['soon', '-5m', '15x', '1h30m', 'NaN'].map((value) => [value, /is not a span of time/]),
   ],
   [
-    'a list, in which spaces and empty places do not count',
-    list({ desc: 'x' }),
-    [
-      ['a, b ,,c,', ['a', 'b', 'c']],
-      [',', []],
-    ],
-    [],
-  ],
-  [
     'a web address',
     webAddress({ desc: 'x' }),
     [['http://auth:5001/keys', 'http://auth:5001/keys']],
@@ -89,14 +86,41 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
     ]),
   ],
   [
-    'PEM, several, on one line or on many',
-    pem({ desc: 'x' }),
+    'private keys in PEM, several, on one line or on many',
+    privateKeys({ desc: 'x' }),
     [
-      [key('PUBLIC KEY'), [key('PUBLIC KEY')]],
-      [key('PUBLIC KEY').replaceAll('\n', '\\n'), [key('PUBLIC KEY')]],
-      [`${key('PRIVATE KEY')}\n# old\n${key('EC PRIVATE KEY')}`, [key('PRIVATE KEY'), key('EC PRIVATE KEY')]],
+      [pair.privateKey, [pair.privateKey.trim()]],
+      [pair.privateKey.replaceAll('\n', '\\n'), [pair.privateKey.trim()]],
+      [`${pair.privateKey}# old\n${other.privateKey}`, [pair.privateKey.trim(), other.privateKey.trim()]],
     ],
-    ['/path/to/key.pem', '-----BEGIN A-----\nx\n-----END B-----'].map((value) => [value, /holds no PEM block/]),
+    [
+      ['/path/to/key.pem', /holds no PEM block/],
+      ['-----BEGIN A-----\nx\n-----END B-----', /holds no PEM block/],
+      ['-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----', /holds a key that is none of/],
+      [weak.privateKey, /holds a key that is none of/],
+      [pair.publicKey, /holds a key that is none of/],
+    ],
+  ],
+  [
+    'public keys in PEM, and no private ones',
+    publicKeys({ desc: 'x' }),
+    [[pair.publicKey, [pair.publicKey.trim()]]],
+    [
+      [pair.privateKey, /or is not of its half/],
+      [weak.publicKey, /holds a key that is none of/],
+    ],
+  ],
+  [
+    'addresses and ranges of them',
+    addresses({ desc: 'x' }),
+    [
+      ['127.0.0.1, 10.0.0.0/8,::1,fd00::/8', ['127.0.0.1', '10.0.0.0/8', '::1', 'fd00::/8']],
+      ['loopback,uniquelocal', ['loopback', 'uniquelocal']],
+    ],
+    ['gateway', '10.0.0.0/33', '10.0.0.0/8/8', '10.0.0/8', '::1/129', '10.0.0.0/x', '1.2.3.4,'].map((value) => [
+      value,
+      /which is neither an address nor a CIDR range/,
+    ]),
   ],
 ]
 

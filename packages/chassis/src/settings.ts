@@ -1,5 +1,8 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { parse as parseDuration } from '@lukeed/ms'
+import { algorithmOf } from '@sallyport/identity'
 import {
   type CleanedEnv,
   customCleanEnv,
@@ -85,9 +88,6 @@ export const duration = makeExactValidator<number>((input) => {
   return seconds
 })
 
-/** Values separated by commas; spaces around them do not count. */
-export const list = makeExactValidator<string[]>((input) => input.split(',').flatMap((item) => item.trim() || []))
-
 export const webAddress = makeExactValidator<string>((input) => {
   if (!URL.canParse(input) || !/^https?:$/.test(new URL(input).protocol))
     throw new EnvError('is not an http or https address')
@@ -104,12 +104,44 @@ export const origins = makeExactValidator<string[]>((input) =>
   }),
 )
 
-/** PEM text of one or more keys. A literal `\n` counts as a line break, since an env file holds one line. */
-export const pem = makeExactValidator<[string, ...string[]]>((input) => {
-  const blocks = input.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g)
-  if (!blocks) throw new EnvError('holds no PEM block')
-  return blocks as [string, ...string[]]
+/**
+ * PEM text of one or more keys, all private or all public, of the kinds we sign with. A literal `\\n` counts as a line
+ * break, since an env file holds one line.
+ */
+const pem = (read: (block: string) => KeyObject) =>
+  makeExactValidator<[string, ...string[]]>((input) => {
+    const blocks = input.replaceAll('\\n', '\n').match(/-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g)
+    if (!blocks) throw new EnvError('holds no PEM block')
+    try {
+      for (const block of blocks) algorithmOf(read(block))
+    } catch {
+      throw new EnvError(
+        'holds a key that is none of EC P-256, Ed25519, RSA of at least 2048 bits, or is not of its half',
+      )
+    }
+    return blocks as [string, ...string[]]
+  })
+
+export const privateKeys = pem(createPrivateKey)
+
+/** A private key in place of a public one is refused: whoever checks has no business with it. */
+export const publicKeys = pem((block) => {
+  if (block.includes('PRIVATE KEY')) throw new Error('a private key')
+  return createPublicKey(block)
 })
+
+/** Addresses, CIDR ranges, or proxy-addr's names for some: loopback, linklocal, uniquelocal. */
+export const addresses = makeExactValidator<string[]>((input) =>
+  input.split(',').map((item) => {
+    const [address = '', bits, more] = item.trim().split('/')
+    const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] as number
+    const isRange = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most)
+    const isName = ['loopback', 'linklocal', 'uniquelocal'].includes(item.trim())
+    if (!isName && (most < 0 || !isRange || more !== undefined))
+      throw new EnvError(`holds "${item.trim()}", which is neither an address nor a CIDR range`)
+    return item.trim()
+  }),
+)
 
 const guessable = /change.?me|secret|password|example|default|12345|qwerty/i
 

@@ -1,7 +1,12 @@
+import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { readTrust } from './trust.ts'
 
-const key = '-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----'
+const key = generateKeyPairSync('ec', {
+  namedCurve: 'P-256',
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+}).publicKey.trim()
 
 t.test('with the public keys of the gateway, its signed assertion is asked for', async (t) => {
   const environment = { IDENTITY_PUBLIC_KEY: `${key}\n${key}` }

@@ -1,14 +1,15 @@
-import { ConfigurationError, type Environment, pem, readSettings, text } from './settings.ts'
+import type { Trust } from '@sallyport/identity'
+import { ConfigurationError, type Environment, publicKeys, readSettings, text } from './settings.ts'
 
 /**
- * Reads what a service behind the gateway believes of who is calling (the `Trust` of @sallyport/identity): with
+ * Reads what a service behind the gateway believes of who is calling: with
  * IDENTITY_PUBLIC_KEY the signed assertion, without it the plain headers, which production does not allow.
  *
  * @param audience the name under which the gateway's routes know the service, unless IDENTITY_AUDIENCE says another
  */
-export function readTrust(environment: Environment, audience: string) {
+export function readTrust(environment: Environment, audience: string): Trust {
   const settings = readSettings(environment, {
-    IDENTITY_PUBLIC_KEY: pem({
+    IDENTITY_PUBLIC_KEY: publicKeys({
       default: undefined,
       desc: 'PEM of the public keys of the gateway; `openssl pkey -pubout` makes one from IDENTITY_PRIVATE_KEY',
     }),
@@ -17,11 +18,11 @@ export function readTrust(environment: Environment, audience: string) {
       desc: `the audience of the gateway's routes to here (${audience} if not set)`,
     }),
   })
-  const publicKeys = settings.IDENTITY_PUBLIC_KEY
-  if (publicKeys) return { verify: true as const, publicKeys, audience: settings.IDENTITY_AUDIENCE }
+  const keys = settings.IDENTITY_PUBLIC_KEY
+  if (keys) return { verify: true, publicKeys: keys, audience: settings.IDENTITY_AUDIENCE }
   if (environment.NODE_ENV === 'production')
     throw new ConfigurationError(
       'IDENTITY_PUBLIC_KEY is not set; it takes PEM of the public keys of the gateway, so that nobody else can say who is calling',
     )
-  return { verify: false as const }
+  return { verify: false }
 }

@@ -70,3 +70,7 @@ ALTER TABLE "auth"."sessions" ADD CONSTRAINT "sessions_user_id_fkey" FOREIGN KEY
 
 -- Room in every page for the next version of a row: a refresh then touches no index (a HOT update).
 ALTER TABLE "auth"."sessions" SET (fillfactor = 70);
+
+-- A role is a lower-case word, and everyone has at least one: the first is what `role` says.
+ALTER TABLE "auth"."users" ALTER COLUMN "roles" SET NOT NULL, ADD CONSTRAINT "users_roles_check"
+  CHECK (cardinality("roles") > 0 AND array_position("roles", NULL) IS NULL AND array_to_string("roles", ',') ~ '^[a-z][a-z0-9_-]{0,31}(,[a-z][a-z0-9_-]{0,31})*$');

@@ -1,17 +1,15 @@
 import {
-  ConfigurationError,
   duration,
   origins,
-  pem,
   port,
   positive,
+  privateKeys,
   processConfig,
   readSettings,
   readTrust,
   secrets,
   text,
 } from '@sallyport/chassis'
-import { algorithmOf } from '@sallyport/identity'
 
 export type Config = ReturnType<typeof readConfig>
 
@@ -26,7 +24,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     JWT_AUDIENCE: text({ desc: 'who tokens are for, such as https://api.example.com' }),
     JWT_CLIENT_ID: text({ default: 'web', desc: 'the client_id that tokens carry (web if not set)' }),
     JWT_EXPIRES_IN: duration({ default: 900, desc: 'how long an access token holds, such as 15m' }),
-    JWT_PRIVATE_KEY: pem({
+    JWT_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),
     JWT_REFRESH_SECRET: secrets(environment)({
@@ -52,7 +50,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       audience: settings.JWT_AUDIENCE,
       clientId: settings.JWT_CLIENT_ID,
       seconds: settings.JWT_EXPIRES_IN,
-      privateKeys: checkKeys(settings.JWT_PRIVATE_KEY),
+      privateKeys: settings.JWT_PRIVATE_KEY,
     },
     refreshSecrets: settings.JWT_REFRESH_SECRET,
     session: {
@@ -64,17 +62,5 @@ export function readConfig(environment: Record<string, string | undefined>) {
     origins: settings.CORS_ORIGINS,
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
-  }
-}
-
-function checkKeys(keys: [string, ...string[]]): [string, ...string[]] {
-  try {
-    for (const key of keys) algorithmOf(key)
-    return keys
-  } catch (cause) {
-    throw new ConfigurationError(
-      'JWT_PRIVATE_KEY holds a key that cannot sign; each must be EC P-256, Ed25519, or RSA of at least 2048 bits',
-      { cause },
-    )
   }
 }

@@ -220,7 +220,7 @@ export async function endAllSessions(database: Database, userId: string, reason:
       SELECT count(pg_notify(${revocationChannel}, json_build_object(
         'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
       FROM ended`
-    return result?.ended ?? 0
+    return (result as { ended: number }).ended
   })
 }
 

@@ -65,7 +65,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
       const { id, name, roles } = session.user
       return {
         accessToken: tokens.signAccess(session),
-        role: roles[0] ?? '',
+        role: roles[0] as string,
         roles,
         user: { id, name, email: session.user.email },
       }

@@ -22,6 +22,6 @@ export function meRoute(app: Application, { database, signedIn }: { database: Da
     const person = await database.user.findUnique({ where: { id: request.identity.userId } })
     if (!person) throw new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
     const { id, name, email, roles } = person
-    return { id, name, email, role: roles[0] ?? '', roles }
+    return { id, name, email, role: roles[0] as string, roles }
   })
 }

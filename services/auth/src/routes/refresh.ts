@@ -57,7 +57,7 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
 
     const { session } = outcome
     setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
-    return { accessToken: tokens.signAccess(session), role: session.user.roles[0] ?? '', roles: session.user.roles }
+    return { accessToken: tokens.signAccess(session), role: session.user.roles[0] as string, roles: session.user.roles }
 
     function readClaims(token: string) {
       try {

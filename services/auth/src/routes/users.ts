@@ -1,9 +1,9 @@
 import { type Application, problemSchema, storable } from '@sallyport/chassis'
-import type { Database } from '@sallyport/database'
+import type { Database, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 
-const User = Type.Object({
+const UserView = Type.Object({
   id: Type.String(),
   name: Type.String(),
   email: Type.String(),
@@ -23,7 +23,7 @@ const schema = {
     cursor: Type.Optional(Type.String({ format: 'uuid', description: '`nextCursor` of the page before' })),
   }),
   response: {
-    200: Type.Object({ users: Type.Array(User), nextCursor: Type.Union([Type.String(), Type.Null()]) }),
+    200: Type.Object({ users: Type.Array(UserView), nextCursor: Type.Union([Type.String(), Type.Null()]) }),
     '4xx': problemSchema,
   },
 }
@@ -47,12 +47,12 @@ export function userRoutes(app: Application, { database, admin }: { database: Da
         id,
         name,
         email,
-        role: roles[0] ?? '',
+        role: roles[0] as string,
         roles,
         disabled: disabledAt !== null,
         createdAt: createdAt.toISOString(),
       })),
-      nextCursor: found.length > size ? (users.at(-1)?.id ?? null) : null,
+      nextCursor: found.length > size ? (users[size - 1] as User).id : null,
     }
   })
 }
