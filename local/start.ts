@@ -93,7 +93,7 @@ function withoutMounted(secrets: Record<string, string>, environment: NodeJS.Pro
 
 async function prepareDatabase(url: string): Promise<void> {
   await migrate(url)
-  const database = createDatabase(url, { connections: 1, onError: () => {} })
+  const database = createDatabase(url, { connections: 1, onError: process.emitWarning })
   await seed(database)
   await database.$disconnect()
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { createDatabase, isOutage, waitForDatabase } from './database.ts'
+import { createDatabase, explain, isOutage, waitForDatabase } from './database.ts'
 import { Prisma } from './generated/client.ts'
 
 const clientVersion = 'test'
@@ -97,3 +97,11 @@ t.test('where no database answers, the line says what to mend and holds no passw
     message: /^the database does not answer \((?!.*hush).+\); start it, or mend DATABASE_URL$/,
   })
 })
+
+t.test(
+  'a database whose every address refuses is explained by the code, since such an error has no words',
+  async (t) => {
+    const error = Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })
+    t.match(explain(error).message, /does not answer \(ECONNREFUSED\); start it, or mend DATABASE_URL/)
+  },
+)

@@ -9,8 +9,8 @@ export interface Listener {
 
 interface ListenerEvents {
   onMessage: (message: string) => void
-  /** Called on every (re)connection: messages sent before it were not seen. */
-  onConnect: () => void
+  /** Called when the connection is lost: from here on messages are missed. */
+  onDisconnect: () => void
   onError: (error: Error) => void
 }
 
@@ -36,8 +36,8 @@ export function listen(url: string, channel: string, events: ListenerEvents): Li
         await client.connect()
         await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
         connected = true
-        events.onConnect()
         await ended
+        events.onDisconnect()
       } catch (error) {
         events.onError(error as Error)
         // Not waited for: on a connection that never was, it may not come to an end.

@@ -20,7 +20,9 @@ async function run(program: string, environment: Record<string, string | undefin
   child.stderr.on('data', (chunk) => {
     errors += chunk
   })
+  const cut = setTimeout(() => child.kill('SIGKILL'), 30_000)
   const [code] = await once(child, 'close')
+  clearTimeout(cut)
   return { code, output, lines: errors.split('\n').filter((line) => line !== '') }
 }
 
@@ -127,7 +129,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
   t.test('a fault of ours shows where it is', async (t) => {
     const broken = {
       ...settings(t),
-      NODE_OPTIONS: '--import=data:text/javascript,process.listenerCount=()=>{throw(new(Error)(`boom`))}',
+      NODE_OPTIONS: '--import=data:text/javascript,globalThis.setInterval=()=>{throw(new(Error)(`boom`))}',
     }
     const { code, lines } = await run(programs.gateway, broken)
     t.equal(code, 1)

@@ -123,5 +123,5 @@ export async function buildApp(config: Config, environment: Record<string, strin
     upgrader.close()
   })
   app.addHook('onClose', () => forwarder.close())
-  return { app, keySet, revocations }
+  return { app, keySet, revocations, routes }
 }

@@ -49,11 +49,13 @@ export interface Route {
 export interface RouteTable {
   /** The route with the longest prefix that holds the path. */
   match(path: string): Route | undefined
+  /** Reads the file again. */
+  reload(): void
   close(): void
 }
 
 /**
- * Reads the route table from a YAML or JSON file, and again when the file changes or on SIGHUP. A file that does not
+ * Reads the route table from a YAML or JSON file, and again when the file changes. A file that does not
  * hold up later leaves the table as it is, and the log says why.
  *
  * @throws ConfigurationError when the file does not hold up at start
@@ -76,13 +78,10 @@ export function openRouteTable(
     }
   }
   watchFile(file, { interval: 1_000, persistent: false }, reload)
-  process.on('SIGHUP', reload)
   return {
     match: (path) => matchLongest(table, path),
-    close() {
-      unwatchFile(file, reload)
-      process.off('SIGHUP', reload)
-    },
+    reload,
+    close: () => unwatchFile(file, reload),
   }
 }
 

@@ -6,7 +6,7 @@ import { readConfig } from './config.ts'
 await runProcess('gateway', async (environment) => {
   const config = readConfig(environment)
   const logger = createLogger('gateway', config.logLevel)
-  const { app, keySet, revocations } = await buildApp(config, environment, logger)
+  const { app, keySet, revocations, routes } = await buildApp(config, environment, logger)
   new Gauge({
     name: 'sallyport_revocation_view_age_seconds',
     help: 'How long ago the view of ended sessions was last known to be current',
@@ -14,5 +14,5 @@ await runProcess('gateway', async (environment) => {
       this.set(revocations.age())
     },
   })
-  return { app, config, logger, ready: keySet.ready }
+  return { app, config, logger, ready: keySet.ready, onHangup: routes.reload }
 })

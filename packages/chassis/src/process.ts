@@ -61,6 +61,8 @@ export interface Service {
   logger: Logger
   /** Resolves when requests can be served; throws with the reason when not. */
   ready: () => Promise<void>
+  /** What SIGHUP asks for, if it is not to end: to read files again. */
+  onHangup?: () => void
 }
 
 /** How long a process may take to finish what it began once it is told to stop, in milliseconds. */
@@ -73,20 +75,22 @@ const closeWithin = 4_500
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   try {
-    const { app, config, logger, ready } = await build(process.env)
+    const { app, config, logger, ready, onHangup } = await build(process.env)
     let closing = false
     const management = createManagement(logger, async () => {
       if (closing) throw new Error('closing')
       await ready()
     })
-    // Where SIGHUP means "read your files again", it does not mean "end".
-    const reloads = process.listenerCount('SIGHUP') > 0
+    if (onHangup) process.on('SIGHUP', onHangup)
     const grace = closeWithGrace(
-      { delay: closeWithin, logger, skip: reloads ? ['SIGHUP'] : [] },
+      { delay: closeWithin, logger, skip: onHangup ? ['SIGHUP'] : [] },
       async ({ err, signal }) => {
         closing = true
         if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
+        // A connection whose request ends after this point would stay open, waiting for the next one.
+        const sweep = setInterval(() => app.server.closeIdleConnections(), 50)
         await app.close()
+        clearInterval(sweep)
         await management.close()
         logger.info({ event: 'stopped', signal })
       },

@@ -41,8 +41,9 @@ export function openRevocations(config: Config, database: Database, logger: Logg
       const revocation: Revocation = JSON.parse(message)
       for (const { send } of subscribers) send(revocation)
     },
-    // What happened while nobody listened is in the database: a new subscription begins by reading it.
-    onConnect: endAll,
+    // Whoever listens to us must not take silence for quiet. What is missed meanwhile is in the database, and a new
+    // subscription begins by reading it.
+    onDisconnect: endAll,
     onError: (err) => logger.warn({ event: 'revocation_channel_lost', err }),
   })
 

@@ -13,7 +13,8 @@ export async function buildApp({ config, logger }: { config: Config; logger: Log
   const audience = createAudience()
   const listener = listen(config.databaseUrl, 'sallyport_appointments', {
     onMessage: (message) => audience.tell(JSON.parse(message)),
-    onConnect: () => {},
+    // Clients of a sample can bear to miss a change; what they see next is read from the database.
+    onDisconnect: () => logger.warn({ event: 'appointment_channel_away' }),
     onError: (err) => logger.warn({ event: 'appointment_channel_lost', err }),
   })
   app.addHook('preClose', async () => {
