@@ -18,7 +18,7 @@ const doctor: Identity = {
 }
 
 /** A service with one route for anyone signed in and one for some roles. */
-function serve(t: Test, trust: Trust) {
+function serve(t: Test, trust?: Trust) {
   const app = Fastify()
   t.teardown(() => app.close())
   const preHandler = (guard: Guard) => guard as preHandlerAsyncHookHandler
@@ -28,7 +28,7 @@ function serve(t: Test, trust: Trust) {
 }
 
 t.test('plain headers, where only the gateway can reach the service', async (t) => {
-  const call = serve(t, { verify: false })
+  const call = serve(t)
 
   t.test('say who is calling', async (t) => {
     t.strictSame((await call('/me', headersOf(doctor))).json(), doctor)
