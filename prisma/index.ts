@@ -1,5 +1,5 @@
 export { createDatabase, type Database, isOutage, waitForDatabase } from './database.ts'
-export { type Appointment, Prisma, type Session, type User } from './generated/client.ts'
+export { type Appointment, Prisma, type SecurityEvent, type Session, type User } from './generated/client.ts'
 export { type Listener, listen } from './listen.ts'
 export { migrate } from './migrate.ts'
 export { type DemoUser, demoPassword, demoUsers, seed } from './seed.ts'

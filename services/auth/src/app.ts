@@ -4,12 +4,14 @@ import { createApplication, type Logger, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole } from '@sallyport/identity'
 import type { Config } from './config.ts'
+import { startHousekeeping } from './housekeeping.ts'
 import { createPasswords } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
 import { loginRoute } from './routes/login.ts'
 import { logoutRoutes } from './routes/logout.ts'
 import { meRoute } from './routes/me.ts'
+import { passwordRoute } from './routes/password.ts'
 import { refreshRoute } from './routes/refresh.ts'
 import { revocationsRoute } from './routes/revocations.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -34,7 +36,11 @@ export async function buildApp({ config, database, isOutage, logger }: Parts) {
   const tokens = await createTokens(app, config)
   const passwords = await createPasswords()
   const revocations = openRevocations(config, database, logger)
-  app.addHook('preClose', () => revocations.close())
+  const stopHousekeeping = startHousekeeping(database, logger)
+  app.addHook('preClose', async () => {
+    stopHousekeeping()
+    await revocations.close()
+  })
 
   const signedIn = requireIdentity(config.trust)
   const admin = requireRole(['admin'], config.trust)
@@ -43,6 +49,7 @@ export async function buildApp({ config, database, isOutage, logger }: Parts) {
   refreshRoute(app, { config, database, tokens })
   logoutRoutes(app, { config, database, tokens, signedIn })
   meRoute(app, { database, signedIn })
+  passwordRoute(app, { config, database, passwords, signedIn })
   sessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
   keySetRoute(app, { tokens })

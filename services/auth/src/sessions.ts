@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Database } from '@sallyport/database'
+import type { Database, Prisma } from '@sallyport/database'
 import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
 
 /** Why a session ended. */
@@ -205,23 +205,42 @@ export async function endSession(
   return result?.ended === 1
 }
 
-/** Ends every session of a person, and tells every gateway in the same commit. @returns how many it ended */
+/**
+ * Ends every session of a person, and tells every gateway in the same commit.
+ *
+ * @returns how many it ended
+ */
 export async function endAllSessions(database: Database, userId: string, reason: EndReason): Promise<number> {
-  // The person's row is locked first: a login under way either opens its session before this, and it is ended, or
-  // waits and opens it after.
   return database.$transaction(async (transaction) => {
-    await transaction.$executeRaw`SELECT 1 FROM auth.users WHERE id = ${userId}::uuid FOR UPDATE`
-    const [result] = await transaction.$queryRaw<{ ended: number }[]>`
-      WITH ended AS (
-        UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
-        WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
-        RETURNING id, revoked_reason, revoked_at
-      )
-      SELECT count(pg_notify(${revocationChannel}, json_build_object(
-        'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
-      FROM ended`
-    return (result as { ended: number }).ended
+    // A login under way either opens its session before this, and it is ended, or waits and opens it after.
+    await transaction.$executeRaw`SELECT FROM auth.users WHERE id = ${userId}::uuid FOR UPDATE`
+    return endSessionsOf(transaction, userId, reason)
   })
+}
+
+/**
+ * Ends the sessions of a person whose row the transaction has locked.
+ *
+ * @param except the one session that goes on
+ * @returns how many it ended
+ */
+export async function endSessionsOf(
+  transaction: Prisma.TransactionClient,
+  userId: string,
+  reason: EndReason,
+  except: string | null = null,
+): Promise<number> {
+  const [result] = await transaction.$queryRaw<{ ended: number }[]>`
+    WITH ended AS (
+      UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+      WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
+        AND id IS DISTINCT FROM ${except}::uuid
+      RETURNING id, revoked_reason, revoked_at
+    )
+    SELECT count(pg_notify(${revocationChannel}, json_build_object(
+      'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
+    FROM ended`
+  return (result as { ended: number }).ended
 }
 
 function toLiveSession(row: SessionRow): LiveSession {

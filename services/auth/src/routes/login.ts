@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import type { Passwords } from '../passwords.ts'
+import { record } from '../security-events.ts'
 import { openSession } from '../sessions.ts'
 import type { Tokens } from '../tokens.ts'
 
@@ -45,12 +46,12 @@ export function loginRoute(app: Application, { config, database, passwords, toke
       const email = request.body.email.trim().toLowerCase()
       const person = await database.user.findUnique({ where: { email } })
       const matches = await passwords.verify(person?.passwordHash, request.body.password)
-      const refused = (why: string) => {
-        request.log.warn({ event: 'login_failed', user: person?.id, ip: request.ip, why })
+      const refuse = async (reason: string) => {
+        await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
         return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
       }
-      if (!person || !matches) throw refused(person ? 'wrong password' : 'unknown e-mail')
-      if (person.disabledAt) throw refused('disabled')
+      if (!person || !matches) throw await refuse(person ? 'wrong password' : 'unknown e-mail')
+      if (person.disabledAt) throw await refuse('disabled')
 
       const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
       const session = await openSession(
@@ -58,9 +59,14 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
         config.session,
       )
-      if (!session) throw refused('changed meanwhile')
+      if (!session) throw await refuse('changed meanwhile')
 
-      request.log.info({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
+      await record(database, request.log, {
+        event: 'login_succeeded',
+        user: person.id,
+        session: session.id,
+        ip: request.ip,
+      })
       setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
       const { id, name, roles } = session.user
       return {

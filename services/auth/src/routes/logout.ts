@@ -5,8 +5,9 @@ import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { clearRefreshCookie, readRefreshCookie } from '../cookie.ts'
 import { requireOwnOrigin } from '../origin.ts'
+import { record } from '../security-events.ts'
 import { endAllSessions, endSession } from '../sessions.ts'
-import type { Tokens } from '../tokens.ts'
+import type { RefreshClaims, Tokens } from '../tokens.ts'
 
 interface Parts {
   config: Config
@@ -24,9 +25,11 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
     '/api/auth/logout',
     { schema: { summary: 'Sign out of this session', response }, onRequest: ownOrigin },
     async (request, reply) => {
-      const sessionId = readSessionId(readRefreshCookie(request, config))
-      if (sessionId !== undefined && (await endSession(database, sessionId, 'logout')))
-        request.log.info({ event: 'session_ended', session: sessionId, reason: 'logout', ip: request.ip })
+      const claims = readClaims(readRefreshCookie(request, config))
+      if (claims && (await endSession(database, claims.sessionId, 'logout'))) {
+        const { userId: user, sessionId: session } = claims
+        await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
+      }
       clearRefreshCookie(reply, config)
       reply.header('clear-site-data', '"cache", "storage"')
       return { message: 'Logged out successfully' }
@@ -37,18 +40,18 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
     '/api/auth/logout-all',
     { schema: { summary: 'Sign out everywhere', response }, onRequest: ownOrigin, preHandler: signedIn },
     async (request, reply) => {
-      const { userId } = request.identity
-      const count = await endAllSessions(database, userId, 'logout_all')
-      request.log.info({ event: 'sessions_ended', user: userId, reason: 'logout_all', count, ip: request.ip })
+      const { userId: user } = request.identity
+      await endAllSessions(database, user, 'logout_all')
+      await record(database, request.log, { event: 'sessions_ended', user, reason: 'logout_all', ip: request.ip })
       clearRefreshCookie(reply, config)
       return { message: 'Logged out everywhere' }
     },
   )
 
   /** A cookie that is missing, forged or expired names no session to end, and signing out is then done already. */
-  function readSessionId(cookie: string | undefined): string | undefined {
+  function readClaims(cookie: string | undefined): RefreshClaims | undefined {
     try {
-      return cookie === undefined ? undefined : tokens.readRefresh(cookie).sessionId
+      return cookie === undefined ? undefined : tokens.readRefresh(cookie)
     } catch {
       return undefined
     }

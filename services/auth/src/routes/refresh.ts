@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { clearRefreshCookie, readRefreshCookie, setRefreshCookie } from '../cookie.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import { hashAttempt } from '../rotation.ts'
+import { record } from '../security-events.ts'
 import { rotateSession } from '../sessions.ts'
 import type { Tokens } from '../tokens.ts'
 
@@ -41,7 +42,11 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
 
     const who = { user: claims.userId, session: claims.sessionId, ip: request.ip }
     if (outcome.kind === 'replayed') {
-      request.log.error({ event: 'refresh_reused', generation: claims.generation, ...who })
+      await record(database, request.log, {
+        event: 'refresh_reused',
+        reason: `generation ${claims.generation}`,
+        ...who,
+      })
       clearRefreshCookie(reply, config)
       throw new Problem(401, 'REFRESH_REUSED', 'The session was ended for safety', {
         detail: 'A refresh token that was used before came again, so a copy of it is in other hands. Sign in anew.',

@@ -1,7 +1,10 @@
-import { type Application, problemSchema, storable } from '@sallyport/chassis'
+import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
-import Type from 'typebox'
+import Type, { type Static } from 'typebox'
+import { record, type SecurityEvent } from '../security-events.ts'
+import { endAllSessions } from '../sessions.ts'
+import { changeUser } from '../users.ts'
 
 const UserView = Type.Object({
   id: Type.String(),
@@ -13,7 +16,9 @@ const UserView = Type.Object({
   createdAt: Type.String(),
 })
 
-const schema = {
+const Id = Type.Object({ id: Type.String({ format: 'uuid' }) })
+
+const listSchema = {
   summary: 'The users, page by page',
   querystring: Type.Object({
     email: Type.Optional(
@@ -28,9 +33,29 @@ const schema = {
   },
 }
 
+const changeSchema = {
+  summary: "Change a user's roles, disable or enable them",
+  params: Id,
+  body: Type.Object({
+    roles: Type.Optional(
+      Type.Array(Type.String({ pattern: '^[a-z][a-z0-9_-]{0,31}$' }), { minItems: 1, maxItems: 32, uniqueItems: true }),
+    ),
+    disabled: Type.Optional(Type.Boolean()),
+  }),
+  response: { 200: UserView, '4xx': problemSchema },
+}
+
+const endSchema = {
+  summary: 'End every session of a user',
+  params: Id,
+  response: { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema },
+}
+
+const unknownUser = () => new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
+
 /** User administration. */
 export function userRoutes(app: Application, { database, admin }: { database: Database; admin: Guard }): void {
-  app.get('/api/admin/users', { schema, preHandler: admin }, async (request) => {
+  app.get('/api/admin/users', { schema: listSchema, preHandler: admin }, async (request) => {
     const { email, limit = '20', cursor } = request.query
     const size = Number(limit)
     const found = await database.user.findMany({
@@ -42,17 +67,57 @@ export function userRoutes(app: Application, { database, admin }: { database: Da
       take: size + 1,
     })
     const users = found.slice(0, size)
-    return {
-      users: users.map(({ id, name, email, roles, disabledAt, createdAt }) => ({
-        id,
-        name,
-        email,
-        role: roles[0] as string,
-        roles,
-        disabled: disabledAt !== null,
-        createdAt: createdAt.toISOString(),
-      })),
-      nextCursor: found.length > size ? (users[size - 1] as User).id : null,
-    }
+    return { users: users.map(view), nextCursor: found.length > size ? (users[size - 1] as User).id : null }
   })
+
+  app.patch('/api/admin/users/:id', { schema: changeSchema, preHandler: admin }, async (request) => {
+    const outcome = await changeUser(database, request.params.id, request.body)
+    if (outcome.kind === 'unknown') throw unknownUser()
+    if (outcome.kind === 'last_admin')
+      throw new Problem(409, 'LAST_ADMIN', 'This is the last admin', {
+        detail: 'Make somebody else an admin first, or nobody could.',
+      })
+    for (const happened of eventsOf(outcome.before, outcome.after))
+      await record(database, request.log, {
+        ...happened,
+        user: request.params.id,
+        ip: request.ip,
+        reason: `by ${request.identity.userId}`,
+      })
+    return view(outcome.after)
+  })
+
+  app.delete('/api/admin/users/:id/sessions', { schema: endSchema, preHandler: admin }, async (request) => {
+    const { id } = request.params
+    if (!(await database.user.findUnique({ where: { id }, select: { id: true } }))) throw unknownUser()
+    const count = await endAllSessions(database, id, 'revoked_by_admin')
+    await record(database, request.log, {
+      event: 'sessions_ended',
+      user: id,
+      ip: request.ip,
+      reason: `revoked_by_admin ${request.identity.userId}`,
+    })
+    return { message: `${count} sessions have ended` }
+  })
+}
+
+function eventsOf(before: User, after: User): Pick<SecurityEvent, 'event'>[] {
+  const wasDisabled = before.disabledAt !== null
+  const isDisabled = after.disabledAt !== null
+  return [
+    ...(before.roles.join() === after.roles.join() ? [] : [{ event: 'roles_changed' } as const]),
+    ...(wasDisabled === isDisabled ? [] : [{ event: isDisabled ? 'user_disabled' : 'user_enabled' } as const]),
+  ]
+}
+
+function view({ id, name, email, roles, disabledAt, createdAt }: User): Static<typeof UserView> {
+  return {
+    id,
+    name,
+    email,
+    role: roles[0] as string,
+    roles,
+    disabled: disabledAt !== null,
+    createdAt: createdAt.toISOString(),
+  }
 }

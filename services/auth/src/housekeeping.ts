@@ -1,0 +1,59 @@
+import type { Logger } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+
+/** How many rows a step looks at, and how long the pause between steps is, in milliseconds. */
+const slice = 10_000
+const pause = 60_000
+
+/** How long an ended session is kept, to say why it ended, in hours. */
+export const keptFor = 24
+
+/**
+ * Deletes sessions that ended more than a day ago, a slice of the table at a time: no index on a column that every
+ * refresh changes, no long statement. Any number of processes may do so at once; each passes over rows that another
+ * one holds.
+ *
+ * @returns how to stop
+ */
+export function startHousekeeping(database: Database, logger: Logger): () => void {
+  let after: string | null = null
+  const timer = setInterval(async () => {
+    try {
+      const { last, deleted } = await sweep(database, after, slice)
+      after = last
+      if (deleted > 0) logger.info({ event: 'sessions_deleted', deleted })
+    } catch (err) {
+      logger.warn({ event: 'housekeeping_failed', err })
+    }
+  }, pause)
+  return () => clearInterval(timer.unref())
+}
+
+/**
+ * One step.
+ *
+ * @param after the id that the step before ended with; null to begin at the start of the table
+ * @returns the id to go on after, null at the end of the table, and how many sessions were deleted
+ */
+export async function sweep(
+  database: Database,
+  after: string | null,
+  rows: number,
+): Promise<{ last: string | null; deleted: number }> {
+  const [result] = await database.$queryRaw<{ last: string | null; seen: number; deleted: number }[]>`
+    WITH slice AS (
+      SELECT id, coalesce(revoked_at, expires_at) AS ended_at FROM auth.sessions
+      WHERE ${after}::uuid IS NULL OR id > ${after}::uuid
+      ORDER BY id LIMIT ${rows}
+    ), over AS (
+      SELECT s.id FROM auth.sessions s JOIN slice USING (id)
+      WHERE slice.ended_at < now() - ${keptFor} * interval '1 hour'
+      FOR UPDATE OF s SKIP LOCKED
+    ), deleted AS (
+      DELETE FROM auth.sessions s USING over WHERE s.id = over.id RETURNING s.id
+    )
+    SELECT (SELECT id FROM slice ORDER BY id DESC LIMIT 1) AS last,
+           (SELECT count(*) FROM slice)::int AS seen, (SELECT count(*) FROM deleted)::int AS deleted`
+  const { last, seen, deleted } = result as { last: string | null; seen: number; deleted: number }
+  return { last: seen < rows ? null : last, deleted }
+}

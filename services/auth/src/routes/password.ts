@@ -1,0 +1,58 @@
+import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { Guard } from '@sallyport/identity'
+import Type from 'typebox'
+import type { Config } from '../config.ts'
+import type { Passwords } from '../passwords.ts'
+import { record } from '../security-events.ts'
+import { changePassword } from '../users.ts'
+
+interface Parts {
+  config: Config
+  database: Database
+  passwords: Passwords
+  signedIn: Guard
+}
+
+const schema = {
+  summary: 'Change my password',
+  body: Type.Object({
+    currentPassword: Type.String({ minLength: 1, maxLength: 1024 }),
+    newPassword: Type.String({ minLength: 12, maxLength: 1024 }),
+  }),
+  response: { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema },
+}
+
+/** Changes the caller's password, given the present one, and ends every session but the caller's own. */
+export function passwordRoute(app: Application, { config, database, passwords, signedIn }: Parts): void {
+  app.post(
+    '/api/auth/password',
+    {
+      schema,
+      preHandler: signedIn,
+      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+    },
+    async (request) => {
+      const { userId: user, sessionId: session, email } = request.identity
+      const { currentPassword, newPassword } = request.body
+      if (newPassword === currentPassword || newPassword.toLowerCase().includes(email))
+        throw new Problem(
+          400,
+          'PASSWORD_WEAK',
+          'The new password must be another one, without the e-mail address in it',
+        )
+
+      const person = await database.user.findUnique({ where: { id: user } })
+      const matches = await passwords.verify(person?.passwordHash, currentPassword)
+      const to = matches ? await passwords.hash(newPassword) : ''
+      const from = person?.passwordHash ?? ''
+      const happened = { user, session, ip: request.ip }
+      if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
+        await record(database, request.log, { event: 'password_refused', ...happened })
+        throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
+      }
+      await record(database, request.log, { event: 'password_changed', ...happened })
+      return { message: 'The password was changed, and every other session has ended' }
+    },
+  )
+}

@@ -1,0 +1,28 @@
+import type { Logger } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+
+/** Something that happened to an account or a session, as operators and auditors look for it. */
+export interface SecurityEvent {
+  event:
+    | 'login_succeeded'
+    | 'login_failed'
+    | 'refresh_reused'
+    | 'session_ended'
+    | 'sessions_ended'
+    | 'password_changed'
+    | 'password_refused'
+    | 'roles_changed'
+    | 'user_disabled'
+    | 'user_enabled'
+  user?: string | undefined
+  session?: string | undefined
+  ip: string
+  reason?: string
+}
+
+/** Writes an event to the log, for whoever watches, and to the table of security events, where it stays. */
+export async function record(database: Database, log: Pick<Logger, 'warn'>, happened: SecurityEvent): Promise<void> {
+  log.warn(happened)
+  const { event, user = null, session = null, ip, reason = null } = happened
+  await database.securityEvent.create({ data: { event, userId: user, sessionId: session, ip, reason } })
+}

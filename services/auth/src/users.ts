@@ -1,0 +1,82 @@
+import type { Database, Prisma, User } from '@sallyport/database'
+import { endSessionsOf, revocationChannel } from './sessions.ts'
+
+/** Any number will do, as long as every process that changes who is an admin takes the same lock. */
+const adminLock = 5_001_1
+
+/** A change to a user; what is not given stays. */
+export interface UserChange {
+  roles?: string[] | undefined
+  disabled?: boolean | undefined
+}
+
+export type ChangeOutcome =
+  | { kind: 'changed'; before: User; after: User }
+  | { kind: 'unknown' }
+  /** Nothing was changed: nobody would be left to administer users. */
+  | { kind: 'last_admin' }
+
+/**
+ * Changes a user's roles, or disables or enables them, and tells every gateway in the same commit: of the new roles,
+ * so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
+ */
+export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
+  return database.$transaction(async (transaction): Promise<ChangeOutcome> => {
+    await transaction.$executeRaw`SELECT pg_advisory_xact_lock(${adminLock})`
+    const before = await lockUser(transaction, id)
+    if (!before) return { kind: 'unknown' }
+    const roles = change.roles ?? before.roles
+    const disabled = change.disabled ?? before.disabledAt !== null
+    if (isActiveAdmin(before) && (disabled || !roles.includes('admin')) && (await countActiveAdmins(transaction)) === 1)
+      return { kind: 'last_admin' }
+
+    const rolesChanged = roles.join() !== before.roles.join()
+    const after = await transaction.user.update({
+      where: { id },
+      data: {
+        roles,
+        disabledAt: disabled ? (before.disabledAt ?? new Date()) : null,
+        ...(rolesChanged ? { rolesChangedAt: new Date() } : {}),
+      },
+    })
+    if (rolesChanged) await announceRoles(transaction, id, roles)
+    if (disabled) await endSessionsOf(transaction, id, 'disabled')
+    return { kind: 'changed', before, after }
+  })
+}
+
+/**
+ * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
+ * ends every other session of the user: whoever knows the old password is signed out.
+ *
+ * @returns whether it was set
+ */
+export async function changePassword(
+  database: Database,
+  { id, from, to, keep }: { id: string; from: string; to: string; keep: string },
+): Promise<boolean> {
+  return database.$transaction(async (transaction) => {
+    const person = await lockUser(transaction, id)
+    if (person?.passwordHash !== from) return false
+    await transaction.user.update({ where: { id }, data: { passwordHash: to } })
+    await endSessionsOf(transaction, id, 'password_changed', keep)
+    return true
+  })
+}
+
+const isActiveAdmin = ({ roles, disabledAt }: User) => roles.includes('admin') && disabledAt === null
+
+function countActiveAdmins(transaction: Prisma.TransactionClient): Promise<number> {
+  return transaction.user.count({ where: { roles: { has: 'admin' }, disabledAt: null } })
+}
+
+/** A login takes the same row, shared: it comes wholly before what follows, or wholly after. */
+export async function lockUser(transaction: Prisma.TransactionClient, id: string): Promise<User | null> {
+  await transaction.$executeRaw`SELECT FROM auth.users WHERE id = ${id}::uuid FOR UPDATE`
+  return transaction.user.findUnique({ where: { id } })
+}
+
+async function announceRoles(transaction: Prisma.TransactionClient, id: string, roles: string[]): Promise<void> {
+  const message = JSON.stringify({ user: id, roles, at: Date.now() / 1000 })
+  await transaction.$executeRaw`SELECT pg_notify(${revocationChannel}, ${message})`
+}
