@@ -1,4 +1,6 @@
-import { sweep } from '@sallyport/auth/housekeeping'
+import { startHousekeeping, sweep } from '@sallyport/auth/housekeeping'
+import { changePassword } from '@sallyport/auth/users'
+import { createLogger } from '@sallyport/chassis'
 import pg from 'pg'
 import t from 'tap'
 import { type Client, claimsOf, demoPassword, eventually, signIn, startDatabase, startSystem } from './system.ts'
@@ -216,6 +218,28 @@ t.test('housekeeping', async (t) => {
       t.equal(await clean(), 0)
     },
   )
+
+  await t.test('it goes on by itself, and a database that is away does not end it', async (t) => {
+    const lines: string[] = []
+    const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
+    const stop = startHousekeeping(database, logger, 20)
+    t.teardown(stop)
+    await make(3, "now() - interval '25 hours', now() + interval '9 days', NULL")
+    await eventually('the rows are gone', async () => (await count()) === 50)
+    await eventually('the log says so', () => lines.some((line) => line.includes('"sessions_deleted","deleted":3')))
+    await sql('ALTER TABLE auth.sessions RENAME TO away')
+    await eventually('it fails', () => lines.some((line) => line.includes('"housekeeping_failed"')))
+    await sql('ALTER TABLE auth.away RENAME TO sessions')
+    await make(2, "now() - interval '25 hours', now() + interval '9 days', NULL")
+    await eventually('it goes on', async () => (await count()) === 50)
+  })
+
+  await t.test('a password that somebody else changed meanwhile is not changed again', async (t) => {
+    const { id } = await database.user.findFirstOrThrow()
+    const keep = '00000000-0000-4000-8000-000000000000'
+    t.equal(await changePassword(database, { id, from: 'what it was', to: 'x', keep }), false)
+    t.equal(await changePassword(database, { id: keep, from: 'x', to: 'x', keep }), false)
+  })
 
   await t.test('a row that somebody holds is passed over, and goes the next time', async (t) => {
     await make(1, "now() - interval '25 hours', now() + interval '9 days', NULL")

@@ -1,9 +1,8 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 
-/** How many rows a step looks at, and how long the pause between steps is, in milliseconds. */
+/** How many rows a step looks at. */
 const slice = 10_000
-const pause = 60_000
 
 /** How long an ended session is kept, to say why it ended, in hours. */
 export const keptFor = 24
@@ -13,9 +12,10 @@ export const keptFor = 24
  * refresh changes, no long statement. Any number of processes may do so at once; each passes over rows that another
  * one holds.
  *
+ * @param pause between steps, in milliseconds
  * @returns how to stop
  */
-export function startHousekeeping(database: Database, logger: Logger): () => void {
+export function startHousekeeping(database: Database, logger: Logger, pause = 60_000): () => void {
   let after: string | null = null
   const timer = setInterval(async () => {
     try {
@@ -26,7 +26,7 @@ export function startHousekeeping(database: Database, logger: Logger): () => voi
       logger.warn({ event: 'housekeeping_failed', err })
     }
   }, pause)
-  return () => clearInterval(timer.unref())
+  return () => clearInterval(timer)
 }
 
 /**

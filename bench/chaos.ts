@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { demoPassword } from '@sallyport/database'
+import { request } from 'undici'
+import { startReplicas } from './replicas.ts'
+
+/**
+ * Real processes, killed without warning while clients refresh: two auth replicas, two gateways, one Postgres. A client
+ * does what a browser does: it keeps its attempt id until it has an answer, and tries again with it. Answers are lost
+ * and requests doubled on purpose. No session may be lost, and no generation may have two successors.
+ *
+ *   npm run chaos -- [refreshes] [sessions]
+ */
+const wanted = Number(process.argv[2] ?? 5_000)
+const sessions = Number(process.argv[3] ?? 50)
+
+/** How often an answer is thrown away, and a request sent twice. */
+const loss = 0.1
+const doubling = 0.05
+
+/** How long a client tries before its session counts as lost, in milliseconds. */
+const patience = 60_000
+
+const counts = { refreshes: 0, retries: 0, refused: 0, thrownAway: 0, doubled: 0, differed: 0, lost: 0, kills: 0 }
+const reasons: string[] = []
+const replicas = await startReplicas()
+
+const anyGateway = () => replicas.gateways[Math.random() < 0.5 ? 0 : 1]
+
+async function call(path: string, headers: Record<string, string>, body?: object) {
+  const answer = await request(anyGateway() + path, {
+    method: 'POST',
+    headers: { ...headers, ...(body ? { 'content-type': 'application/json' } : {}) },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+    headersTimeout: 10_000,
+  })
+  const text = await answer.body.text()
+  const cookie = /refreshToken=([^;]+)/.exec(String(answer.headers['set-cookie']))?.[1]
+  return { status: answer.statusCode, cookie, text }
+}
+
+/** One session's life: refresh after refresh, until all together have made as many as wanted. */
+async function live(): Promise<void> {
+  const login = await call('/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword })
+  let cookie = login.cookie as string
+  while (counts.refreshes < wanted) {
+    const next = await refresh(cookie)
+    if (next === undefined) return
+    cookie = next
+    counts.refreshes += 1
+  }
+}
+
+/** @returns the next cookie; undefined if the session is lost */
+async function refresh(cookie: string): Promise<string | undefined> {
+  const headers = { cookie: `refreshToken=${cookie}`, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
+  const successors = new Set<string>()
+  const deadline = Date.now() + patience
+  for (let tries = 0; Date.now() < deadline; tries++) {
+    if (tries > 0) counts.retries += 1
+    const twice = Math.random() < doubling
+    if (twice) counts.doubled += 1
+    const answers = await Promise.allSettled([
+      call('/api/auth/refresh', headers),
+      ...(twice ? [call('/api/auth/refresh', headers)] : []),
+    ])
+    const received = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+    for (const { status, cookie: next } of received) if (status === 200 && next) successors.add(next)
+    if (successors.size > 1) counts.differed += 1
+
+    const over = received.find(({ status }) => status === 401)
+    if (over) {
+      counts.lost += 1
+      reasons.push(over.text)
+      return undefined
+    }
+    if (received.every(({ status }) => status !== 200)) {
+      counts.refused += 1
+      await sleep(50 + Math.random() * 200)
+    } else if (Math.random() < loss) counts.thrownAway += 1
+    else return [...successors][0]
+  }
+  counts.lost += 1
+  reasons.push('no answer in time')
+  return undefined
+}
+
+async function at(share: number, event: () => Promise<void>): Promise<void> {
+  while (counts.refreshes < wanted * share) await sleep(10)
+  counts.kills += 1
+  await event()
+}
+
+const begun = Date.now()
+await Promise.all([
+  ...Array.from({ length: sessions }, live),
+  at(0.15, () => replicas.kill('auth one')),
+  at(0.35, () => replicas.killPostgres()),
+  at(0.55, () => replicas.kill('auth two')),
+  at(0.7, () => replicas.kill('gateway one')),
+  at(0.85, () => replicas.killPostgres()),
+])
+const seconds = (Date.now() - begun) / 1000
+await replicas.stop()
+
+const rows: [string, number | string][] = [
+  ['sessions', sessions],
+  ['refreshes', counts.refreshes],
+  ['kills with SIGKILL (auth one, Postgres, auth two, gateway one, Postgres)', counts.kills],
+  ['answers thrown away', counts.thrownAway],
+  ['requests doubled', counts.doubled],
+  ['tries that got no answer or a 5xx', counts.refused],
+  ['tries in all beyond the first', counts.retries],
+  ['byte-different successors', counts.differed],
+  ['sessions lost', counts.lost],
+  ['seconds', seconds.toFixed(0)],
+]
+process.stdout.write(
+  `| what | count |\n| --- | ---: |\n${rows.map(([what, count]) => `| ${what} | ${count} |\n`).join('')}`,
+)
+for (const reason of reasons) process.stdout.write(`lost: ${reason}\n`)
+process.exit(counts.lost + counts.differed === 0 ? 0 : 1)

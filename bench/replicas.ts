@@ -1,0 +1,110 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createDatabase, migrate, seed } from '@sallyport/database'
+import {
+  type EmbeddedPostgres,
+  endProcesses,
+  keepSecrets,
+  type RunningProcess,
+  routesFile,
+  startPostgres,
+  startProcess,
+} from '@sallyport/local'
+
+type Name = 'auth one' | 'auth two' | 'gateway one' | 'gateway two'
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/**
+ * Two auth replicas and two gateways, each gateway in front of one of them, on one Postgres with the demo users: all of
+ * them real processes, on ports that stay theirs when they are killed and start again.
+ */
+export async function startReplicas() {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-replicas-'))
+  const [postgresPort, authOne, authTwo, gatewayOne, gatewayTwo] = (await Promise.all(
+    Array.from({ length: 5 }, freePort),
+  )) as [number, number, number, number, number]
+  const places: Record<Name, { port: number; auth: number }> = {
+    'auth one': { port: authOne, auth: authOne },
+    'auth two': { port: authTwo, auth: authTwo },
+    'gateway one': { port: gatewayOne, auth: authOne },
+    'gateway two': { port: gatewayTwo, auth: authTwo },
+  }
+  let postgres: EmbeddedPostgres = await startPostgres({ folder, port: postgresPort })
+  await migrate(postgres.url)
+  const database = createDatabase(postgres.url, { connections: 1, onError: process.emitWarning })
+  await seed(database)
+  await database.$disconnect()
+
+  const environment = {
+    ...process.env,
+    ...keepSecrets(join(folder, 'secrets')),
+    DATABASE_URL: postgres.url,
+    JWT_ISSUER: 'https://issuer.bench',
+    JWT_AUDIENCE: 'https://api.bench',
+    GATEWAY_ROUTES: routesFile,
+    APPOINTMENTS_URL: 'http://127.0.0.1:1',
+    NOTIFICATIONS_URL: 'http://127.0.0.1:1',
+    LOGIN_RATE_LIMIT_MAX: '1000000',
+    RATE_LIMIT_MAX: '1000000',
+    MANAGEMENT_PORT: '0',
+    LOG_LEVEL: 'error',
+  }
+  const running = new Map<Name, RunningProcess>()
+  async function start(name: Name): Promise<void> {
+    const { port, auth } = places[name]
+    const addresses = {
+      AUTH_PORT: String(port),
+      GATEWAY_PORT: String(port),
+      AUTH_URL: `http://127.0.0.1:${auth}`,
+      JWKS_URL: `http://127.0.0.1:${auth}/.well-known/jwks.json`,
+      REVOCATIONS_URL: `http://127.0.0.1:${auth}/internal/revocations`,
+    }
+    const program = name.startsWith('auth') ? 'auth' : 'gateway'
+    running.set(name, await startProcess(program, { ...environment, ...addresses }, () => {}))
+  }
+  for (const name of Object.keys(places) as Name[]) await start(name)
+
+  return {
+    gateways: [gatewayOne, gatewayTwo].map((port) => `http://127.0.0.1:${port}`) as [string, string],
+
+    /** Ends a process as a crash does, and starts it again as an orchestrator does. */
+    async kill(name: Name): Promise<void> {
+      const { child, ended } = running.get(name) as RunningProcess
+      child.kill('SIGKILL')
+      await ended
+      await sleep(500)
+      await start(name)
+    },
+
+    async killPostgres(): Promise<void> {
+      process.kill(-postgres.pid, 'SIGKILL')
+      for (;;) {
+        await sleep(500)
+        try {
+          postgres = await startPostgres({ folder, port: postgresPort })
+          return
+        } catch {
+          // The children of the killed server hold its data for a moment.
+        }
+      }
+    },
+
+    async stop(): Promise<void> {
+      await endProcesses([...running.values()])
+      await postgres.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,99 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { rotateSession } from '@sallyport/auth/sessions'
+import { createDatabase, migrate, seed } from '@sallyport/database'
+import { startPostgres } from '@sallyport/local'
+import pg from 'pg'
+
+/**
+ * What a refresh costs Postgres with few and with many sessions in the table: the CPU time of the backends, and the
+ * pages that one statement touches. Both tables are in one server and take turns, so that a busy machine slows both.
+ *
+ *   npm run bench:sessions
+ */
+const sizes = [10_000, 1_000_000]
+const rounds = 12
+const refreshesEach = 500
+const limits = { idleSeconds: 604_800, maxSeconds: 2_592_000, graceSeconds: 10 }
+
+const folder = mkdtempSync(join(tmpdir(), 'sallyport-sessions-'))
+const server = await startPostgres({
+  folder,
+  port: 5_999,
+  settings: ['fsync=off', 'shared_buffers=1GB', 'autovacuum=off'],
+})
+const admin = new pg.Client({ connectionString: server.url })
+await admin.connect()
+
+const tables = []
+for (const size of sizes) {
+  await admin.query(`CREATE DATABASE sessions_${size}`)
+  const url = server.url.replace(/sallyport$/, `sessions_${size}`)
+  await migrate(url)
+  const database = createDatabase(url, { connections: 4, onError: process.emitWarning })
+  await seed(database)
+  const user = await database.user.findFirstOrThrow()
+  const filler = new pg.Client({ connectionString: url })
+  await filler.connect()
+  await filler.query(
+    `INSERT INTO auth.sessions (id, user_id, expires_at, absolute_expires_at)
+     SELECT gen_random_uuid(), $1, now() + interval '7 days', now() + interval '30 days' FROM generate_series(1, $2::int)`,
+    [user.id, size],
+  )
+  await filler.query('VACUUM ANALYZE auth.sessions')
+  const { rows: sample } = await filler.query(`SELECT id FROM auth.sessions ORDER BY random() LIMIT ${refreshesEach}`)
+  await filler.end()
+  tables.push({ size, url, database, userId: user.id, ids: sample.map(({ id }) => id), ticks: 0, generation: 0 })
+}
+
+async function ticksOf(size: number): Promise<number> {
+  const { rows } = await admin.query('SELECT pid FROM pg_stat_activity WHERE datname = $1', [`sessions_${size}`])
+  return rows.reduce((sum, { pid }) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') as string[]
+    return sum + Number(fields[11]) + Number(fields[12])
+  }, 0)
+}
+
+for (let round = 0; round <= rounds; round++)
+  for (const table of tables) {
+    const before = await ticksOf(table.size)
+    const waiting = [...table.ids]
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+          const request = { sessionId: id, userId: table.userId, generation: table.generation, attemptHash: undefined }
+          const { kind } = await rotateSession(table.database, request, limits)
+          if (kind !== 'rotated') throw new Error(kind)
+        }
+      }),
+    )
+    table.generation += 1
+    // The first round warms caches and prepares statements.
+    if (round > 0) table.ticks += (await ticksOf(table.size)) - before
+  }
+
+process.stdout.write(
+  '| sessions in the table | backend CPU per refresh | pages touched (EXPLAIN) | index used |\n| ---: | ---: | ---: | --- |\n',
+)
+const costs = []
+for (const { size, url, database, ids, ticks } of tables) {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query(
+    `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) UPDATE auth.sessions SET generation = generation + 1, rotated_at = now() WHERE id = '${ids[0]}' AND revoked_at IS NULL`,
+  )
+  const text = JSON.stringify(rows[0])
+  const pages =
+    Number(/"Shared Hit Blocks":(\d+)/.exec(text)?.[1]) + Number(/"Shared Read Blocks":(\d+)/.exec(text)?.[1])
+  // A tick is a hundredth of a second on Linux.
+  const cost = (ticks * 10_000) / (rounds * refreshesEach)
+  costs.push(cost)
+  process.stdout.write(`| ${size} | ${cost.toFixed(0)} us | ${pages} | ${/"Index Name":"(\w+)"/.exec(text)?.[1]} |\n`)
+  await client.end()
+  await database.$disconnect()
+}
+process.stdout.write(`\nratio: ${((costs[1] as number) / (costs[0] as number)).toFixed(2)}\n`)
+await admin.end()
+await server.stop()
+rmSync(folder, { recursive: true, force: true })
