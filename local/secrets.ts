@@ -25,7 +25,7 @@ export function keepSecrets(folder: string): Record<string, string> {
   }
 }
 
-function makeKey(): string {
+export function makeKey(): string {
   return generateKeyPairSync('ec', {
     namedCurve: 'P-256',
     publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -33,4 +33,4 @@ function makeKey(): string {
   }).privateKey
 }
 
-const makeSecret = () => randomBytes(36).toString('base64url')
+export const makeSecret = () => randomBytes(36).toString('base64url')

@@ -41,7 +41,7 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
   const routes = openRouteTable(config.routesFile, environment, logger)
-  const keySet = openKeySet(config.keySetUrl, logger)
+  const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)

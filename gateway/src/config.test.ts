@@ -23,6 +23,7 @@ t.test('a gateway needs few settings, and the rest have defaults', async (t) => 
     portVariable: 'GATEWAY_PORT',
     routesFile: 'gateway/routes.yaml',
     keySetUrl: 'http://auth:5001/.well-known/jwks.json',
+    keySetMaxAge: 300,
     revocations: { url: undefined, secret: undefined, failClosed: false, maxAge: 30 },
     requestsPerMinute: 1000,
     origins: [],
@@ -39,6 +40,13 @@ t.test('every setting that is missing has a line that says what it takes', async
         .join('\n'),
       'm',
     ),
+  })
+})
+
+t.test('the keys may not grow older than a new key waits before it signs', async (t) => {
+  t.equal(readConfig({ ...least, JWKS_MAX_AGE: '30s' }).keySetMaxAge, 30)
+  t.throws(() => readConfig({ ...least, JWKS_MAX_AGE: '10m' }), {
+    message: 'JWKS_MAX_AGE is not between 1 and 300 seconds; it takes how old the keys may grow, from 1s to 5m',
   })
 })
 

@@ -163,6 +163,11 @@ t.test('the set is renewed in the background, so that a withdrawn key ends', asy
   server.serve([fresh])
   await eventually('the old key is gone', async () => (await keySet.find(old.kid)) === undefined)
   t.ok(await keySet.find(fresh.kid))
+  t.strictSame(
+    keySet.lines.map((line) => JSON.parse(line)).map(({ event, kids }) => ({ event, kids })),
+    [old, fresh].map(({ kid }) => ({ event: 'key_set_changed', kids: [kid] })),
+    'each change is told once',
+  )
 })
 
 t.test('a server that is not there yet is asked again by itself', async (t) => {

@@ -22,15 +22,26 @@ export interface KeySet {
   close(): void
 }
 
-/** Milliseconds: how often an unknown id may cause a fetch, how long after a failed one, how old the set may grow. */
-const usualTiming = { cooldown: 60_000, retryAfter: 1_000, maxAge: 300_000 }
+/** All in milliseconds. */
+interface Timing {
+  /** How old the set may grow. */
+  maxAge: number
+  /** How long after a fetch an unknown id causes no other. */
+  cooldown?: number
+  /** The same after a fetch that failed. */
+  retryAfter?: number
+}
 const fetchWithin = 3_000
 
 /**
  * Keeps the auth service's public keys (a JWK Set, RFC 7517). It is fetched in the background before it is too old; if
  * that fails, the keys at hand stay in use. All who wait for a fetch wait for the same one.
  */
-export function openKeySet(url: string, logger: Logger, timing = usualTiming): KeySet {
+export function openKeySet(
+  url: string,
+  logger: Logger,
+  { maxAge, cooldown = 60_000, retryAfter = 1_000 }: Timing,
+): KeySet {
   let keys = new Map<string, PublicKey>()
   let fetched = false
   let fetching: Promise<void> | undefined
@@ -39,12 +50,15 @@ export function openKeySet(url: string, logger: Logger, timing = usualTiming): K
   function refresh(): Promise<void> {
     fetching ??= fetchKeys(url)
       .then((found) => {
+        // Whoever rotates a key sees here that this gateway has it.
+        if ([...found.keys()].join() !== [...keys.keys()].join())
+          logger.info({ event: 'key_set_changed', kids: [...found.keys()] })
         keys = found
         fetched = true
-        nextFetch = Date.now() + timing.cooldown
+        nextFetch = Date.now() + cooldown
       })
       .catch((error) => {
-        nextFetch = Date.now() + timing.retryAfter
+        nextFetch = Date.now() + retryAfter
         logger.warn({ event: 'key_set_unreachable', err: error }, 'the keys at hand stay in use')
         if (!fetched) throw unavailable(error)
       })
@@ -53,7 +67,7 @@ export function openKeySet(url: string, logger: Logger, timing = usualTiming): K
       })
     return fetching
   }
-  const timer = setInterval(() => refresh().catch(() => {}), timing.maxAge).unref()
+  const timer = setInterval(() => refresh().catch(() => {}), maxAge).unref()
   refresh().catch(() => {})
 
   return {

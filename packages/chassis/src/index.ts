@@ -7,6 +7,7 @@ export {
   ConfigurationError,
   choice,
   duration,
+  durationBetween,
   origins,
   port,
   positive,

@@ -8,6 +8,7 @@ import {
   ConfigurationError,
   choice,
   duration,
+  durationBetween,
   type Environment,
   origins,
   port,
@@ -69,6 +70,18 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
       ['250ms', 0.25],
     ],
     ['soon', '-5m', '15x', '1h30m', 'NaN'].map((value) => [value, /is not a span of time/]),
+  ],
+  [
+    'a span of time within bounds',
+    durationBetween(1, 300)({ desc: 'x' }),
+    [
+      ['1s', 1],
+      ['5m', 300],
+    ],
+    [
+      ...['0', '301', '250ms', '1d'].map((value) => [value, /is not between 1 and 300 seconds/] as const),
+      ['soon', /is not a span of time/],
+    ] as [string, RegExp][],
   ],
   [
     'a web address',
@@ -145,6 +158,12 @@ t.test('weak secrets are refused, but only in production', async (t) => {
     t.doesNotThrow(() => readIn('development', secret), secret)
     t.doesNotThrow(() => readIn(undefined, secret), secret)
   }
+})
+
+t.test('secrets may stand one on a line, with comments and blank lines between them', async (t) => {
+  const read = (SECRET: string) => readSettings({ SECRET }, { SECRET: secrets({})({ desc: 'a secret' }) }).SECRET
+  t.strictSame(read('# the active one, since May\none\n\n  two , three\r\n#four\n'), ['one', 'two', 'three'])
+  t.throws(() => read('# none yet\n'), { message: 'SECRET holds no secret; it takes a secret' })
 })
 
 t.test('no refused secret is repeated in the message', async (t) => {

@@ -80,13 +80,23 @@ export const positive = makeExactValidator<number>((input) => {
 })
 
 /** A span of time such as `15m` or `7d`; a bare number is seconds. The value is in seconds. */
-export const duration = makeExactValidator<number>((input) => {
+export const duration = makeExactValidator<number>(seconds)
+
+/** A span of time within bounds, in seconds. */
+export const durationBetween = (least: number, most: number) =>
+  makeExactValidator<number>((input) => {
+    const span = seconds(input)
+    if (span < least || span > most) throw new EnvError(`is not between ${least} and ${most} seconds`)
+    return span
+  })
+
+function seconds(input: string): number {
   // Of "0s" the parser makes nothing.
   const bare = /^(\d+)s?$/.exec(input)?.[1]
-  const seconds = Number(bare ?? (parseDuration(input) ?? Number.NaN) / 1000)
-  if (!(seconds >= 0)) throw new EnvError('is not a span of time')
-  return seconds
-})
+  const span = Number(bare ?? (parseDuration(input) ?? Number.NaN) / 1000)
+  if (!(span >= 0)) throw new EnvError('is not a span of time')
+  return span
+}
 
 export const webAddress = makeExactValidator<string>((input) => {
   if (!URL.canParse(input) || !/^https?:$/.test(new URL(input).protocol))
@@ -146,12 +156,16 @@ export const addresses = makeExactValidator<string[]>((input) =>
 const guessable = /change.?me|secret|password|example|default|12345|qwerty/i
 
 /**
- * Shared secrets, separated by commas: the first signs, the others are still accepted. In production each must be
- * long and look random, since whoever guesses one can sign as us.
+ * Shared secrets, separated by commas or one on a line: the first signs, the others are still accepted. Blank lines,
+ * and lines that begin with #, say nothing. In production each secret must be long and look random, since whoever
+ * guesses one can sign as us.
  */
 export const secrets = (environment: Environment) =>
   makeExactValidator<[string, ...string[]]>((input) => {
-    const [first = '', ...others] = input.split(',').map((item) => item.trim())
+    const lines = input.split('\n').map((line) => line.trim())
+    const told = lines.filter((line) => line !== '' && !line.startsWith('#'))
+    if (told.length === 0) throw new EnvError('holds no secret')
+    const [first = '', ...others] = told.flatMap((line) => line.split(',')).map((item) => item.trim())
     const weak = [first, ...others].some((item) => item.length < 32 || new Set(item).size < 12 || guessable.test(item))
     if (weak && environment.NODE_ENV === 'production')
       throw new EnvError('is too weak (short, repetitive or made of guessable words)')

@@ -16,24 +16,24 @@ import { refreshRoute } from './routes/refresh.ts'
 import { revocationsRoute } from './routes/revocations.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { userRoutes } from './routes/users.ts'
-import { createTokens } from './tokens.ts'
+import type { Tokens } from './tokens.ts'
 
 interface Parts {
   config: Config
   database: Database
   isOutage: (error: unknown) => boolean
   logger: Logger
+  tokens: Tokens
 }
 
 /** The auth service: who people are, and which sessions they have. */
-export async function buildApp({ config, database, isOutage, logger }: Parts) {
+export async function buildApp({ config, database, isOutage, logger, tokens }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
   await app.register(cookie)
   await app.register(rateLimit, {
     global: false,
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
-  const tokens = await createTokens(app, config)
   const passwords = await createPasswords()
   const revocations = openRevocations(config, database, logger)
   const stopHousekeeping = startHousekeeping(database, logger)

@@ -28,7 +28,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),
     JWT_REFRESH_SECRET: secrets(environment)({
-      desc: 'random secrets separated by commas, the active one first; make one with `openssl rand -base64 48`',
+      desc: 'random secrets separated by commas or line breaks, the active one first; make one with `openssl rand -base64 48`',
     }),
     JWT_REFRESH_EXPIRES_IN: duration({ default: 604_800, desc: 'how long a session may be idle, such as 7d' }),
     SESSION_MAX_AGE: duration({ default: 2_592_000, desc: 'how long a session may last in all, such as 30d' }),
@@ -53,6 +53,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       privateKeys: settings.JWT_PRIVATE_KEY,
     },
     refreshSecrets: settings.JWT_REFRESH_SECRET,
+    /** Where the keys and secrets of tokens are mounted, and so can change while we run. */
+    keyFiles: [environment.JWT_PRIVATE_KEY_FILE, environment.JWT_REFRESH_SECRET_FILE].filter(
+      (file) => !!file,
+    ) as string[],
     session: {
       idleSeconds: settings.JWT_REFRESH_EXPIRES_IN,
       maxSeconds: settings.SESSION_MAX_AGE,

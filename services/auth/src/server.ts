@@ -2,6 +2,7 @@ import { createLogger, runProcess } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
+import { openTokens } from './live-tokens.ts'
 
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)
@@ -11,7 +12,9 @@ await runProcess('auth', async (environment) => {
     onError: (err) => logger.warn({ event: 'database_connection_lost', err }),
   })
   await waitForDatabase(database, config.databaseWait)
-  const app = await buildApp({ config, database, isOutage, logger })
+  const tokens = await openTokens(() => readConfig(environment), logger)
+  const app = await buildApp({ config, database, isOutage, logger, tokens })
+  app.addHook('preClose', async () => tokens.close())
   app.addHook('onClose', () => database.$disconnect())
-  return { app, config, logger, ready: () => waitForDatabase(database, 0) }
+  return { app, config, logger, ready: () => waitForDatabase(database, 0), onHangup: tokens.reload }
 })

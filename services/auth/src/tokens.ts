@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto'
 import fastifyJwt, { type JWT } from '@fastify/jwt'
-import { type Application, Problem } from '@sallyport/chassis'
+import { Problem } from '@sallyport/chassis'
 import { algorithmOf, publicJwk } from '@sallyport/identity'
+import Fastify from 'fastify'
 import type { Config } from './config.ts'
 import type { LiveSession } from './sessions.ts'
 
@@ -24,7 +25,7 @@ export interface Tokens {
    */
   readRefresh(token: string): RefreshClaims
   /** The public keys for access tokens, as a JWK Set (RFC 7517). */
-  keySet: { keys: object[] }
+  readonly keySet: { keys: { kid: string }[] }
 }
 
 /** No token of ours is longer; nothing longer is worth a hash. */
@@ -38,8 +39,15 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /**
  * Prepares signing and checking of tokens with @fastify/jwt, once for each key: the first of a set signs, all are
  * accepted, so that keys are replaced without ending a session.
+ *
+ * @fastify/jwt binds its keys when it is registered, and a server takes no plugin once it has started. So each set of
+ * keys gets an instance of its own, which never listens; see live-tokens.ts for how one takes the place of another.
  */
-export async function createTokens(app: Application, { accessToken, refreshSecrets }: Config): Promise<Tokens> {
+export async function createTokens({
+  accessToken,
+  refreshSecrets,
+}: Pick<Config, 'accessToken' | 'refreshSecrets'>): Promise<Tokens> {
+  const app = Fastify()
   const [activeKey] = accessToken.privateKeys
   const algorithm = algorithmOf(activeKey)
   await app.register(fastifyJwt, {
@@ -57,6 +65,7 @@ export async function createTokens(app: Application, { accessToken, refreshSecre
       sign: { algorithm: 'HS256', header: { alg: 'HS256', typ: 'rt+jwt' } },
       verify: { algorithms: ['HS256'], checkTyp: 'rt+jwt', requiredClaims: ['exp'] },
     })
+  await app.ready()
   const signers = app.jwt as unknown as Record<string, JWT>
   const access = signers.access as JWT
   const refresh = refreshSecrets.map((_, index) => signers[`refresh${index}`]) as [JWT, ...JWT[]]
