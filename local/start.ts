@@ -41,6 +41,7 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
   const web = `http://localhost:${settings.WEB_PORT}`
   const local = (number: number) => `http://127.0.0.1:${number}`
   const auth = local(settings.AUTH_PORT)
+  const { JWT_PRIVATE_KEY: _key, JWT_REFRESH_SECRET: _secret, ...secrets } = keepSecrets(join(folder, 'secrets'))
   const shared = {
     TRUSTED_PROXIES: '127.0.0.1',
     CORS_ORIGINS: [web, gateway, local(settings.WEB_PORT), local(settings.GATEWAY_PORT)].join(),
@@ -52,7 +53,10 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     AUTH_URL: auth,
     APPOINTMENTS_URL: local(settings.APPOINTMENTS_PORT),
     NOTIFICATIONS_URL: local(settings.NOTIFICATIONS_PORT),
-    ...withoutMounted(keepSecrets(join(folder, 'secrets')), environment),
+    // By file, so that `npm run keys` moves them while the system runs.
+    JWT_PRIVATE_KEY_FILE: join(folder, 'secrets/jwt-private-key.pem'),
+    JWT_REFRESH_SECRET_FILE: join(folder, 'secrets/jwt-refresh-secret'),
+    ...withoutMounted(secrets, environment),
     ...environment,
     DATABASE_URL: databaseUrl,
   }

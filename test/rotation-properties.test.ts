@@ -4,8 +4,8 @@ import { historiesOf, type Network, play, type Report, type Step } from './rotat
 import { databaseServer, memoryServer } from './rotation-servers.ts'
 import { startDatabase } from './system.ts'
 
-const runs = Number(process.env.ROTATION_RUNS ?? 100_000)
-const databaseRuns = Number(process.env.ROTATION_DATABASE_RUNS ?? 2_000)
+const runs = Number(process.env.ROTATION_RUNS ?? 20_000)
+const databaseRuns = Number(process.env.ROTATION_DATABASE_RUNS ?? 400)
 const start = 1_800_000_000
 const histories = historiesOf(80)
 

@@ -91,22 +91,21 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   })
 })
 
-t.test('a database from outside is used instead of the built-in one', async (t) => {
-  const { url } = await startDatabase(t)
-  const running = await start(t, { DATA_DIR: temporaryFolder(t), DATABASE_URL: url })
-  t.equal((await new Client(running.gateway).login()).status, 200)
-  t.ok(await isFree(running.ports.EMBEDDED_PG_PORT as string))
-  t.equal((await interrupt(running)).code, 0)
-})
+t.test(
+  'a database from outside is used instead of the built-in one, and a part that ends by itself is named',
+  async (t) => {
+    const { url } = await startDatabase(t)
+    const running = await start(t, { DATA_DIR: temporaryFolder(t), DATABASE_URL: url })
+    t.equal((await new Client(running.gateway).login()).status, 200)
+    t.ok(await isFree(running.ports.EMBEDDED_PG_PORT as string))
 
-t.test('a part that ends by itself is named', async (t) => {
-  const running = await start(t, { DATA_DIR: temporaryFolder(t) })
-  const { pid } = running.child
-  spawn('pkill', ['-KILL', '-P', String(pid), '-f', 'appointments'])
-  while (!running.state.output.includes('appointments ended')) await once(running.child.stderr, 'data')
-  await interrupt(running)
-  t.match(running.state.output, /appointments ended .*; see .*sallyport.log/)
-})
+    const { pid } = running.child
+    spawn('pkill', ['-KILL', '-P', String(pid), '-f', 'appointments'])
+    while (!running.state.output.includes('appointments ended')) await once(running.child.stderr, 'data')
+    await interrupt(running)
+    t.match(running.state.output, /appointments ended .*; see .*sallyport.log/)
+  },
+)
 
 t.test('what stops it from starting is named', async (t) => {
   const folder = temporaryFolder(t)
