@@ -56,6 +56,7 @@ export const contestants: Record<string, (around: Surroundings) => Promise<Conte
       JWT_AUDIENCE: issuer.audience,
       IDENTITY_PRIVATE_KEY: issuer.identityKey,
       RATE_LIMIT_MAX: '100000000',
+      USER_RATE_LIMIT_MAX: '100000000',
     }
     const running = await startProcess('gateway', environment, () => {})
     return {

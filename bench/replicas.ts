@@ -48,6 +48,7 @@ export async function startReplicas() {
     NOTIFICATIONS_URL: 'http://127.0.0.1:1',
     LOGIN_RATE_LIMIT_MAX: '1000000',
     RATE_LIMIT_MAX: '1000000',
+    USER_RATE_LIMIT_MAX: '1000000',
     MANAGEMENT_PORT: '0',
     LOG_LEVEL: 'error',
   }

@@ -115,6 +115,7 @@ export async function startSystem(t: Test, settings: Record<string, string> = {}
     CORS_ORIGINS: 'https://app.test',
     LOGIN_RATE_LIMIT_MAX: '10000',
     RATE_LIMIT_MAX: '100000',
+    USER_RATE_LIMIT_MAX: '100000',
     ...settings,
   }
   t.teardown(() => endProcesses(Object.values(processes)))
