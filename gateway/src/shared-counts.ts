@@ -25,11 +25,11 @@ export function openSharedCounts(url: string, logger: Logger): SharedCounts {
     commandTimeout: answerWithin,
     retryStrategy: () => retryEvery,
   })
-  let wasThere: boolean | undefined
-  const tell = (isThere: boolean, err?: Error) => {
-    if (wasThere === isThere) return
-    wasThere = isThere
-    if (isThere) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
+  let isThere: boolean | undefined
+  const tell = (there: boolean, err?: Error) => {
+    if (isThere === there) return
+    isThere = there
+    if (there) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
     else logger.warn({ event: 'rate_limit_local', err }, 'the store of REDIS_URL is away: this gateway counts alone')
   }
   redis.on('ready', () => tell(true))
@@ -38,13 +38,15 @@ export function openSharedCounts(url: string, logger: Logger): SharedCounts {
   return {
     redis,
     get isThere() {
-      return redis.status === 'ready'
+      return isThere === true
     },
     isAway() {
-      if (redis.status === 'ready') redis.disconnect(true)
+      if (!isThere) return
+      tell(false)
+      redis.disconnect(true)
     },
     close() {
-      wasThere = false
+      isThere = false
       redis.disconnect()
     },
   }
