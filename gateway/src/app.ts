@@ -12,11 +12,14 @@ import Fastify, {
 } from 'fastify'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
+import { dropRest } from './body.ts'
 import { clientKey } from './client.ts'
+import { answerClientError } from './client-error.ts'
 import type { Config } from './config.ts'
 import { createForwarder } from './forward.ts'
 import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
+import { checkMessage } from './message.ts'
 import { isInternal, normalise, type Target } from './path.ts'
 import { openRevocations } from './revocations.ts'
 import { openRouteTable, type Route } from './routes.ts'
@@ -61,7 +64,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     genReqId: () => randomUUID(),
     // A path that cannot be read never comes to the hooks.
     frameworkErrors: (error, request, reply) => answerWithProblem(error, request, secured(request, reply)),
-    http: { headersTimeout: 5_000, requestTimeout: 0, keepAliveTimeout: 72_000 },
+    clientErrorHandler: answerClientError,
+    http: { headersTimeout: 5_000, connectionsCheckingInterval: 500, requestTimeout: 0, keepAliveTimeout: 72_000 },
   })
   // Bodies are streamed, never parsed.
   app.removeAllContentTypeParsers()
@@ -70,7 +74,9 @@ export async function buildApp(config: Config, environment: Record<string, strin
 
   app.addHook('onRequest', async (request, reply) => {
     secured(request, reply)
+    checkMessage(request.raw)
   })
+  app.addHook('onResponse', async ({ raw }) => dropRest(raw))
   const crossOrigin = {
     origin: config.origins,
     credentials: true,

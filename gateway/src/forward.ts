@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { type PassThrough, Transform } from 'node:stream'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Agent, type Dispatcher } from 'undici'
+import { meteredBody } from './body.ts'
 import { connectionNames, isForClient } from './headers.ts'
 import type { Caller } from './verify.ts'
 import type { Watch } from './watch.ts'
@@ -33,7 +33,7 @@ export function createForwarder(watch: Watch) {
     if (Number(raw.headers['content-length'] ?? 0) > route.bodyLimit) throw tooLarge()
 
     return new Promise((resolve, reject) => {
-      const body = hasBody(request) ? metered(request, route.bodyLimit, tooLarge) : null
+      const body = hasBody(request) ? meteredBody(raw, route.bodyLimit, tooLarge) : null
       const options = {
         origin: route.pick(),
         path: target.path + target.query,
@@ -97,21 +97,6 @@ export function createForwarder(watch: Watch) {
 
 function hasBody({ raw }: FastifyRequest): boolean {
   return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
-}
-
-/** The body as it comes in, up to a limit. It is not the request itself, which must outlive it to be answered. */
-function metered({ raw }: FastifyRequest, limit: number, tooLarge: () => Problem): PassThrough {
-  let size = 0
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      done(size > limit ? tooLarge() : null, chunk)
-    },
-  })
-  raw.once('close', () => {
-    if (!raw.complete) meter.destroy(new Error('the client went away'))
-  })
-  return raw.pipe(meter) as PassThrough
 }
 
 /** The upstream's headers and our own; where both speak, the upstream knows its answer better. */

@@ -1,4 +1,4 @@
-import { type Assertions, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import type { FastifyRequest } from 'fastify'
 import type { Caller } from './verify.ts'
 
@@ -17,16 +17,22 @@ const hopByHop = new Set([
 ])
 
 /** Rebuilt from what we know, never passed on from a client. */
-const rebuilt = new Set([
-  'host',
-  'via',
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-real-ip',
-])
+const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip'])
+/** The same, and what tells some servers of another path or host than the one that was matched. */
+const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
+
+/** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
+function isOurs(name: string): boolean {
+  const plain = carelessly(name)
+  return (
+    hopByHop.has(plain) ||
+    rebuilt.has(plain) ||
+    rebuiltFamilies.test(plain) ||
+    isIdentityHeader(plain) ||
+    // `content_length` is no length to us, and one to some server.
+    (plain === 'content-length' && name !== plain)
+  )
+}
 
 /** The refresh cookie is for the auth service's own calls; nothing else has a use for it. */
 const refreshCookie = /^(__Host-)?refreshToken$/
@@ -46,7 +52,7 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
   for (let at = 0; at < raw.rawHeaders.length; at += 2) {
     const name = (raw.rawHeaders[at] as string).toLowerCase()
     const value = raw.rawHeaders[at + 1] as string
-    if (hopByHop.has(name) || rebuilt.has(name) || named?.has(name) || isIdentityHeader(name)) continue
+    if (isOurs(name) || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
     if (name === 'cookie') {
       const cookies = goesToAuth(request.target.path) ? value : withoutRefreshCookie(value)

@@ -4,7 +4,7 @@ import { isRole } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { parse } from 'yaml'
-import { normalise } from './path.ts'
+import { fold, normalise } from './path.ts'
 
 const RouteEntry = Type.Object(
   {
@@ -47,7 +47,10 @@ export interface Route {
 }
 
 export interface RouteTable {
-  /** The route with the longest prefix that holds the path. */
+  /**
+   * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
+   * names would see another route's path.
+   */
   match(path: string): Route | undefined
   /** Reads the file again. */
   reload(): void
@@ -65,11 +68,11 @@ export function openRouteTable(
   environment: Record<string, string | undefined>,
   logger: Logger,
 ): RouteTable {
-  let table = readRoutes(file, environment)
+  let table = toTable(readRoutes(file, environment))
   const reload = () => {
     try {
-      table = readRoutes(file, environment)
-      logger.info({ event: 'routes_reloaded', routes: table.size })
+      table = toTable(readRoutes(file, environment))
+      logger.info({ event: 'routes_reloaded', routes: table.routes.size })
     } catch (error) {
       logger.error(
         { event: 'routes_refused', err: error },
@@ -79,10 +82,28 @@ export function openRouteTable(
   }
   watchFile(file, { interval: 1_000, persistent: false }, reload)
   return {
-    match: (path) => matchLongest(table, path),
+    match: (path) => {
+      const route = matchLongest(table.routes, path)
+      const folded = fold(path)
+      if (folded === path && table.isFolded) return route
+      return matchLongest(table.folded, folded) === route ? route : undefined
+    },
     reload,
     close: () => unwatchFile(file, reload),
   }
+}
+
+interface Table {
+  routes: Map<string, Route>
+  /** The same by folded prefixes. */
+  folded: Map<string, Route>
+  /** Whether folding changes none of the prefixes. */
+  isFolded: boolean
+}
+
+function toTable(routes: Map<string, Route>): Table {
+  const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
+  return { routes, folded, isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)) }
 }
 
 /** Cuts one segment after another off the end until a prefix fits. */
@@ -106,7 +127,9 @@ export function readRoutes(file: string, environment: Record<string, string | un
   const table = new Map<string, Route>()
   for (const entry of content.routes) {
     const route = toRoute(entry, environment, (why) => refuse(`route ${entry.prefix}: ${why}`))
-    if (table.has(route.prefix)) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    const same = [...table.keys()].find((prefix) => fold(prefix) === fold(route.prefix))
+    if (same === route.prefix) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    if (same) throw refuse(`routes ${same} and ${route.prefix} are the same to some servers; keep one`)
     table.set(route.prefix, route)
   }
   return table
