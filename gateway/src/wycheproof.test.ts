@@ -187,7 +187,11 @@ function transplant({ jws, comment }: Vector, { tests, private: { kid } }: Group
     const isSigned = newHead !== header || (newBody !== payload && comment !== 'rejectsModifiedPayload')
     if (isSigned) return signature(input, key)
     const isText = comment === 'rejectsModifiedSignature' || readHeader(head)?.alg === 'HS256'
-    if (isText) return edit(was[2] as string, tail)(signed)
+    if (isText) {
+      const changed = edit(was[2] as string, tail)(signed)
+      // Ours may have had that very letter there.
+      return changed === signed ? `-${signed.slice(1)}` : changed
+    }
     const change = key.asymmetricKeyType === 'ec' ? changedEcdsa : changedRsa
     return change(Buffer.from(tail, 'base64url')).toString('base64url')
   }
@@ -273,4 +277,6 @@ function readHeader(part: string): { alg?: string; kid?: string; typ?: string } 
 }
 
 /** Two messages that the corpus takes for valid hold a `?`, which is no base64url (RFC 7515 section 2). */
-const isValid = ({ result, jws }: Vector) => result === 'valid' && !String(jws).includes('?')
+function isValid({ result, jws }: Vector): boolean {
+  return result === 'valid' && !String(jws).includes('?')
+}
