@@ -1,0 +1,179 @@
+import { readAccessToken } from './access-token.ts'
+import type { KeyValueStorage } from './platform.ts'
+
+export interface User {
+  id: string
+  email: string
+  /** null when only an access token says who it is; a login gives the name. */
+  name: string | null
+}
+
+/** Why nobody is signed in any more: `LOGOUT`, `STORAGE_CLEARED`, or the server's code, and its reason if it gave one. */
+export interface SignOut {
+  code: string
+  reason?: string
+}
+
+/** Who is signed in in this browser. A session is replaced, never changed. */
+export interface Session {
+  /** Of two the one with the higher version holds. */
+  readonly version: number
+  readonly accessToken: string | null
+  /** The first is the main one. None means that nobody is signed in. */
+  readonly roles: readonly string[]
+  readonly user: User | null
+  /** When the access token expires by this machine's clock, and how long it lives in all; milliseconds. */
+  readonly expiresAt: number
+  readonly lifetime: number
+  readonly signOut: SignOut | null
+}
+
+/** A refresh that failed and may be tried again. */
+export interface Trouble {
+  /** The code of the AuthError. */
+  readonly code: string
+  /** How many there were in a row, before this one. */
+  readonly failures: number
+  /** When to try again, in milliseconds since 1970 by this machine's clock. */
+  readonly retryAt: number
+}
+
+/** What tabs tell each other. */
+export interface Shared {
+  readonly session: Session
+  /** null after a refresh that was answered. */
+  readonly trouble: Trouble | null
+}
+
+type Listener = (before: Session, origin: 'this tab' | 'elsewhere') => void
+
+export interface Store extends Shared {
+  /** Puts a new session in place of the one before, here and in storage. */
+  write(next: Omit<Session, 'version'>): void
+  report(trouble: Trouble): void
+  /** What another tab tells. What is older than what is here is ignored. */
+  take(shared: Shared): void
+  /** Looks into storage for what another tab, or other code of the app, changed there. */
+  sync(): void
+  /** @returns a function that ends the subscription */
+  subscribe(listener: Listener): () => void
+}
+
+/**
+ * Keys in storage. The first three are for the app's other code to read, and to take away: without the access token it
+ * is fetched anew, without the role nobody is signed in. What they leave open is in the last one, which is written
+ * last: whoever sees its new version sees all the rest.
+ */
+const keys = { accessToken: 'accessToken', role: 'role', userName: 'userName', record: 'sallyport' }
+
+type Stored = Record<keyof typeof keys, string | null>
+
+/** @param keepsToken whether the access token goes into storage too */
+export function createStore(storage: KeyValueStorage, keepsToken: boolean): Store {
+  const listeners = new Set<Listener>()
+  let seen = read()
+  let session = parse(seen)
+  let trouble: Trouble | null = null
+
+  return {
+    get session() {
+      return session
+    },
+
+    get trouble() {
+      return trouble
+    },
+
+    write(next) {
+      // By the clock, so that it also grows when storage was cleared and with it the last version.
+      const version = Math.max(Date.now(), session.version + 1)
+      const { accessToken, roles, user, ...rest } = next
+      put(keys.accessToken, keepsToken ? accessToken : null)
+      put(keys.role, roles[0])
+      put(keys.userName, user?.name)
+      put(keys.record, JSON.stringify({ version, roles, user, ...rest }))
+      seen = read()
+      change({ version, ...next }, null, 'this tab')
+    },
+
+    report(next) {
+      change(session, next, 'this tab')
+    },
+
+    take(told) {
+      const { version } = told.session
+      if (version < session.version) return
+      const isNews = version > session.version || session.accessToken === null
+      change(isNews ? told.session : session, told.trouble, 'elsewhere')
+    },
+
+    sync() {
+      const before = seen
+      seen = read()
+      if (Object.keys(keys).every((key) => seen[key as keyof Stored] === before[key as keyof Stored])) return
+      const stored = parse(seen)
+      const wasCleared = before.record !== null && seen.record === null
+      if (stored.version < session.version && !wasCleared) return
+      if (stored.roles.length === 0 && session.roles.length === 0) return
+      const keepsOwn = !keepsToken && stored.user?.id === session.user?.id
+      const version = Math.max(stored.version, session.version)
+      const accessToken = keepsOwn ? session.accessToken : stored.accessToken
+      const signOut = stored.roles.length > 0 ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
+      change({ ...stored, version, accessToken, signOut }, null, 'elsewhere')
+    },
+
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+  }
+
+  function change(nextSession: Session, nextTrouble: Trouble | null, origin: 'this tab' | 'elsewhere'): void {
+    const before = session
+    session = nextSession
+    trouble = nextTrouble
+    for (const listener of listeners) listener(before, origin)
+  }
+
+  function put(key: string, value: string | null | undefined): void {
+    if (value == null) storage.removeItem(key)
+    else storage.setItem(key, value)
+  }
+
+  function read(): Stored {
+    return {
+      accessToken: keepsToken ? storage.getItem(keys.accessToken) : null,
+      role: storage.getItem(keys.role),
+      userName: storage.getItem(keys.userName),
+      record: storage.getItem(keys.record),
+    }
+  }
+}
+
+/** Also reads what an app left that had a token and a role in storage before it had this client. */
+function parse({ accessToken, role, userName, record }: Stored): Session {
+  const known = parseRecord(record)
+  const version = known.version ?? 0
+  if (role === null) return { ...nobody, version, signOut: known.signOut ?? null }
+  const claims = accessToken === null ? undefined : readAccessToken(accessToken)
+  return {
+    version,
+    accessToken: claims ? accessToken : null,
+    roles: known.roles?.length ? known.roles : (claims?.roles ?? [role]),
+    user: known.user ?? (claims ? { id: claims.sub, email: claims.email, name: userName } : null),
+    expiresAt: known.expiresAt ?? (claims?.exp ?? 0) * 1_000,
+    lifetime: known.lifetime ?? (claims ? claims.exp - claims.iat : 0) * 1_000,
+    signOut: null,
+  }
+}
+
+function parseRecord(record: string | null): Partial<Session> {
+  try {
+    return JSON.parse(record ?? '{}')
+  } catch {
+    return {}
+  }
+}
+
+/** The session of a browser where nobody is signed in. */
+export const nobody = { accessToken: null, roles: [], user: null, expiresAt: 0, lifetime: 0, signOut: null } as const
