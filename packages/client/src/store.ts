@@ -114,12 +114,15 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
       const stored = parse(seen)
       const wasCleared = before.record !== null && seen.record === null
       if (stored.version < session.version && !wasCleared) return
-      if (stored.roles.length === 0 && session.roles.length === 0) return
-      const keepsOwn = !keepsToken && stored.user?.id === session.user?.id
+      const isSignedIn = stored.roles.length > 0
+      if (!isSignedIn && session.roles.length === 0) return
+      // A token that is in memory comes from the tab that has it; storage knows only that there is one.
+      if (isSignedIn && !keepsToken) return
+      // It was told already, and storage has only now caught up.
+      if (isSignedIn && stored.version === session.version && stored.accessToken === session.accessToken) return
       const version = Math.max(stored.version, session.version)
-      const accessToken = keepsOwn ? session.accessToken : stored.accessToken
-      const signOut = stored.roles.length > 0 ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
-      change({ ...stored, version, accessToken, signOut }, null, 'elsewhere')
+      const signOut = isSignedIn ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
+      change({ ...stored, version, signOut }, null, 'elsewhere')
     },
 
     subscribe(listener) {
