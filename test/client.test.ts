@@ -12,6 +12,13 @@ function moveClock(t: Test, by: number): void {
   t.intercept(Date, 'now', { value: () => now() + by })
 }
 
+/** Damages the signature of the access token, for all tabs. */
+function spoil({ values }: Browser): void {
+  const record = JSON.parse(values.get('sallyport') as string)
+  const damaged = { ...record, version: record.version + 1, accessToken: `${record.accessToken}x` }
+  values.set('sallyport', JSON.stringify(damaged))
+}
+
 const wake = ({ window }: Tab) => window.dispatchEvent(new Event('focus'))
 const isSignedOut = ({ client }: Tab) => client.getSnapshot().status === 'signed-out'
 
@@ -96,20 +103,19 @@ t.test('the client, with the whole system', async (t) => {
   t.test('an access token that does not do is replaced, and the call made again', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     const { client } = tab
-    const spoil = () => browser.values.set('accessToken', `${client.getAccessToken()}x`)
     const create = {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ patientId: client.getSnapshot().user?.id, startsAt: '2031-01-01T09:00:00Z', reason: 'x' }),
     }
-    spoil()
+    spoil(browser)
     t.equal((await client.fetch('/api/doctor/appointments', create)).status, 201, 'with its body')
     t.equal(browser.calls('refresh').length, 1)
-    spoil()
+    spoil(browser)
     const answers = await Promise.all(Array.from({ length: 5 }, () => client.fetch('/api/whoami')))
     t.ok(answers.every(({ status }) => status === 200))
     t.equal(browser.calls('refresh').length, 2, 'five calls, one refresh')
-    spoil()
+    spoil(browser)
     const request = new Request(`${gateway}/api/whoami`, { headers: { 'x-mine': 'kept' } })
     t.equal((await client.fetch(request)).status, 200, 'a Request without a body is made again too')
   })
@@ -124,7 +130,7 @@ t.test('the client, with the whole system', async (t) => {
       },
     }
     for (const [name, stream] of Object.entries(streams)) {
-      browser.values.set('accessToken', `${client.getAccessToken()}x`)
+      spoil(browser)
       const init = { method: 'POST', body: stream(), duplex: 'half' } as RequestInit
       await t.rejects(
         client.fetch('/api/doctor/appointments', init),
@@ -132,7 +138,7 @@ t.test('the client, with the whole system', async (t) => {
         name,
       )
     }
-    browser.values.set('accessToken', `${client.getAccessToken()}x`)
+    spoil(browser)
     const request = new Request(`${gateway}/api/doctor/appointments`, { method: 'POST', body: '{"reason":"x"}' })
     await t.rejects(client.fetch(request), { code: 'BODY_NOT_REPEATABLE' }, 'the body of a Request')
     t.equal((await client.fetch('/api/whoami')).status, 200, 'the token is good now')

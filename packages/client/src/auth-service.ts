@@ -1,6 +1,6 @@
 import { readAccessToken } from './access-token.ts'
 import { AuthError, errorOf } from './auth-error.ts'
-import type { Session } from './store.ts'
+import type { NextSession, Session } from './store.ts'
 
 export interface Credentials {
   email: string
@@ -19,9 +19,9 @@ interface Call {
 /** The calls that use the refresh cookie, by their paths at the gateway (docs/api.md). */
 export interface AuthService {
   /** @throws AuthError */
-  login(credentials: Credentials, before: Session): Promise<Omit<Session, 'version'>>
+  login(credentials: Credentials, before: Session): Promise<NextSession>
   /** @throws AuthError */
-  refresh(attempt: string, before: Session, signal: AbortSignal): Promise<Omit<Session, 'version'>>
+  refresh(before: Session, signal: AbortSignal): Promise<NextSession>
   /** @throws AuthError */
   logout(): Promise<void>
 }
@@ -39,9 +39,9 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
       return signedIn(response, sentAt, before)
     },
 
-    async refresh(attempt, before, signal) {
+    async refresh(before, signal) {
       const sentAt = Date.now()
-      const headers = { 'x-refresh-attempt': attempt }
+      const headers = { 'x-refresh-attempt': before.attempt }
       const response = await post('refresh', { headers, signal, timeLimit: timeLimitOf(before.lifetime) })
       return signedIn(response, sentAt, before)
     },
@@ -81,7 +81,7 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
  * What an answer with an access token says. The token expires its lifetime after the request was sent: by this
  * machine's clock, however wrong that is, and never too late.
  */
-function signedIn(answer: unknown, sentAt: number, before: Session): Omit<Session, 'version'> {
+function signedIn(answer: unknown, sentAt: number, before: Session): NextSession {
   const { accessToken, user } = (answer ?? {}) as { accessToken: string; user?: { name: string } }
   const claims = readAccessToken(accessToken)
   if (!claims?.roles.length) throw new AuthError('ANSWER_INVALID', 'The answer has no access token')

@@ -69,7 +69,7 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
 
   const store = createStore(kept, storage !== 'memory')
   const service = createAuthService(base, send)
-  const refresh = createRefresh({ store, service, storage: kept, locks, log })
+  const refresh = createRefresh({ store, service, locks, log })
   const logout = createLogout({ store, service, storage: kept, locks, log })
   const snapshots = createSnapshots(store)
   const monitor = createMonitor({ store, refresh, logout, snapshots, platform })

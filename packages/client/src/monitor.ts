@@ -23,6 +23,14 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
   let timer: ReturnType<typeof setInterval> | undefined
   let channel: Channel | undefined
 
+  const reactions = [
+    ['focus', look],
+    ['visibilitychange', look],
+    ['online', lookAnew],
+    // No more than that: while storage changes, another tab is at work.
+    ['storage', store.sync],
+  ] as const
+
   store.subscribe((_before, origin) => {
     const { session, trouble } = store
     if (origin === 'this tab') channel?.postMessage({ session, trouble })
@@ -34,8 +42,7 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
       timer = setInterval(look, interval)
       channel = BroadcastChannel && new BroadcastChannel('sallyport')
       if (channel) channel.onmessage = ({ data }) => store.take(data as Shared)
-      for (const name of ['focus', 'visibilitychange', 'storage']) window?.addEventListener(name, look)
-      window?.addEventListener('online', lookAnew)
+      for (const [name, react] of reactions) window?.addEventListener(name, react)
       look()
     },
 
@@ -44,8 +51,7 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
       timer = undefined
       channel?.close()
       channel = undefined
-      for (const name of ['focus', 'visibilitychange', 'storage']) window?.removeEventListener(name, look)
-      window?.removeEventListener('online', lookAnew)
+      for (const [name, react] of reactions) window?.removeEventListener(name, react)
     },
   }
 

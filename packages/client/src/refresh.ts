@@ -2,7 +2,7 @@ import { AuthError } from './auth-error.ts'
 import type { AuthService } from './auth-service.ts'
 import { backOff } from './back-off.ts'
 import { exclusively } from './exclusive.ts'
-import type { KeyValueStorage, Locks } from './platform.ts'
+import type { Locks } from './platform.ts'
 import { nobody, type Store } from './store.ts'
 
 /** The codes that say that the session is over. Nothing else signs anybody out. */
@@ -11,7 +11,6 @@ const ends = ['REFRESH_MISSING', 'REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_
 interface Parts {
   store: Store
   service: AuthService
-  storage: KeyValueStorage
   locks: Locks | undefined
   log(event: string): void
 }
@@ -24,10 +23,8 @@ interface Parts {
  */
 export type Refresh = (since?: number) => Promise<void>
 
-const attemptKey = 'sallyport.attempt'
-
 /** The client's half of the rotation of refresh tokens (docs/rotation.md). */
-export function createRefresh({ store, service, storage, locks, log }: Parts): Refresh {
+export function createRefresh({ store, service, locks, log }: Parts): Refresh {
   let running: Promise<void> | undefined
 
   return async (since = store.session.version) => {
@@ -49,9 +46,6 @@ export function createRefresh({ store, service, storage, locks, log }: Parts): R
     const retryAfter = trouble ? trouble.retryAt - Date.now() : 0
     if (trouble && retryAfter > 0) throw new AuthError(trouble.code, 'It is too early to try again', { retryAfter })
 
-    // Kept until it is answered: with it the server tells a second try from a stolen token.
-    const attempt = storage.getItem(attemptKey) ?? crypto.getRandomValues(new BigUint64Array(2)).join('-')
-    storage.setItem(attemptKey, attempt)
     const superseded = new AbortController()
     const unsubscribe = store.subscribe(() => {
       if (store.session !== session) superseded.abort()
@@ -61,8 +55,7 @@ export function createRefresh({ store, service, storage, locks, log }: Parts): R
       return store.session !== session
     }
     try {
-      const next = await service.refresh(attempt, session, superseded.signal)
-      storage.removeItem(attemptKey)
+      const next = await service.refresh(session, superseded.signal)
       // What came meanwhile is newer than this answer.
       if (isSuperseded()) return
       store.write(next)
@@ -72,7 +65,6 @@ export function createRefresh({ store, service, storage, locks, log }: Parts): R
       const failure = error as AuthError
       const { code, reason } = failure
       if (ends.includes(code)) {
-        storage.removeItem(attemptKey)
         log(`signed out: ${code}`)
         return store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
       }

@@ -57,7 +57,7 @@ export function createSnapshots(store: Store): Snapshots {
       role: roles[0] ?? null,
       roles,
       expiresAt: accessToken === null ? null : expiresAt,
-      refreshAt: isSignedIn ? Math.max(plannedAt, trouble?.retryAt ?? 0) : null,
+      refreshAt: isSignedIn ? (trouble?.retryAt ?? plannedAt) : null,
       trouble,
       signOut,
     }

@@ -22,11 +22,19 @@ export interface Session {
   /** The first is the main one. None means that nobody is signed in. */
   readonly roles: readonly string[]
   readonly user: User | null
+  /**
+   * The id of the next refresh, by which the server tells a second try from a stolen token. It is made before anybody
+   * needs it, so that all tabs have the same, and holds until an answer brings the next.
+   */
+  readonly attempt: string
   /** When the access token expires by this machine's clock, and how long it lives in all; milliseconds. */
   readonly expiresAt: number
   readonly lifetime: number
   readonly signOut: SignOut | null
 }
+
+/** What an answer or a sign-out makes of a session. */
+export type NextSession = Omit<Session, 'version' | 'attempt'>
 
 /** A refresh that failed and may be tried again. */
 export interface Trouble {
@@ -49,7 +57,7 @@ type Listener = (before: Session, origin: 'this tab' | 'elsewhere') => void
 
 export interface Store extends Shared {
   /** Puts a new session in place of the one before, here and in storage. */
-  write(next: Omit<Session, 'version'>): void
+  write(next: NextSession): void
   report(trouble: Trouble): void
   /** What another tab tells. What is older than what is here is ignored. */
   take(shared: Shared): void
@@ -60,9 +68,10 @@ export interface Store extends Shared {
 }
 
 /**
- * Keys in storage. The first three are for the app's other code to read, and to take away: without the access token it
- * is fetched anew, without the role nobody is signed in. What they leave open is in the last one, which is written
- * last: whoever sees its new version sees all the rest.
+ * Keys in storage. The record is the session, in one piece, so that no tab reads half of a change. The others repeat
+ * parts of it for the app's other code to read, and to take away: without the access token a new one is fetched,
+ * without the role nobody is signed in. They are always there while the record says that somebody is signed in: it is
+ * written after them, and taken back before them.
  */
 const keys = { accessToken: 'accessToken', role: 'role', userName: 'userName', record: 'sallyport' }
 
@@ -74,6 +83,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
   let seen = read()
   let session = parse(seen)
   let trouble: Trouble | null = null
+  if (session.roles.length > 0 && seen.record === null) write(session)
 
   return {
     get session() {
@@ -84,17 +94,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
       return trouble
     },
 
-    write(next) {
-      // By the clock, so that it also grows when storage was cleared and with it the last version.
-      const version = Math.max(Date.now(), session.version + 1)
-      const { accessToken, roles, user, ...rest } = next
-      put(keys.accessToken, keepsToken ? accessToken : null)
-      put(keys.role, roles[0])
-      put(keys.userName, user?.name)
-      put(keys.record, JSON.stringify({ version, roles, user, ...rest }))
-      seen = read()
-      change({ version, ...next }, null, 'this tab')
-    },
+    write,
 
     report(next) {
       change(session, next, 'this tab')
@@ -131,6 +131,23 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
     },
   }
 
+  function write({ accessToken, roles, user, expiresAt, lifetime, signOut }: NextSession): void {
+    // By the clock, so that it also grows when storage was cleared and with it the last version.
+    const version = Math.max(Date.now(), session.version + 1)
+    const attempt = crypto.getRandomValues(new BigUint64Array(2)).join('-')
+    const next = { version, accessToken, roles, user, attempt, expiresAt, lifetime, signOut }
+    const kept = keepsToken ? accessToken : null
+    const putRecord = () => put(keys.record, JSON.stringify({ ...next, accessToken: kept }))
+    const isSignedIn = roles.length > 0
+    if (!isSignedIn) putRecord()
+    put(keys.accessToken, kept)
+    put(keys.role, roles[0])
+    put(keys.userName, user?.name)
+    if (isSignedIn) putRecord()
+    seen = read()
+    change(next, null, 'this tab')
+  }
+
   function change(nextSession: Session, nextTrouble: Trouble | null, origin: 'this tab' | 'elsewhere'): void {
     const before = session
     session = nextSession
@@ -153,29 +170,30 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
   }
 }
 
-/** Also reads what an app left that had a token and a role in storage before it had this client. */
 function parse({ accessToken, role, userName, record }: Stored): Session {
-  const known = parseRecord(record)
-  const version = known.version ?? 0
-  if (role === null) return { ...nobody, version, signOut: known.signOut ?? null }
-  const claims = accessToken === null ? undefined : readAccessToken(accessToken)
-  return {
-    version,
-    accessToken: claims ? accessToken : null,
-    roles: known.roles?.length ? known.roles : (claims?.roles ?? [role]),
-    user: known.user ?? (claims ? { id: claims.sub, email: claims.email, name: userName } : null),
-    expiresAt: known.expiresAt ?? (claims?.exp ?? 0) * 1_000,
-    lifetime: known.lifetime ?? (claims ? claims.exp - claims.iat : 0) * 1_000,
-    signOut: null,
+  const known = parseRecord(record) ?? guess(accessToken, role, userName)
+  if (role === null || known.roles.length === 0)
+    return { ...nobody, version: known.version, attempt: known.attempt, signOut: known.signOut }
+  return { ...known, accessToken: accessToken === null ? null : known.accessToken }
+}
+
+function parseRecord(record: string | null): Session | undefined {
+  try {
+    const known = JSON.parse(record as string)
+    return Array.isArray(known.roles) ? known : undefined
+  } catch {
+    return undefined
   }
 }
 
-function parseRecord(record: string | null): Partial<Session> {
-  try {
-    return JSON.parse(record ?? '{}')
-  } catch {
-    return {}
-  }
+/** An app may have kept a token and a role before it had this client. */
+function guess(accessToken: string | null, role: string | null, name: string | null): Session {
+  const start = { ...nobody, version: 0, attempt: '', roles: role === null ? [] : [role] }
+  const claims = accessToken === null ? undefined : readAccessToken(accessToken)
+  if (!claims) return start
+  const { sub, email, roles, iat, exp } = claims
+  const user = { id: sub, email, name }
+  return { ...start, accessToken, roles, user, expiresAt: exp * 1_000, lifetime: (exp - iat) * 1_000 }
 }
 
 /** The session of a browser where nobody is signed in. */
