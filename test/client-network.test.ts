@@ -254,6 +254,36 @@ t.test('an answer to an older refresh never takes the place of what is newer', a
     })
 })
 
+t.test('an answer is checked against storage, even if nobody told of the change', async (t) => {
+  const { answers, browser, client } = await start(t)
+  const held: ServerResponse[] = []
+  answers.refresh = (response) => held.push(response)
+  const refreshed = client.refresh()
+  await eventually('the refresh is on its way', () => held.length === 1)
+  browser.values.clear()
+  signedIn()(held[0] as ServerResponse, (held[0] as ServerResponse).req)
+  await refreshed
+  t.match(client.getSnapshot(), { status: 'signed-out', signOut: { code: 'STORAGE_CLEARED' } })
+  t.equal(browser.values.size, 0)
+})
+
+t.test('storage that lags behind takes nothing back', async (t) => {
+  const { browser, client } = await start(t)
+  const before = new Map(browser.values)
+  await client.refresh()
+  const token = client.getAccessToken()
+  for (const [key, value] of before) browser.values.set(key, value)
+  t.equal(client.getAccessToken(), token)
+})
+
+t.test('a logout that is due is dropped when somebody is signed in: it would end the wrong session', async (t) => {
+  const { browser, tab } = await start(t)
+  browser.values.set('sallyport.logout', 'due')
+  wake(tab)
+  await eventually('it is dropped', () => !browser.values.has('sallyport.logout'))
+  t.strictSame(browser.calls('logout'), [])
+})
+
 t.test('a call that was refused with a token that is no longer the newest is made with the newest', async (t) => {
   const { answers, browser, client } = await start(t)
   const held: ServerResponse[] = []

@@ -21,7 +21,7 @@ export interface AuthService {
   /** @throws AuthError */
   login(credentials: Credentials, before: Session): Promise<NextSession>
   /** @throws AuthError */
-  refresh(before: Session, signal: AbortSignal): Promise<NextSession>
+  refresh(before: Session, attempt: string, signal: AbortSignal): Promise<NextSession>
   /** @throws AuthError */
   logout(): Promise<void>
 }
@@ -39,9 +39,9 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
       return signedIn(response, sentAt, before)
     },
 
-    async refresh(before, signal) {
+    async refresh(before, attempt, signal) {
       const sentAt = Date.now()
-      const headers = { 'x-refresh-attempt': before.attempt }
+      const headers = { 'x-refresh-attempt': attempt }
       const response = await post('refresh', { headers, signal, timeLimit: timeLimitOf(before.lifetime) })
       return signedIn(response, sentAt, before)
     },
@@ -52,27 +52,26 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
   }
 
   /** The time limit holds until the body is there. */
-  async function post(name: string, { timeLimit, signal, ...init }: Call): Promise<unknown> {
+  function post(name: string, { timeLimit, signal, ...init }: Call): Promise<unknown> {
     const controller = new AbortController()
     const abort = () => controller.abort()
     const limit = setTimeout(abort, timeLimit)
     signal?.addEventListener('abort', abort)
+    return exchange(name, { ...init, signal: controller.signal }).finally(() => {
+      clearTimeout(limit)
+      signal?.removeEventListener('abort', abort)
+    })
+  }
+
+  async function exchange(name: string, init: RequestInit): Promise<unknown> {
     try {
-      const response = await send(`${base}/api/auth/${name}`, {
-        ...init,
-        method: 'POST',
-        credentials: 'include',
-        signal: controller.signal,
-      })
+      const response = await send(`${base}/api/auth/${name}`, { ...init, method: 'POST', credentials: 'include' })
       if (!response.ok) throw await errorOf(response)
       return await response.json()
     } catch (cause) {
       if (cause instanceof AuthError) throw cause
       if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The answer is not JSON', { cause })
       throw new AuthError('NETWORK', 'The server did not answer', { cause })
-    } finally {
-      clearTimeout(limit)
-      signal?.removeEventListener('abort', abort)
     }
   }
 }

@@ -28,9 +28,9 @@ export function createRefresh({ store, service, locks, log }: Parts): Refresh {
   let running: Promise<void> | undefined
 
   return async (since = store.session.version) => {
+    if (store.session.roles.length === 0) throw new AuthError('SIGNED_OUT', 'Nobody is signed in')
     // One that runs already may have begun for an older version.
-    while (store.session.version === since) {
-      if (store.session.roles.length === 0) throw new AuthError('SIGNED_OUT', 'Nobody is signed in')
+    while (store.session.version === since && store.session.roles.length > 0) {
       running ??= exclusively(locks, () => present(since)).finally(() => {
         running = undefined
       })
@@ -55,7 +55,7 @@ export function createRefresh({ store, service, locks, log }: Parts): Refresh {
       return store.session !== session
     }
     try {
-      const next = await service.refresh(session, superseded.signal)
+      const next = await service.refresh(session, store.attempt, superseded.signal)
       // What came meanwhile is newer than this answer.
       if (isSuperseded()) return
       store.write(next)

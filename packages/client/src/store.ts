@@ -56,6 +56,8 @@ export interface Shared {
 type Listener = (before: Session, origin: 'this tab' | 'elsewhere') => void
 
 export interface Store extends Shared {
+  /** The id for a refresh now. */
+  readonly attempt: string
   /** Puts a new session in place of the one before, here and in storage. */
   write(next: NextSession): void
   report(trouble: Trouble): void
@@ -92,6 +94,10 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
 
     get trouble() {
       return trouble
+    },
+
+    get attempt() {
+      return newest().attempt
     },
 
     write,
@@ -133,7 +139,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
 
   function write({ accessToken, roles, user, expiresAt, lifetime, signOut }: NextSession): void {
     // By the clock, so that it also grows when storage was cleared and with it the last version.
-    const version = Math.max(Date.now(), session.version + 1)
+    const version = Math.max(Date.now(), newest().version + 1)
     const attempt = crypto.getRandomValues(new BigUint64Array(2)).join('-')
     const next = { version, accessToken, roles, user, attempt, expiresAt, lifetime, signOut }
     const kept = keepsToken ? accessToken : null
@@ -146,6 +152,12 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
     if (isSignedIn) putRecord()
     seen = read()
     change(next, null, 'this tab')
+  }
+
+  /** A tab that keeps its token in memory may have missed what another told, while storage knows. */
+  function newest(): Session {
+    const stored = parse(read())
+    return stored.version > session.version ? stored : session
   }
 
   function change(nextSession: Session, nextTrouble: Trouble | null, origin: 'this tab' | 'elsewhere'): void {

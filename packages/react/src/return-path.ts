@@ -3,7 +3,8 @@ const key = 'sallyport.returnPath'
 /** Remembers this page for after the login, as long as the tab is open. */
 export function rememberReturnPath(): void {
   const { pathname, search, hash } = window.location
-  window.sessionStorage.setItem(key, pathname + search + hash)
+  // A path that begins with two slashes would name another host.
+  window.sessionStorage.setItem(key, pathname.replace(/^\/+/, '/') + search + hash)
 }
 
 /**
