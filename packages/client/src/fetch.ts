@@ -20,7 +20,7 @@ export function createFetch({ base, store, refresh, send }: Parts) {
 
   async function authorizedFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const request = input instanceof Request ? input : undefined
-    const url = new URL(request?.url ?? input.toString(), `${base}/`)
+    const url = new URL(request?.url ?? String(input).replace(/^\/(?!\/)/, `${base}/`), `${base}/`)
     const target = request ?? url
     const headers = new Headers(init.headers ?? request?.headers)
     // The token is for the gateway, and an app that sends one of its own knows why.

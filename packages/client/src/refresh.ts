@@ -28,9 +28,10 @@ export function createRefresh({ store, service, locks, log }: Parts): Refresh {
   let running: Promise<void> | undefined
 
   return async (since = store.session.version) => {
-    if (store.session.roles.length === 0) throw new AuthError('SIGNED_OUT', 'Nobody is signed in')
+    const isDue = () => store.session.version === since && store.session.roles.length > 0
+    if (store.session.version === since && !isDue()) throw new AuthError('SIGNED_OUT', 'Nobody is signed in')
     // One that runs already may have begun for an older version.
-    while (store.session.version === since && store.session.roles.length > 0) {
+    while (isDue()) {
       running ??= exclusively(locks, () => present(since)).finally(() => {
         running = undefined
       })
