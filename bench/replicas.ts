@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +6,7 @@ import { createDatabase, migrate, seed } from '@sallyport/database'
 import {
   type EmbeddedPostgres,
   endProcesses,
+  freePort,
   keepSecrets,
   type RunningProcess,
   routesFile,
@@ -16,15 +15,6 @@ import {
 } from '@sallyport/local'
 
 type Name = 'auth one' | 'auth two' | 'gateway one' | 'gateway two'
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /**
  * Two auth replicas and two gateways, each gateway in front of one of them, on one Postgres with the demo users: all of
@@ -58,6 +48,7 @@ export async function startReplicas() {
     NOTIFICATIONS_URL: 'http://127.0.0.1:1',
     LOGIN_RATE_LIMIT_MAX: '1000000',
     RATE_LIMIT_MAX: '1000000',
+    USER_RATE_LIMIT_MAX: '1000000',
     MANAGEMENT_PORT: '0',
     LOG_LEVEL: 'error',
   }

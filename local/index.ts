@@ -1,3 +1,3 @@
 export { type EmbeddedPostgres, startPostgres } from './postgres.ts'
 export { keepSecrets } from './secrets.ts'
-export { endProcesses, programs, type RunningProcess, routesFile, startProcess } from './system.ts'
+export { endProcesses, freePort, programs, type RunningProcess, routesFile, startProcess } from './system.ts'

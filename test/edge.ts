@@ -139,6 +139,7 @@ export async function startGateway(
       IDENTITY_PRIVATE_KEY: identityKey,
       CORS_ORIGINS: 'https://app.test',
       RATE_LIMIT_MAX: '100000',
+      USER_RATE_LIMIT_MAX: '100000',
       ...settings,
     },
     (line) => log.push(line),

@@ -226,6 +226,40 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     )
   })
 
+  t.test('passes pings and pongs both ways', async (t) => {
+    const socket = new WebSocket(`${address}/ws`)
+    const [behind] = (await once(upstream, 'connection')) as [WebSocket]
+    await once(socket, 'open')
+    const [pinged, ponged] = [once(behind, 'ping'), once(socket, 'pong')]
+    socket.ping('from the client')
+    t.equal(String((await pinged)[0]), 'from the client')
+    t.equal(String((await ponged)[0]), 'from the client')
+    const [pingedBack, pongedBack] = [once(socket, 'ping'), once(behind, 'pong')]
+    behind.ping('from the service')
+    t.equal(String((await pingedBack)[0]), 'from the service')
+    t.equal(String((await pongedBack)[0]), 'from the service')
+    socket.terminate()
+  })
+
+  t.test('is one of a thousand that are held, each with its own messages', async (t) => {
+    const echo = (behind: WebSocket) => behind.on('message', (message) => behind.send(message))
+    upstream.on('connection', echo)
+    const sockets: WebSocket[] = []
+    for (let hundred = 0; hundred < 10; hundred++) {
+      const more = Array.from({ length: 100 }, () => new WebSocket(`${address}/ws`))
+      await Promise.all(more.map((socket) => once(socket, 'open')))
+      sockets.push(...more)
+    }
+    const answers = sockets.map(async (socket) => String((await once(socket, 'message'))[0]))
+    for (const [number, socket] of sockets.entries()) socket.send(String(number))
+    t.strictSame(
+      await Promise.all(answers),
+      sockets.map((_, number) => String(number)),
+    )
+    upstream.off('connection', echo)
+    for (const socket of sockets) socket.terminate()
+  })
+
   t.test('keeps close codes and reasons both ways, and needs no token on an open route', async (t) => {
     const accepted = once(upstream, 'connection')
     const socket = new WebSocket(`${address}/ws`)

@@ -1,12 +1,11 @@
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDatabase, type Database, demoPassword, migrate, seed } from '@sallyport/database'
 import {
   type EmbeddedPostgres,
   endProcesses,
+  freePort,
   keepSecrets,
   type RunningProcess,
   routesFile,
@@ -17,16 +16,7 @@ import pg from 'pg'
 import type { Test } from 'tap'
 
 export { demoPassword } from '@sallyport/database'
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
+export { freePort } from '@sallyport/local'
 
 export function temporaryFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-'))
@@ -125,6 +115,7 @@ export async function startSystem(t: Test, settings: Record<string, string> = {}
     CORS_ORIGINS: 'https://app.test',
     LOGIN_RATE_LIMIT_MAX: '10000',
     RATE_LIMIT_MAX: '100000',
+    USER_RATE_LIMIT_MAX: '100000',
     ...settings,
   }
   t.teardown(() => endProcesses(Object.values(processes)))

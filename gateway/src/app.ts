@@ -1,6 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import cors from '@fastify/cors'
-import rateLimit from '@fastify/rate-limit'
+import proxyAddress from '@fastify/proxy-addr'
 import { answerWithProblem, type Logger, Problem, securityHeaders } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
 import Fastify, {
@@ -8,19 +6,25 @@ import Fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type HTTPMethods,
   LogController,
 } from 'fastify'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
-import { clientKey } from './client.ts'
+import { discardRest, hasBody } from './body.ts'
 import type { Config } from './config.ts'
-import { createForwarder } from './forward.ts'
+import { forward } from './forward.ts'
 import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
+import { fromPage, openToPages } from './pages.ts'
 import { isInternal, normalise, type Target } from './path.ts'
+import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openRevocations } from './revocations.ts'
 import { openRouteTable, type Route } from './routes.ts'
+import { openSharedCounts } from './shared-counts.ts'
+import { requestIdOf } from './trace.ts'
 import { createUpgrader } from './upgrade.ts'
+import { Upstreams } from './upstreams.ts'
 import { createVerifier } from './verify.ts'
 import { createWatch } from './watch.ts'
 
@@ -32,7 +36,7 @@ declare module 'fastify' {
   }
 }
 
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /**
  * The gateway: every request, and every WebSocket upgrade, takes the same way.
@@ -40,52 +44,40 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
  *   route -> rate limit -> verify -> revocation -> role -> identity -> forward
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
-  const routes = openRouteTable(config.routesFile, environment, logger)
+  const upstreams = new Upstreams(logger)
+  const routes = openRouteTable(config.routesFile, environment, upstreams, logger)
   const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
   const watch = createWatch(revocations)
-  const forwarder = createForwarder(watch)
   const upgrader = createUpgrader({ config, watch, logger })
-
-  const ownHeaders = securityHeaders(config.production)
-  const secured = (request: FastifyRequest, reply: FastifyReply) =>
-    reply.headers(ownHeaders).header('x-request-id', request.id)
+  const sharedCounts = config.redisUrl === undefined ? undefined : openSharedCounts(config.redisUrl, logger)
+  const isProxy = proxyAddress.compile(config.trustedProxies)
+  const isTrusted = (address: string) => isProxy(address, 0)
 
   const app: FastifyInstance = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: config.trustedProxies.length > 0 ? config.trustedProxies : false,
-    // Never the client's: it is an identity header.
-    genReqId: () => randomUUID(),
-    // A path that cannot be read never comes to the hooks.
-    frameworkErrors: (error, request, reply) => answerWithProblem(error, request, secured(request, reply)),
+    // A logger for each request would be made for nothing: only those that fail are logged.
+    childLoggerFactory: (parent) => parent,
+    trustProxy: config.trustedProxies.length > 0 ? isTrusted : false,
+    genReqId: (raw) => requestIdOf(raw, isTrusted),
+    // A path that cannot be read never comes to the handlers.
+    frameworkErrors: refuse,
+    routerOptions: { constraints: { fromPage } },
     http: { headersTimeout: 5_000, requestTimeout: 0, keepAliveTimeout: 72_000 },
   })
   // Bodies are streamed, never parsed.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-  app.setErrorHandler(answerWithProblem)
+  const security = Object.entries(securityHeaders(config.production)).flat()
 
-  app.addHook('onRequest', async (request, reply) => {
-    secured(request, reply)
-  })
-  const crossOrigin = {
-    origin: config.origins,
-    credentials: true,
-    methods,
-    exposedHeaders: ['retry-after', 'x-request-id'],
-    maxAge: 600,
-  }
-  await app.register(cors, {
-    // An OPTIONS that is no preflight is a request like any other.
-    delegator: ({ headers }, callback) =>
-      callback(null, { ...crossOrigin, preflight: headers['access-control-request-method'] !== undefined }),
-  })
+  const rateLimit = await openRateLimit(app, config, sharedCounts)
 
-  app.addHook('onRequest', async (request) => {
-    if (!methods.includes(request.method))
+  /** The way of a request. */
+  async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    if (!methods.includes(request.method as HTTPMethods))
       throw new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
         headers: { allow: methods.join(', ') },
       })
@@ -96,25 +88,42 @@ export async function buildApp(config: Config, environment: Record<string, strin
     if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
     request.target = target
     request.route = route
-  })
-  await app.register(rateLimit, {
-    global: false,
-    max: ({ route }: FastifyRequest) => route.rateLimit ?? config.requestsPerMinute,
-    timeWindow: '1 minute',
-    keyGenerator: ({ ip, route }: FastifyRequest) => clientKey(ip) + (route.rateLimit ? route.prefix : ''),
-    errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
-  })
 
-  // Our own table decides where a request goes, so to Fastify every request is one that it has no route for.
-  app.setNotFoundHandler({ preHandler: app.rateLimit() }, async (request, reply) => {
+    await rateLimit.client(request)
     const caller = await authenticate(request, verifier)
-    if (caller) revocations.check(caller.identity)
-    authorize(request.route, caller)
+    if (caller) {
+      request.caller = caller
+      await rateLimit.user(request)
+      revocations.check(caller.identity)
+    }
+    authorize(route, caller)
     const headers = outgoingHeaders(request, caller, assertions)
-    if (upgrader.isUpgrade(request.raw)) return upgrader.forward(request, reply, headers, caller)
-    return forwarder.forward(request, reply, headers, caller)
-  })
+    if (isUpgrade) return upgrader.forward(request, reply, headers, caller)
+    return forward({ request, reply, headers, ownHeaders: ownHeaders(request, reply), caller, watch })
+  }
+
+  /** What an answer carries beside what the upstream gives it. */
+  function ownHeaders(request: FastifyRequest, reply: FastifyReply): string[] {
+    const headers = [...security, 'x-request-id', request.id, ...rateLimitHeaders(request)]
+    if (request.raw.headers.origin === undefined) headers.push('vary', 'Origin')
+    else for (const [name, value] of Object.entries(reply.getHeaders())) headers.push(name, String(value))
+    return headers
+  }
+
+  /** A request that goes nowhere. */
+  function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const headers = ownHeaders(request, reply)
+    for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
+    if (hasBody(request.raw) && !request.raw.complete) discardRest(request.raw)
+    return answerWithProblem(error, request, reply)
+  }
+
+  app.setErrorHandler(refuse)
+  app.setNotFoundHandler(handle)
+  await openToPages(app, { origins: config.origins, methods, handle })
   upgrader.attach(app)
+  // Node would ask every client to go on with its body at once; here that waits until the body is wanted (body.ts).
+  app.server.on('checkContinue', app.routing)
 
   app.addHook('preClose', async () => {
     routes.close()
@@ -122,6 +131,9 @@ export async function buildApp(config: Config, environment: Record<string, strin
     revocations.close()
     upgrader.close()
   })
-  app.addHook('onClose', () => forwarder.close())
-  return { app, keySet, revocations, routes }
+  app.addHook('onClose', async () => {
+    sharedCounts?.close()
+    await upstreams.close()
+  })
+  return { app, keySet, revocations, routes, upstreams, sharedCounts }
 }

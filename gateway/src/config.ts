@@ -8,6 +8,7 @@ import {
   privateKeys,
   processConfig,
   readSettings,
+  redisAddress,
   secrets,
   text,
   webAddress,
@@ -42,6 +43,14 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     REVOCATION_MAX_AGE: duration({ default: 30, desc: 'how old the view of ended sessions may be, such as 30s' }),
     RATE_LIMIT_MAX: positive({ default: 1000, desc: 'the most requests per client and minute (1000 if not set)' }),
+    USER_RATE_LIMIT_MAX: positive({
+      default: 1000,
+      desc: 'the most requests per user and minute, from whatever addresses (1000 if not set)',
+    }),
+    REDIS_URL: redisAddress({
+      default: undefined,
+      desc: 'where gateways count requests together, such as redis://valkey:6379',
+    }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
   })
   return {
@@ -59,6 +68,8 @@ export function readConfig(environment: Record<string, string | undefined>) {
       maxAge: settings.REVOCATION_MAX_AGE,
     },
     requestsPerMinute: settings.RATE_LIMIT_MAX,
+    userRequestsPerMinute: settings.USER_RATE_LIMIT_MAX,
+    redisUrl: settings.REDIS_URL,
     origins: settings.CORS_ORIGINS,
   }
 }

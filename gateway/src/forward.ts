@@ -1,135 +1,191 @@
-import { once } from 'node:events'
-import { type PassThrough, Transform } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Agent, type Dispatcher } from 'undici'
-import { connectionNames, isForClient } from './headers.ts'
+import type { Dispatcher } from 'undici'
+import { checkAnnounced, discardRest, hasBody, readBody } from './body.ts'
+import { answerHeaders } from './headers.ts'
+import type { Upstream } from './upstreams.ts'
 import type { Caller } from './verify.ts'
 import type { Watch } from './watch.ts'
 
-/** Milliseconds: to connect to an upstream, and for a body that has begun to go on. */
-const connectWithin = 3_000
+/** Milliseconds for an answer that has begun to go on. */
 const goOnWithin = 300_000
 
-/** Connections kept to each upstream. */
-const connections = 128
+/** Bytes of an answer that is sent in one piece with its headers. */
+const small = 16_384
 
-/** Sends requests on and answers back, both as streams; a slow reader slows the writer down. */
-export function createForwarder(watch: Watch) {
-  const agent = new Agent({ connections, pipelining: 1, connect: { timeout: connectWithin } })
+/** What may be sent twice, as nothing happens twice (RFC 9110 section 9.2.2). */
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
-  /**
-   * @param headers names and values in turn, as the upstream gets them
-   * @throws 413 for a body over the route's limit; 502 or 504 when the upstream gives no answer
-   */
-  function forward(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    headers: string[],
-    caller: Caller | undefined,
-  ): Promise<FastifyReply> {
+/** A request on its way. */
+export interface Passage {
+  request: FastifyRequest
+  reply: FastifyReply
+  /** Names and values in turn, as the upstream gets them. */
+  headers: string[]
+  /** Names and values in turn that the answer gets, unless the upstream gives its own. */
+  ownHeaders: string[]
+  caller: Caller | undefined
+  watch: Watch
+}
+
+/**
+ * Sends a request on and its answer back, both as streams; a slow reader slows the writer down.
+ *
+ * @throws 413 for a body over the route's limit, 408 for one that does not come; 502 or 504 when the upstream gives no
+ *   answer. Once an answer has begun, the only way left to say that it is not whole is to break it off.
+ */
+export async function forward(passage: Passage): Promise<FastifyReply> {
+  const { request, reply } = passage
+  checkAnnounced(request.raw, request.route.bodyLimit)
+  await new Promise<void>((resolve, reject) => new Exchange(passage, resolve, reject).start())
+  return reply
+}
+
+/**
+ * One request with one upstream, or with a second one if the first could not be reached.
+ *
+ * It takes undici's events in their plain form: the newer one builds an object of an answer's headers each time, only
+ * for us to take it apart again.
+ */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #passage: Passage
+  readonly #resolve: () => void
+  readonly #reject: (problem: Problem) => void
+  readonly #client: FastifyReply['raw']
+  #upstream: Upstream
+  #isRetry = false
+  /** Set once the request is being written to an upstream: from then on it may have had an effect. */
+  #abort: ((error: Error) => void) | undefined
+  /** Why the exchange ends, if it is we who end it. */
+  #ending: Error | undefined
+  #hasBegun = false
+  #isOver = false
+  /** The length the upstream gives its answer, and the answer, if it is small and came in one piece. */
+  #length = -1
+  #whole: Buffer | undefined
+
+  constructor(passage: Passage, resolve: () => void, reject: (problem: Problem) => void) {
+    this.#passage = passage
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#client = passage.reply.raw
+    this.#upstream = passage.request.route.pick()
+  }
+
+  start(): void {
+    this.#client.once('close', () => {
+      if (!this.#isOver) this.#end(new Error('the client went away'))
+    })
+    this.#dispatch()
+  }
+
+  #dispatch(): void {
+    const { request, headers } = this.#passage
     const { raw, route, target } = request
-    const tooLarge = () => new Problem(413, 'BODY_TOO_LARGE', 'The body is too large')
-    if (Number(raw.headers['content-length'] ?? 0) > route.bodyLimit) throw tooLarge()
-
-    return new Promise((resolve, reject) => {
-      const body = hasBody(request) ? metered(request, route.bodyLimit, tooLarge) : null
-      const options = {
-        origin: route.pick(),
+    this.#upstream.pool.dispatch(
+      {
         path: target.path + target.query,
         method: raw.method as Dispatcher.HttpMethod,
         headers,
-        body,
+        // undici reads any iterable; its types know of streams only.
+        body: (hasBody(raw)
+          ? readBody(raw, this.#client, route.bodyLimit, (problem) => this.#end(problem))
+          : null) as Readable | null,
         headersTimeout: route.timeout,
         bodyTimeout: goOnWithin,
+      },
+      this,
+    )
+  }
+
+  #end(why: Error): void {
+    this.#ending ??= why
+    this.#abort?.(why)
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    this.#abort = abort
+    if (this.#ending) abort(this.#ending)
+  }
+
+  onHeaders(status: number, answered: Buffer[], resume: () => void, statusText: string): boolean {
+    // An early hint is no answer.
+    if (status < 200) return true
+    const { reply, ownHeaders, caller, watch } = this.#passage
+    const client = this.#client
+    this.#upstream.answered()
+    const headers = answerHeaders(answered, ownHeaders)
+    this.#length = Number(headerOf('content-length', headers) ?? -1)
+    if (caller && headerOf('content-type', headers)?.startsWith('text/event-stream')) {
+      // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
+      const end = () => {
+        client.end()
+        this.#end(new Error('the token no longer holds'))
       }
-      const client = reply.raw
-      let abandon: (() => void) | undefined
-
-      agent.dispatch(options, {
-        onRequestStart(controller) {
-          abandon = () => {
-            if (!client.writableFinished) controller.abort(new Error('the client went away'))
-          }
-          client.once('close', abandon)
-        },
-        onResponseStart(controller, status, answered, statusText) {
-          if (status < 200) return
-          if (caller && String(answered['content-type']).startsWith('text/event-stream')) {
-            // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
-            const end = () => {
-              client.end()
-              controller.abort(new Error('the token no longer holds'))
-            }
-            client.once('close', watch.over(caller, end))
-          }
-          reply.hijack()
-          client.writeHead(status, statusText as string, answerHeaders(reply, controller.rawHeaders as Buffer[]))
-        },
-        onResponseData(controller, chunk) {
-          if (client.write(chunk)) return
-          controller.pause()
-          once(client, 'drain').then(
-            () => controller.resume(),
-            () => {},
-          )
-        },
-        onResponseEnd() {
-          client.off('close', abandon as () => void)
-          client.end()
-          resolve(reply)
-        },
-        onResponseError(_controller, error) {
-          if (abandon) client.off('close', abandon)
-          body?.destroy()
-          if (!client.headersSent) return reject(explain(error))
-          if (client.writableEnded) return resolve(reply)
-          // The answer has begun, so the only way left to say that it is not whole is to break it off.
-          client.destroy()
-          resolve(reply)
-        },
-      })
+      client.once('close', watch.over(caller, end))
+    }
+    reply.hijack()
+    this.#hasBegun = true
+    client.writeHead(status, statusText, headers)
+    client.on('drain', resume)
+    // If the body did not come together with them, the headers go ahead.
+    process.nextTick(() => {
+      if (!this.#isOver && !this.#whole) client.flushHeaders()
     })
+    return true
   }
 
-  return { forward, close: () => agent.close() }
-}
-
-function hasBody({ raw }: FastifyRequest): boolean {
-  return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
-}
-
-/** The body as it comes in, up to a limit. It is not the request itself, which must outlive it to be answered. */
-function metered({ raw }: FastifyRequest, limit: number, tooLarge: () => Problem): PassThrough {
-  let size = 0
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      done(size > limit ? tooLarge() : null, chunk)
-    },
-  })
-  raw.once('close', () => {
-    if (!raw.complete) meter.destroy(new Error('the client went away'))
-  })
-  return raw.pipe(meter) as PassThrough
-}
-
-/** The upstream's headers and our own; where both speak, the upstream knows its answer better. */
-function answerHeaders(reply: FastifyReply, rawHeaders: Buffer[]): string[] {
-  const headers: string[] = []
-  const seen = new Set<string>()
-  const upstream = rawHeaders.map((value) => value.toString('latin1'))
-  const connection = upstream.findIndex((value, at) => at % 2 === 0 && value.toLowerCase() === 'connection')
-  const named = connection === -1 ? undefined : connectionNames(upstream[connection + 1])
-  for (let at = 0; at < upstream.length; at += 2) {
-    const name = (upstream[at] as string).toLowerCase()
-    if (!isForClient(name, named)) continue
-    seen.add(name)
-    headers.push(name, upstream[at + 1] as string)
+  onData(chunk: Buffer): boolean {
+    if (chunk.length !== this.#length || chunk.length > small) return this.#client.write(chunk)
+    this.#whole = chunk
+    return true
   }
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (name === 'vary' || name === 'x-request-id' || !seen.has(name)) headers.push(name, String(value))
-  return headers
+
+  onComplete(trailers: Buffer[] | string[] | null): void {
+    this.#isOver = true
+    const client = this.#client
+    if (trailers?.length) client.addTrailers(pairs(answerHeaders(trailers as Buffer[], [])))
+    // In latin1 every byte is one character: as text the body shares one write with the headers.
+    if (this.#whole) client.end(this.#whole.toString('latin1'), 'latin1')
+    else client.end()
+    const { raw } = this.#passage.request
+    if (!raw.complete) discardRest(raw)
+    this.#resolve()
+  }
+
+  onError(error: Error): void {
+    const { request, reply } = this.#passage
+    const reached = this.#abort !== undefined
+    if (!this.#ending) {
+      this.#upstream.failed()
+      if (!reached && !this.#isRetry && idempotent.has(request.raw.method as string)) {
+        this.#isRetry = true
+        this.#upstream = request.route.pick(this.#upstream)
+        this.#dispatch()
+        return
+      }
+    }
+    this.#isOver = true
+    if (!this.#hasBegun && !this.#client.destroyed) {
+      this.#reject(explain(this.#ending ?? error))
+      return
+    }
+    reply.hijack()
+    // Where an answer has begun, breaking it off is the only way left to say that it is not whole.
+    if (!this.#client.writableEnded) this.#client.destroy()
+    this.#resolve()
+  }
+}
+
+/** A value in a flat list of names in lower case and values. */
+function headerOf(name: string, headers: string[]): string | undefined {
+  for (let at = 0; at < headers.length; at += 2) if (headers[at] === name) return headers[at + 1]
+  return undefined
+}
+
+function pairs(flat: string[]): [string, string][] {
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] as string]] : []))
 }
 
 const timeouts = ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT']

@@ -1,5 +1,6 @@
 import { type Assertions, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import type { FastifyRequest } from 'fastify'
+import { traceOf } from './trace.ts'
 import type { Caller } from './verify.ts'
 
 /** Headers that are for one connection alone (RFC 9110 section 7.6.1), or that we answer for ourselves. */
@@ -26,6 +27,7 @@ const rebuilt = new Set([
   'x-forwarded-proto',
   'x-forwarded-port',
   'x-real-ip',
+  'traceparent',
 ])
 
 /** The refresh cookie is for the auth service's own calls; nothing else has a use for it. */
@@ -35,21 +37,30 @@ const cookiesGoTo = '/api/auth'
 /** Seconds an assertion must still hold for to be used again. */
 const leastLife = 15
 
+/** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
+const outgoing = memo((name) => (hopByHop.has(name) || rebuilt.has(name) || isIdentityHeader(name) ? '' : name))
+
+/** What becomes of a header on its way back to the client: what is for one hop, and what the gateway says itself, ends here. */
+const returning = memo((name) =>
+  hopByHop.has(name) || name.startsWith('access-control-') || name === 'server' || name === 'x-powered-by' ? '' : name,
+)
+
 /**
  * The headers a request goes on with, as a flat list of names and values: the client's own without what is for one
  * hop, without every spelling of an identity header, and without the refresh cookie; then who is calling, signed.
  */
 export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefined, assertions: Assertions): string[] {
   const { raw, route } = request
+  const sent = raw.rawHeaders
   const named = connectionNames(raw.headers.connection)
   const headers: string[] = []
-  for (let at = 0; at < raw.rawHeaders.length; at += 2) {
-    const name = (raw.rawHeaders[at] as string).toLowerCase()
-    const value = raw.rawHeaders[at + 1] as string
-    if (hopByHop.has(name) || rebuilt.has(name) || named?.has(name) || isIdentityHeader(name)) continue
+  for (let at = 0; at < sent.length; at += 2) {
+    const name = outgoing(sent[at] as string)
+    const value = sent[at + 1] as string
+    if (name === '' || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
-    if (name === 'cookie') {
-      const cookies = goesToAuth(request.target.path) ? value : withoutRefreshCookie(value)
+    if (name === 'cookie' && !goesToAuth(request.target.path)) {
+      const cookies = withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
     }
@@ -57,37 +68,67 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
   }
   headers.push(
     'via',
-    '1.1 sallyport',
+    via(request),
     'x-forwarded-for',
     forwardedFor(request),
     'x-forwarded-host',
     request.host,
     'x-forwarded-proto',
     request.protocol,
+    'traceparent',
+    traceOf(raw.headers.traceparent, request.id),
     identityHeaders.requestId,
     request.id,
   )
   if (caller) {
-    for (const [name, value] of Object.entries(headersOf(caller.identity))) headers.push(name, value)
-    headers.push(identityHeaders.assertion, assertion(caller, route.audience, assertions))
+    caller.headers ??= Object.entries(headersOf(caller.identity)).flat()
+    headers.push(...caller.headers, identityHeaders.assertion, assertion(caller, route.audience, assertions))
   }
   return headers
 }
 
-/** What an answer may not bring from upstream: what is for one hop, and what the gateway says itself. */
-export function isForClient(name: string, named: Set<string> | undefined): boolean {
-  if (hopByHop.has(name) || named?.has(name)) return false
-  return !name.startsWith('access-control-') && name !== 'server' && name !== 'x-powered-by'
+/**
+ * The headers an answer goes back with: the upstream's, and of ours those that it does not give itself, since it knows
+ * its answer better.
+ *
+ * @param answered as they came, names and values in turn
+ * @param own names in lower case and values in turn
+ */
+export function answerHeaders(answered: Buffer[], own: string[]): string[] {
+  const headers: string[] = []
+  const seen: string[] = []
+  let named: Set<string> | undefined
+  for (let at = 0; at < answered.length; at += 2) {
+    const sent = (answered[at] as Buffer).toString('latin1')
+    const name = returning(sent)
+    const value = (answered[at + 1] as Buffer).toString('latin1')
+    if (name === '') {
+      if (sent.toLowerCase() === 'connection') named = connectionNames(value)
+      continue
+    }
+    seen.push(name)
+    headers.push(name, value)
+  }
+  for (let at = 0; at < own.length; at += 2) {
+    const name = own[at] as string
+    if (name === 'vary' || !seen.includes(name)) headers.push(name, own[at + 1] as string)
+  }
+  return named ? without(named, headers) : headers
 }
 
-export function connectionNames(connection: string | undefined): Set<string> | undefined {
-  if (connection === undefined) return undefined
+/** What a `Connection` header names beside the options that every hop uses. */
+function connectionNames(connection: string | undefined): Set<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return new Set(
     connection
       .toLowerCase()
       .split(',')
       .map((name) => name.trim()),
   )
+}
+
+function without(names: Set<string>, headers: string[]): string[] {
+  return headers.filter((_, at) => !names.has(headers[at - (at % 2)] as string))
 }
 
 const goesToAuth = (path: string) => path === cookiesGoTo || path.startsWith(`${cookiesGoTo}/`)
@@ -98,6 +139,13 @@ function withoutRefreshCookie(cookies: string): string {
     .filter((cookie) => !refreshCookie.test((cookie.split('=', 1)[0] as string).trim()))
     .join(';')
     .trim()
+}
+
+/** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */
+function via({ ips, raw }: FastifyRequest): string {
+  const step = raw.httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
+  const before = ips && ips.length > 1 ? raw.headers.via : undefined
+  return before === undefined ? step : `${before}, ${step}`
 }
 
 /** The addresses the request came by, the client first: those that trusted proxies vouch for, and our own peer. */
@@ -112,4 +160,17 @@ function assertion(caller: Caller, audience: string, assertions: Assertions): st
   const fresh = assertions.sign(caller.identity, audience)
   caller.assertions.set(audience, fresh)
   return fresh.token
+}
+
+/** Most headers that are ever sent have one of a few names, so what becomes of a name is remembered. */
+function memo(decide: (name: string) => string): (sent: string) => string {
+  const most = 1_000
+  const decided = new Map<string, string>()
+  return (sent) => {
+    const known = decided.get(sent)
+    if (known !== undefined) return known
+    const decision = decide(sent.toLowerCase())
+    if (decided.size < most && sent.length < 64) decided.set(sent, decision)
+    return decision
+  }
 }

@@ -3,6 +3,10 @@ import { join } from 'node:path'
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { openRouteTable, type Route, readRoutes } from './routes.ts'
+import { Upstreams } from './upstreams.ts'
+
+const upstreams = new Upstreams(createLogger('test', 'silent'))
+t.teardown(() => upstreams.close())
 
 const plain = { prefix: '/api', upstreams: ['http://api:5002'], access: 'public' }
 
@@ -12,14 +16,14 @@ function write(t: Test, content: unknown): string {
 }
 
 function readOne(t: Test, entry: object, environment: Record<string, string> = {}): Route {
-  const [route] = readRoutes(write(t, [{ ...plain, ...entry }]), environment).values()
+  const [route] = readRoutes(write(t, [{ ...plain, ...entry }]), environment, upstreams).values()
   return route as Route
 }
 
 t.test('what a route leaves out has a default', async (t) => {
   t.match(readOne(t, {}), {
     prefix: '/api',
-    upstreams: ['http://api:5002'],
+    upstreams: [{ origin: 'http://api:5002' }],
     access: 'public',
     roles: undefined,
     timeout: 30_000,
@@ -47,13 +51,16 @@ t.test('what a route says counts', async (t) => {
 
 t.test('the file may be YAML, and an upstream may name variables', async (t) => {
   const file = write(t, 'routes:\n  - { prefix: /a/, upstreams: ["http://${HOST}:${PORT}"], access: optional } # why\n')
-  const route = readRoutes(file, { HOST: 'auth', PORT: '5001' }).get('/a')
-  t.match(route, { prefix: '/a', upstreams: ['http://auth:5001'], access: 'optional', audience: 'auth' })
+  const route = readRoutes(file, { HOST: 'auth', PORT: '5001' }, upstreams).get('/a')
+  t.match(route, { prefix: '/a', upstreams: [{ origin: 'http://auth:5001' }], access: 'optional', audience: 'auth' })
 })
 
 t.test('upstreams take turns', async (t) => {
   const { pick } = readOne(t, { upstreams: ['http://a:1', 'https://b', 'http://c:3/'] })
-  t.strictSame([pick(), pick(), pick(), pick()], ['http://a:1', 'https://b', 'http://c:3', 'http://a:1'])
+  t.strictSame(
+    [pick(), pick(), pick(), pick()].map(({ origin }) => origin),
+    ['http://a:1', 'https://b', 'http://c:3', 'http://a:1'],
+  )
 })
 
 t.test('a file that does not hold up is refused with what to mend', async (t) => {
@@ -113,10 +120,10 @@ t.test('a file that does not hold up is refused with what to mend', async (t) =>
   ]
   for (const [name, content, message] of refused) {
     const file = write(t, content)
-    t.throws(() => readRoutes(file, {}), { name: 'ConfigurationError', message }, name)
-    t.throws(() => readRoutes(file, {}), { message: new RegExp(`^${file}: `) }, 'the line names the file')
+    t.throws(() => readRoutes(file, {}, upstreams), { name: 'ConfigurationError', message }, name)
+    t.throws(() => readRoutes(file, {}, upstreams), { message: new RegExp(`^${file}: `) }, 'the line names the file')
   }
-  t.throws(() => readRoutes('/nowhere.yaml', {}), { message: /^\/nowhere\.yaml: cannot be read .*ENOENT/ })
+  t.throws(() => readRoutes('/nowhere.yaml', {}, upstreams), { message: /^\/nowhere\.yaml: cannot be read .*ENOENT/ })
 })
 
 /** A table that is in use, with the lines it logged. */
@@ -124,7 +131,7 @@ function open(t: Test, content: unknown) {
   const file = write(t, content)
   const lines: string[] = []
   const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
-  const table = openRouteTable(file, {}, logger)
+  const table = openRouteTable(file, {}, upstreams, logger)
   t.teardown(() => table.close())
   return { file, table, lines }
 }

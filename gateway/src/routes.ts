@@ -5,6 +5,7 @@ import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { parse } from 'yaml'
 import { normalise } from './path.ts'
+import { inTurn, type Upstream, type Upstreams } from './upstreams.ts'
 
 const RouteEntry = Type.Object(
   {
@@ -27,8 +28,7 @@ const RouteFile = Compile(Type.Object({ routes: Type.Array(RouteEntry) }, { addi
 export interface Route {
   /** The path itself and everything below it, by whole segments. */
   prefix: string
-  /** Origins, such as http://auth:5001. */
-  upstreams: string[]
+  upstreams: Upstream[]
   access: 'public' | 'optional' | 'authenticated'
   /** The caller needs one of these; undefined if any caller will do. */
   roles: string[] | undefined
@@ -42,8 +42,8 @@ export interface Route {
   /** For whom the identity assertion is made out. */
   audience: string
   forwardAuthorization: boolean
-  /** The next upstream's turn. */
-  pick(): string
+  /** The upstream whose turn it is; another one than this, if there is another. */
+  pick(except?: Upstream): Upstream
 }
 
 export interface RouteTable {
@@ -63,12 +63,13 @@ export interface RouteTable {
 export function openRouteTable(
   file: string,
   environment: Record<string, string | undefined>,
+  upstreams: Upstreams,
   logger: Logger,
 ): RouteTable {
-  let table = readRoutes(file, environment)
+  let table = readRoutes(file, environment, upstreams)
   const reload = () => {
     try {
-      table = readRoutes(file, environment)
+      table = readRoutes(file, environment, upstreams)
       logger.info({ event: 'routes_reloaded', routes: table.size })
     } catch (error) {
       logger.error(
@@ -76,6 +77,7 @@ export function openRouteTable(
         'the route file does not hold up; the table stays as it was',
       )
     }
+    upstreams.keep(new Set([...table.values()].flatMap((route) => route.upstreams)))
   }
   watchFile(file, { interval: 1_000, persistent: false }, reload)
   return {
@@ -95,7 +97,11 @@ function matchLongest(table: Map<string, Route>, path: string): Route | undefine
 }
 
 /** @throws ConfigurationError naming the file, the route and what to mend */
-export function readRoutes(file: string, environment: Record<string, string | undefined>): Map<string, Route> {
+export function readRoutes(
+  file: string,
+  environment: Record<string, string | undefined>,
+  upstreams: Upstreams,
+): Map<string, Route> {
   const refuse = (why: string, cause?: unknown) => new ConfigurationError(`${file}: ${why}`, { cause })
   const content = readContent(file, refuse)
   if (!RouteFile.Check(content)) {
@@ -105,7 +111,7 @@ export function readRoutes(file: string, environment: Record<string, string | un
   }
   const table = new Map<string, Route>()
   for (const entry of content.routes) {
-    const route = toRoute(entry, environment, (why) => refuse(`route ${entry.prefix}: ${why}`))
+    const route = toRoute(entry, environment, upstreams, (why) => refuse(`route ${entry.prefix}: ${why}`))
     if (table.has(route.prefix)) throw refuse(`route ${route.prefix} is there twice; keep one`)
     table.set(route.prefix, route)
   }
@@ -123,6 +129,7 @@ function readContent(file: string, refuse: (why: string, cause: unknown) => Erro
 function toRoute(
   entry: Static<typeof RouteEntry>,
   environment: Record<string, string | undefined>,
+  known: Upstreams,
   refuse: (why: string) => Error,
 ): Route {
   const prefix = entry.prefix === '/' ? '/' : entry.prefix.replace(/\/$/, '')
@@ -131,8 +138,8 @@ function toRoute(
   const wrong = entry.roles?.find((role) => !isRole(role))
   if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)
 
-  const upstreams = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse)) as [string, ...string[]]
-  let turn = 0
+  const origins = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse))
+  const upstreams = origins.map((origin) => known.at(origin))
   return {
     prefix,
     upstreams,
@@ -142,9 +149,9 @@ function toRoute(
     bodyLimit: entry.bodyLimit ?? 10 * 1024 * 1024,
     rateLimit: entry.rateLimit,
     websocket: entry.websocket ?? false,
-    audience: entry.audience ?? new URL(upstreams[0]).hostname,
+    audience: entry.audience ?? new URL(origins[0] as string).hostname,
     forwardAuthorization: entry.forwardAuthorization ?? false,
-    pick: () => upstreams[turn++ % upstreams.length] as string,
+    pick: inTurn(upstreams),
   }
 }
 

@@ -92,7 +92,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
       reply.raw.detachSocket(socket as never)
       raw.url = target.path + target.query
       raw.headers = upgradeHeaders(headers)
-      proxy.ws(raw, socket, head, { target: route.pick(), changeOrigin: true }, (err) => {
+      proxy.ws(raw, socket, head, { target: route.pick().origin, changeOrigin: true }, (err) => {
         logger.warn({ event: 'upgrade_failed', err })
         if (socket.writable) socket.end(unreachable)
       })

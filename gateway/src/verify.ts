@@ -11,6 +11,8 @@ export interface Caller {
   keyId: string
   /** When the token ends, in seconds since 1970. */
   expiresAt: number
+  /** The identity headers, names and values in turn, once they were needed. */
+  headers?: string[]
   /** Assertions already signed for this token, by audience. */
   assertions: Map<string, { token: string; expiresAt: number }>
 }

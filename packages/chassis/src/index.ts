@@ -14,6 +14,7 @@ export {
   privateKeys,
   publicKeys,
   readSettings,
+  redisAddress,
   secrets,
   text,
   webAddress,

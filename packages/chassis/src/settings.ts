@@ -104,6 +104,13 @@ export const webAddress = makeExactValidator<string>((input) => {
   return input
 })
 
+/** Where Redis or Valkey is, as they write it themselves. */
+export const redisAddress = makeExactValidator<string>((input) => {
+  if (!URL.canParse(input) || !/^rediss?:$/.test(new URL(input).protocol))
+    throw new EnvError('is not a redis or rediss address')
+  return input
+})
+
 /** Web origins (scheme, host and port, nothing more), separated by commas. */
 export const origins = makeExactValidator<string[]>((input) =>
   input.split(',').map((item) => {

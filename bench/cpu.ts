@@ -1,0 +1,17 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+
+const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
+
+/** Seconds of CPU a process has used so far, in user and kernel mode, its threads included. Linux only. */
+export function cpuSeconds(pid: number): number {
+  // Behind the name in parentheses, which may hold spaces: field 14 is utime, 15 stime (proc_pid_stat(5)).
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') as string[]
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+/** Resident memory of a process in bytes. Linux only. */
+export function residentBytes(pid: number): number {
+  const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) as RegExpExecArray
+  return Number(kilobytes) * 1024
+}

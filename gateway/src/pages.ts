@@ -1,0 +1,45 @@
+import type { IncomingMessage } from 'node:http'
+import cors from '@fastify/cors'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+
+/** Tells requests that a page makes, by their `Origin`, from all others. */
+export const fromPage = {
+  name: 'fromPage',
+  storage: () => new Map(),
+  deriveConstraint: ({ headers }: IncomingMessage) => (headers.origin === undefined ? '' : 'page'),
+}
+
+interface Options {
+  /** Origins whose pages may call. */
+  origins: string[]
+  methods: HTTPMethods[]
+  handle: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+}
+
+/**
+ * Lets pages of other origins call (CORS): it answers their preflights, and marks what their requests are answered
+ * with. Requests that no page makes never come by here.
+ */
+export async function openToPages(app: FastifyInstance, { origins, methods, handle }: Options): Promise<void> {
+  const crossOrigin = {
+    origin: origins,
+    credentials: true,
+    methods,
+    exposedHeaders: ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy'],
+    maxAge: 600,
+  }
+  await app.register(async (pages) => {
+    await pages.register(cors, {
+      // An OPTIONS that is no preflight is a request like any other.
+      delegator: ({ headers }, callback) =>
+        callback(null, { ...crossOrigin, preflight: headers['access-control-request-method'] !== undefined }),
+    })
+    pages.route({
+      // The plugin has a route for OPTIONS of its own, and leaves what is no preflight to the handler of the rest.
+      method: methods.filter((method) => method !== 'OPTIONS'),
+      url: '*',
+      constraints: { fromPage: 'page' },
+      handler: handle,
+    })
+  })
+}

@@ -1,0 +1,111 @@
+import rateLimit from '@fastify/rate-limit'
+import { Problem } from '@sallyport/chassis'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { clientKey } from './client.ts'
+import type { SharedCounts } from './shared-counts.ts'
+import type { Caller } from './verify.ts'
+
+/** Seconds that a limit is for. */
+const window = 60
+
+/** Counts kept in this process at most; the one that was not used for longest goes first. */
+const mostCounts = 50_000
+
+interface Settings {
+  /** Requests a minute from one client address, and by one user wherever they call from. */
+  requestsPerMinute: number
+  userRequestsPerMinute: number
+}
+
+type Name = 'client' | 'user'
+
+/** How a limit stands after a request was counted. */
+interface Count {
+  name: Name
+  max: number
+  remaining: number
+  ttlInSeconds: number
+  isExceeded: boolean
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    caller: Caller | undefined
+    /** The limit that has least left after this request. */
+    limit: Count | undefined
+  }
+}
+
+/**
+ * Counts requests with @fastify/rate-limit: by the true address of the client, before anything else is done for it,
+ * and by user once that is known, so that neither many users behind one address nor one user with many get around it.
+ *
+ * Each gateway counts for itself and, where they share a store, asks for the count of all of them too. While the store
+ * is away the own count still holds.
+ */
+export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: SharedCounts | undefined) {
+  async function openLimiter(
+    name: Name,
+    max: (request: FastifyRequest) => number,
+    keyGenerator: (request: FastifyRequest) => string,
+  ) {
+    const options = { max, keyGenerator, timeWindow: window * 1000 }
+    const countHere = await openCounter(app, { ...options, cache: mostCounts })
+    const countAll =
+      shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
+
+    async function count(request: FastifyRequest) {
+      const here = await countHere(request)
+      if (!countAll || here.isExceeded || !shared.isThere) return here
+      return countAll(request).catch(() => {
+        shared.isAway()
+        return here
+      })
+    }
+    return async (request: FastifyRequest): Promise<void> => {
+      const counted = { name, ...(await count(request)) }
+      if (!request.limit || counted.remaining < request.limit.remaining) request.limit = counted
+      if (!counted.isExceeded) return
+      throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
+        headers: { 'retry-after': String(counted.ttlInSeconds) },
+      })
+    }
+  }
+
+  return {
+    /** @throws 429 RATE_LIMITED */
+    client: await openLimiter(
+      'client',
+      ({ route }) => route.rateLimit ?? settings.requestsPerMinute,
+      ({ ip, route }) => clientKey(ip) + (route.rateLimit ? route.prefix : ''),
+    ),
+    /** @throws 429 RATE_LIMITED */
+    user: await openLimiter(
+      'user',
+      () => settings.userRequestsPerMinute,
+      ({ caller }) => (caller as Caller).identity.userId,
+    ),
+  }
+}
+
+/** How a limit stands, as the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers say it. */
+export function rateLimitHeaders({ limit }: FastifyRequest): string[] {
+  if (!limit) return []
+  const { name, max, remaining, ttlInSeconds } = limit
+  return [
+    'ratelimit-policy',
+    `"${name}";q=${max};w=${window}`,
+    'ratelimit',
+    `"${name}";r=${remaining};t=${ttlInSeconds}`,
+  ]
+}
+
+/** The plugin keeps one store for each context it is registered in, so every counter has a context. */
+async function openCounter(app: FastifyInstance, options: Parameters<typeof rateLimit>[1]) {
+  let count: ReturnType<FastifyInstance['createRateLimit']> | undefined
+  await app.register(async (context) => {
+    await context.register(rateLimit, { ...options, global: false })
+    count = context.createRateLimit()
+  })
+  return count as (request: FastifyRequest) => Promise<Omit<Count, 'name'>>
+}

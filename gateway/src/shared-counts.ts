@@ -1,0 +1,53 @@
+import type { Logger } from '@sallyport/chassis'
+import { Redis } from 'ioredis'
+
+/** Milliseconds for the store to answer before a request goes on without it, and between two tries to reach it. */
+const answerWithin = 200
+const retryEvery = 1_000
+
+/** The store in which gateways count together. */
+export interface SharedCounts {
+  redis: Redis
+  /** Whether it can be asked. */
+  readonly isThere: boolean
+  /** To be told that it did not answer: nobody waits for it again until it is back. */
+  isAway(): void
+  close(): void
+}
+
+/** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is there again. */
+export function openSharedCounts(url: string, logger: Logger): SharedCounts {
+  const redis = new Redis(url, {
+    enableOfflineQueue: false,
+    enableAutoPipelining: true,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: answerWithin,
+    retryStrategy: () => retryEvery,
+  })
+  let isThere: boolean | undefined
+  const tell = (there: boolean, err?: Error) => {
+    if (isThere === there) return
+    isThere = there
+    if (there) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
+    else logger.warn({ event: 'rate_limit_local', err }, 'the store of REDIS_URL is away: this gateway counts alone')
+  }
+  redis.on('ready', () => tell(true))
+  redis.on('error', (error) => tell(false, error))
+  redis.on('close', () => tell(false))
+  return {
+    redis,
+    get isThere() {
+      return isThere === true
+    },
+    isAway() {
+      if (!isThere) return
+      tell(false)
+      redis.disconnect(true)
+    },
+    close() {
+      isThere = false
+      redis.disconnect()
+    },
+  }
+}

@@ -1,0 +1,24 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+
+/** version-traceid-parentid-flags; the ids are not all zero, and version ff does not exist (W3C Trace Context). */
+const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
+
+/** An id that a proxy of ours may have given a request. */
+const requestId = /^[\w.-]{1,64}$/
+
+/** The `traceparent` a request came with, if it is one, or a new one that carries the request's own id. */
+export function traceOf(sent: string | string[] | undefined, id: string): string {
+  if (typeof sent === 'string' && traceparent.test(sent)) return sent
+  const trace = id.replaceAll('-', '')
+  return `00-${/^[0-9a-f]{32}$/.test(trace) ? trace : hex(32)}-${hex(16)}-00`
+}
+
+/** The id of a request: a proxy's in front of us, if we trust who sends it, for it is an identity header; else new. */
+export function requestIdOf(raw: IncomingMessage, isTrusted: (address: string) => boolean): string {
+  const sent = raw.headers['x-request-id']
+  if (typeof sent === 'string' && requestId.test(sent) && isTrusted(raw.socket.remoteAddress ?? '')) return sent
+  return randomUUID()
+}
+
+const hex = (digits: number) => randomUUID().replaceAll('-', '').slice(0, digits)

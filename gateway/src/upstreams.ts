@@ -1,0 +1,123 @@
+import type { Logger } from '@sallyport/chassis'
+import { Pool } from 'undici'
+
+/** Connections kept to each upstream at most. */
+const connections = 256
+
+/** Milliseconds to connect to an upstream. */
+const connectWithin = 3_000
+
+/** Failures in a row after which an upstream gets no more requests. */
+const failuresAllowed = 3
+
+/** Milliseconds between two questions whether an upstream is back, and for its answer. */
+const probeEvery = 1_000
+
+/** Milliseconds that an upstream which no route names any more is kept, for requests that are about to go there. */
+const partAfter = 10_000
+
+/** One server that requests are sent on to. */
+export interface Upstream {
+  /** Such as http://auth:5001. */
+  origin: string
+  pool: Pool
+  /** Whether requests go there; one that failed again and again gets none until it answers a probe. */
+  isUp: boolean
+  /** To be told of every answer, and of every request that got none. */
+  answered(): void
+  failed(): void
+}
+
+/**
+ * The servers behind all routes, one entry for each origin however many routes name it, since what one route learns of
+ * its health is true for the others.
+ */
+export class Upstreams {
+  readonly #logger: Logger
+  readonly #open = new Map<string, Upstream & { close(): Promise<void> }>()
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  get all(): Upstream[] {
+    return [...this.#open.values()]
+  }
+
+  at(origin: string): Upstream {
+    let upstream = this.#open.get(origin)
+    if (!upstream) {
+      upstream = openUpstream(origin, this.#logger)
+      this.#open.set(origin, upstream)
+    }
+    return upstream
+  }
+
+  /** Lets go of every upstream that is not among these; requests on their way there come to their end. */
+  keep(upstreams: Set<Upstream>): void {
+    for (const [origin, upstream] of this.#open) {
+      if (upstreams.has(upstream)) continue
+      this.#open.delete(origin)
+      setTimeout(() => upstream.close(), partAfter).unref()
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map((upstream) => upstream.close()))
+  }
+}
+
+function openUpstream(origin: string, logger: Logger) {
+  const pool = new Pool(origin, { connections, pipelining: 1, connect: { timeout: connectWithin } })
+  let failures = 0
+  let probing: NodeJS.Timeout | undefined
+
+  /** Any answer will do: the path may well not be there, but someone is. */
+  async function probe() {
+    try {
+      const { body } = await pool.request({ method: 'HEAD', path: '/', headersTimeout: probeEvery })
+      await body.dump()
+    } catch {
+      return
+    }
+    clearInterval(probing)
+    probing = undefined
+    upstream.answered()
+    upstream.isUp = true
+    logger.info({ event: 'upstream_back', upstream: origin })
+  }
+
+  const upstream = {
+    origin,
+    pool,
+    isUp: true,
+    answered() {
+      failures = 0
+    },
+    failed() {
+      failures += 1
+      if (failures < failuresAllowed || probing) return
+      upstream.isUp = false
+      logger.warn({ event: 'upstream_ejected', upstream: origin, failures })
+      probing = setInterval(probe, probeEvery).unref()
+    },
+    close() {
+      clearInterval(probing)
+      return pool.close()
+    },
+  }
+  return upstream
+}
+
+/** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
+export function inTurn(upstreams: Upstream[]): (except?: Upstream) => Upstream {
+  let turn = 0
+  return (except) => {
+    const first = turn++ % upstreams.length
+    for (let step = 0; step < upstreams.length; step++) {
+      const upstream = upstreams[(first + step) % upstreams.length] as Upstream
+      if (upstream.isUp && upstream !== except) return upstream
+    }
+    return upstreams[first] as Upstream
+  }
+}
