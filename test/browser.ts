@@ -41,6 +41,8 @@ export class Browser {
   cookie: string | undefined
   network: Network = (deliver) => deliver()
   locks: Locks | undefined = createLocks()
+  /** Whether tabs hear of what others change in storage. */
+  storageEvents = true
   BroadcastChannel: Platform['BroadcastChannel'] = channelsOf(randomUUID())
   readonly #tabs = new Set<Tab>()
 
@@ -100,6 +102,7 @@ export class Browser {
   /** One tab's view; what one tab changes, the others hear of. */
   #storageOf(window: EventTarget): KeyValueStorage {
     const tell = () => {
+      if (!this.storageEvents) return
       for (const tab of this.#tabs)
         if (tab.window !== window) setImmediate(() => tab.window.dispatchEvent(new Event('storage')))
     }

@@ -234,6 +234,16 @@ t.test('where there are no channels, storage tells the other tabs', async (t) =>
   t.equal(two.client.getSnapshot().signOut?.code, 'LOGOUT')
 })
 
+t.test('a tab that missed the news of a refresh does not present its attempt again', async (t) => {
+  const { browser, client } = await start(t, { storage: 'memory' })
+  browser.BroadcastChannel = undefined
+  const other = browser.open({ storage: 'memory' })
+  await other.client.refresh()
+  await client.refresh()
+  const [first, second] = browser.calls('refresh').map(({ attempt }) => attempt)
+  t.ok(first && second && first !== second)
+})
+
 t.test('an answer to an older refresh never takes the place of what is newer', async (t) => {
   for (const locks of ['without locks', 'in one tab'])
     await t.test(locks, async (t) => {
@@ -265,6 +275,18 @@ t.test('an answer is checked against storage, even if nobody told of the change'
   await refreshed
   t.match(client.getSnapshot(), { status: 'signed-out', signOut: { code: 'STORAGE_CLEARED' } })
   t.equal(browser.values.size, 0)
+})
+
+t.test('what was told already is no news when it is found in storage', async (t) => {
+  const { browser, tab } = await start(t)
+  const other = browser.open()
+  browser.storageEvents = false
+  await tab.client.refresh()
+  await eventually('it is told', () => other.events.length === 1)
+  const told = other.client.getSnapshot()
+  t.equal(other.client.getAccessToken(), tab.client.getAccessToken())
+  t.equal(other.client.getSnapshot(), told)
+  t.equal(other.events.length, 1)
 })
 
 t.test('storage that lags behind takes nothing back', async (t) => {
