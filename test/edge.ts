@@ -75,11 +75,13 @@ export interface Recorded {
   rawHeaders: string[]
   headers: IncomingMessage['headers']
   body: string
+  trailers: string[]
 }
 
 /** A service behind the gateway that writes down what reaches it. */
 export class Upstream {
   readonly requests: Recorded[] = []
+  readonly #byTarget = new Map<string, Recorded[]>()
   url = ''
   answer: (request: IncomingMessage, response: ServerResponse, body: string) => void = (_request, response) => {
     response.setHeader('content-type', 'application/json').end('{"ok":true}')
@@ -94,11 +96,18 @@ export class Upstream {
         return
       }
       const { method = '', url = '', rawHeaders, headers } = request
-      this.requests.push({ method, url, rawHeaders, headers, body })
+      const recorded = { method, url, rawHeaders, headers, body, trailers: request.rawTrailers }
+      this.requests.push(recorded)
+      this.#byTarget.set(url, [...this.of(url), recorded])
       this.answer(request, response, body)
     })
     this.url = await listen(t, server)
     return this
+  }
+
+  /** The requests with this target. */
+  of(target: string): Recorded[] {
+    return this.#byTarget.get(target) ?? []
   }
 
   get last(): Recorded {
@@ -161,4 +170,13 @@ export async function exchange(port: number, bytes: string | Buffer, waitMs = 3_
   })
   await once(socket, 'close')
   return answer
+}
+
+/** Does something with each of many things, a few at a time. */
+export async function each<T>(things: Iterable<T>, act: (thing: T) => Promise<void>, atOnce = 16): Promise<void> {
+  const rest = things[Symbol.iterator]()
+  const work = async () => {
+    for (let next = rest.next(); !next.done; next = rest.next()) await act(next.value)
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
 }

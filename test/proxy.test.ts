@@ -64,6 +64,7 @@ t.test('bodies and answers pass as they are', async (t) => {
   const {
     gateway,
     port,
+    log,
     process: running,
   } = await startGateway(t, [
     { prefix: '/', upstreams: [api.url], access: 'public' },
@@ -155,6 +156,16 @@ t.test('bodies and answers pass as they are', async (t) => {
     socket.write('POST /hasty HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\nbeginning')
     socket.resume()
     await once(socket, 'close')
+  })
+
+  t.test('a client that goes away with its body half sent is no fault of the upstream', async (t) => {
+    for (const sent of ['', 'beginning']) {
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      await once(socket, 'connect')
+      socket.write(`POST /gone HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\n${sent}`, () => socket.destroy())
+    }
+    await eventually('the log says so', () => log.some((line) => line.includes('"REQUEST_ABORTED"')))
+    t.notOk(log.some((line) => line.includes('"level":"error"')))
   })
 
   t.test('headers go ahead of a body that is not there yet', async (t) => {

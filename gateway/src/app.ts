@@ -11,11 +11,13 @@ import Fastify, {
 } from 'fastify'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
-import { discardRest, hasBody } from './body.ts'
+import { discardRest } from './body.ts'
+import { answerClientError } from './client-error.ts'
 import type { Config } from './config.ts'
 import { forward } from './forward.ts'
 import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
+import { checkMessage } from './message.ts'
 import { fromPage, openToPages } from './pages.ts'
 import { isInternal, normalise, type Target } from './path.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
@@ -66,7 +68,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     // A path that cannot be read never comes to the handlers.
     frameworkErrors: refuse,
     routerOptions: { constraints: { fromPage } },
-    http: { headersTimeout: 5_000, requestTimeout: 0, keepAliveTimeout: 72_000 },
+    clientErrorHandler: answerClientError,
+    http: { headersTimeout: 5_000, connectionsCheckingInterval: 500, requestTimeout: 0, keepAliveTimeout: 72_000 },
   })
   // Bodies are streamed, never parsed.
   app.removeAllContentTypeParsers()
@@ -77,6 +80,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
 
   /** The way of a request. */
   async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    checkMessage(request.raw)
     if (!methods.includes(request.method as HTTPMethods))
       throw new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
         headers: { allow: methods.join(', ') },
@@ -114,7 +118,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const headers = ownHeaders(request, reply)
     for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
-    if (hasBody(request.raw) && !request.raw.complete) discardRest(request.raw)
+    discardRest(request.raw)
     return answerWithProblem(error, request, reply)
   }
 

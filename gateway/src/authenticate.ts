@@ -5,14 +5,15 @@ import { badToken, type Caller, type Verifier } from './verify.ts'
 
 /**
  * Who is calling, by the access token of the request: in `Authorization` (RFC 6750), or on a WebSocket upgrade as the
- * subprotocol `sallyport.bearer.<token>`, since browsers cannot set headers there. On a public route a token is not
- * even looked at.
+ * subprotocol `sallyport.bearer.<token>`, since browsers cannot set headers there. In a URL it would end up in logs and
+ * histories, so there it is refused (RFC 6750 section 5.3). On a public route a token is not even looked at.
  *
  * @returns undefined where no token was sent, or none is wanted
  * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts should be nobody's guess
  */
 export async function authenticate(request: FastifyRequest, verifier: Verifier): Promise<Caller | undefined> {
   if (request.route.access === 'public') return undefined
+  if (holdsToken(request.target.query)) throw refused('The access token is in the URL; send it in Authorization')
   const tokens = [
     ...fromAuthorization(request.raw.rawHeaders),
     ...fromProtocols(request.headers['sec-websocket-protocol']),
@@ -40,6 +41,19 @@ function fromProtocols(protocols: string | undefined): string[] {
   return protocols.split(',').flatMap((protocol) => {
     const name = protocol.trim()
     return name.startsWith(bearerProtocol) ? [name.slice(bearerProtocol.length)] : []
+  })
+}
+
+/** Whether a query names `access_token` (RFC 6750 section 2.3), in whichever spelling some server reads as that. */
+function holdsToken(query: string): boolean {
+  if (query === '' || !/%|token/i.test(query)) return false
+  return query.split(/[?&;]/).some((field) => {
+    let name = field.split('=', 1)[0] as string
+    for (let before = ''; before !== name; ) {
+      before = name
+      name = name.replace(/%([0-9a-f]{2})/gi, (_, digits) => String.fromCharCode(Number.parseInt(digits, 16)))
+    }
+    return /^[^a-z]*access[^a-z0-9]token([^a-z]|$)/i.test(name)
   })
 }
 

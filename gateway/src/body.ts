@@ -5,7 +5,7 @@ import { Problem } from '@sallyport/chassis'
 const goOnWithin = 10_000
 
 /** Milliseconds to take in what a client still sends of a body that nobody wants, so that it can read the answer. */
-const lingerFor = 2_000
+const lingerFor = 5_000
 
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
@@ -16,44 +16,59 @@ export function checkAnnounced({ headers }: IncomingMessage, limit: number): voi
   if (Number(headers['content-length'] ?? 0) > limit) throw tooLarge()
 }
 
+/** A body that a client has begun to send, to be read once from its beginning. */
+export type Body = () => AsyncGenerator<Buffer>
+
 /**
- * A request's body, chunk by chunk, as fast as it is asked for. Nothing is read before the first chunk is asked for,
- * so a body that was not begun can be offered to another upstream. Trailers are not part of it: they end here.
- *
- * Time runs against the client only while we wait for it, not while the upstream is slow to take what there is.
+ * Waits until a request's body begins, so that no upstream waits for it. Reading it is then up to whoever takes it, as
+ * fast as they ask; time runs against the client only while they do. Trailers are not part of it: they end here.
  *
  * @param limit in bytes
- * @param stall is told when the client does not go on
- * @throws 413 once the body is over the limit
+ * @throws 413 once the body is over the limit, 408 when the client does not go on, 400 when it is gone; so does reading it
  */
-export async function* readBody(
-  request: IncomingMessage,
-  response: ServerResponse,
-  limit: number,
-  stall: (problem: Problem) => void,
-): AsyncGenerator<Buffer> {
+export async function beginBody(request: IncomingMessage, response: ServerResponse, limit: number): Promise<Body> {
   // A client that sent Expect: 100-continue (RFC 9110 section 10.1.1) begins now that someone wants the body.
   if (request.headers.expect !== undefined) response.writeContinue()
-  const waitForClient = () =>
-    setTimeout(() => stall(new Problem(408, 'BODY_TIMEOUT', 'The body came too slowly')), goOnWithin)
+  // The request must outlive its body, to be answered.
+  const chunks = request.iterator({ destroyOnReturn: false })
   let size = 0
-  let patience = waitForClient()
+  const next = async (): Promise<IteratorResult<Buffer>> => {
+    const result = await inTime(chunks.next().catch(brokeOff))
+    size += result.done ? 0 : result.value.length
+    if (size > limit) throw tooLarge()
+    return result
+  }
+  const first = await next()
+  return async function* read() {
+    for (let result = first; !result.done; result = await next()) yield result.value
+  }
+}
+
+function brokeOff(cause: unknown): never {
+  throw new Problem(400, 'REQUEST_ABORTED', 'The request broke off', { cause })
+}
+
+async function inTime<Result>(pending: Promise<Result>): Promise<Result> {
+  let late: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    late = setTimeout(
+      () =>
+        reject(
+          new Problem(408, 'REQUEST_TIMEOUT', 'The body did not arrive in time', { headers: { connection: 'close' } }),
+        ),
+      goOnWithin,
+    )
+  })
   try {
-    // The request must outlive its body, to be answered.
-    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-      clearTimeout(patience)
-      size += chunk.length
-      if (size > limit) throw tooLarge()
-      yield chunk
-      patience = waitForClient()
-    }
+    return await Promise.race([pending, timeout])
   } finally {
-    clearTimeout(patience)
+    clearTimeout(late)
   }
 }
 
 /** Reads on for a moment after an answer that came before the body's end, then cuts the connection. */
 export function discardRest(request: IncomingMessage): void {
+  if (request.complete) return
   request.resume()
   const cut = setTimeout(() => request.destroy(), lingerFor)
   request.once('close', () => clearTimeout(cut))

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { checkAnnounced, discardRest, hasBody, readBody } from './body.ts'
+import { type Body, beginBody, checkAnnounced, discardRest, hasBody } from './body.ts'
 import { answerHeaders } from './headers.ts'
 import type { Upstream } from './upstreams.ts'
 import type { Caller } from './verify.ts'
@@ -37,8 +37,13 @@ export interface Passage {
  */
 export async function forward(passage: Passage): Promise<FastifyReply> {
   const { request, reply } = passage
-  checkAnnounced(request.raw, request.route.bodyLimit)
-  await new Promise<void>((resolve, reject) => new Exchange(passage, resolve, reject).start())
+  const { raw, route } = request
+  let body: Body | undefined
+  if (hasBody(raw)) {
+    checkAnnounced(raw, route.bodyLimit)
+    body = await beginBody(raw, reply.raw, route.bodyLimit)
+  }
+  await new Promise<void>((resolve, reject) => new Exchange(passage, body, resolve, reject).start())
   return reply
 }
 
@@ -50,6 +55,7 @@ export async function forward(passage: Passage): Promise<FastifyReply> {
  */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #passage: Passage
+  readonly #body: Body | undefined
   readonly #resolve: () => void
   readonly #reject: (problem: Problem) => void
   readonly #client: FastifyReply['raw']
@@ -65,8 +71,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   #length = -1
   #whole: Buffer | undefined
 
-  constructor(passage: Passage, resolve: () => void, reject: (problem: Problem) => void) {
+  constructor(passage: Passage, body: Body | undefined, resolve: () => void, reject: (problem: Problem) => void) {
     this.#passage = passage
+    this.#body = body
     this.#resolve = resolve
     this.#reject = reject
     this.#client = passage.reply.raw
@@ -89,9 +96,7 @@ class Exchange implements Dispatcher.DispatchHandler {
         method: raw.method as Dispatcher.HttpMethod,
         headers,
         // undici reads any iterable; its types know of streams only.
-        body: (hasBody(raw)
-          ? readBody(raw, this.#client, route.bodyLimit, (problem) => this.#end(problem))
-          : null) as Readable | null,
+        body: (this.#body?.() ?? null) as Readable | null,
         headersTimeout: route.timeout,
         bodyTimeout: goOnWithin,
       },
@@ -149,15 +154,15 @@ class Exchange implements Dispatcher.DispatchHandler {
     // In latin1 every byte is one character: as text the body shares one write with the headers.
     if (this.#whole) client.end(this.#whole.toString('latin1'), 'latin1')
     else client.end()
-    const { raw } = this.#passage.request
-    if (!raw.complete) discardRest(raw)
+    discardRest(this.#passage.request.raw)
     this.#resolve()
   }
 
   onError(error: Error): void {
     const { request, reply } = this.#passage
     const reached = this.#abort !== undefined
-    if (!this.#ending) {
+    // What ends the exchange may be the body: too large, or too slow.
+    if (!this.#ending && !(error instanceof Problem)) {
       this.#upstream.failed()
       if (!reached && !this.#isRetry && idempotent.has(request.raw.method as string)) {
         this.#isRetry = true

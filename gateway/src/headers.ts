@@ -1,4 +1,4 @@
-import { type Assertions, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import type { FastifyRequest } from 'fastify'
 import { traceOf } from './trace.ts'
 import type { Caller } from './verify.ts'
@@ -18,17 +18,22 @@ const hopByHop = new Set([
 ])
 
 /** Rebuilt from what we know, never passed on from a client. */
-const rebuilt = new Set([
-  'host',
-  'via',
-  'forwarded',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'x-forwarded-port',
-  'x-real-ip',
-  'traceparent',
-])
+const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent'])
+/** The same, and what tells some servers of another path or host than the one that was matched. */
+const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
+
+/** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
+function isOurs(name: string): boolean {
+  const plain = carelessly(name)
+  return (
+    hopByHop.has(plain) ||
+    rebuilt.has(plain) ||
+    rebuiltFamilies.test(plain) ||
+    isIdentityHeader(plain) ||
+    // `content_length` is no length to us, and one to some server.
+    (plain === 'content-length' && name !== plain)
+  )
+}
 
 /** The refresh cookie is for the auth service's own calls; nothing else has a use for it. */
 const refreshCookie = /^(__Host-)?refreshToken$/
@@ -38,7 +43,7 @@ const cookiesGoTo = '/api/auth'
 const leastLife = 15
 
 /** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
-const outgoing = memo((name) => (hopByHop.has(name) || rebuilt.has(name) || isIdentityHeader(name) ? '' : name))
+const outgoing = memo((name) => (isOurs(name) ? '' : name))
 
 /** What becomes of a header on its way back to the client: what is for one hop, and what the gateway says itself, ends here. */
 const returning = memo((name) =>

@@ -121,10 +121,21 @@ t.test('a key that is of no use does not spoil the others', async (t) => {
     format: 'jwk',
   })
   const broken = { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA', kid: 'broken' }
-  const server = await serveKeys(t, [{ ...foreign, kid: 'foreign' }, { kty: 'XYZ', kid: 'odd' }, broken, key])
+  const server = await serveKeys(t, [
+    { ...foreign, kid: 'foreign' },
+    { kty: 'XYZ', kid: 'odd' },
+    broken,
+    { ...key, kid: 'secret', use: 'enc' },
+    { ...key, kid: 'wrapping', key_ops: ['encrypt', 'decrypt'] },
+    { ...key, kid: 'other', alg: 'ES384' },
+    { ...key, kid: 'plain', use: undefined, alg: undefined, key_ops: ['verify'] },
+    key,
+  ])
   const keySet = open(t, server.url)
   t.ok(await keySet.find(key.kid))
-  for (const kid of ['foreign', 'odd', 'broken', 'undefined']) t.equal(await keySet.find(kid), undefined, kid)
+  t.ok(await keySet.find('plain'), 'what a key does not say is no fault')
+  for (const kid of ['foreign', 'odd', 'broken', 'secret', 'wrapping', 'other', 'undefined'])
+    t.equal(await keySet.find(kid), undefined, kid)
 })
 
 t.test('an unknown id fetches the set anew, but not again until the cooldown is over', async (t) => {

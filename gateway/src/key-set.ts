@@ -87,18 +87,23 @@ export function openKeySet(
 async function fetchKeys(url: string): Promise<Map<string, PublicKey>> {
   const response = await fetch(url, { signal: AbortSignal.timeout(fetchWithin), redirect: 'error' })
   if (!response.ok) throw new Error(`${url} answered ${response.status}`)
-  const { keys } = (await response.json()) as { keys: ({ kid?: string } & JsonWebKey)[] }
+  const { keys } = (await response.json()) as { keys: SetKey[] }
   const usable = new Map(keys.flatMap(toPublicKey))
   if (usable.size === 0) throw new Error(`${url} holds no public key that can be used`)
   return usable
 }
 
+/** A key as a set has it: what it is for, if it says so (RFC 7517 section 4), beside the key itself. */
+type SetKey = JsonWebKey & { kid?: string; use?: string; key_ops?: string[]; alg?: string }
+
 /** A set may hold keys for other purposes; those that we have no use for are passed over (RFC 7517 section 5). */
-function toPublicKey({ kid, ...jwk }: { kid?: string } & JsonWebKey): [kid: string, key: PublicKey][] {
-  if (!kid) return []
+function toPublicKey({ kid, use = 'sig', key_ops: operations, alg, ...jwk }: SetKey): [kid: string, key: PublicKey][] {
+  if (!kid || use !== 'sig' || (operations && !operations.includes('verify'))) return []
   try {
     const key = createPublicKey({ key: jwk, format: 'jwk' })
-    return [[kid, { pem: key.export({ type: 'spki', format: 'pem' }).toString(), algorithm: algorithmOf(key) }]]
+    const algorithm = algorithmOf(key)
+    if (alg !== undefined && alg !== algorithm) return []
+    return [[kid, { pem: key.export({ type: 'spki', format: 'pem' }).toString(), algorithm }]]
   } catch {
     return []
   }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { discardRest } from './body.ts'
 
 /** Tells requests that a page makes, by their `Origin`, from all others. */
 export const fromPage = {
@@ -34,6 +35,8 @@ export async function openToPages(app: FastifyInstance, { origins, methods, hand
       delegator: ({ headers }, callback) =>
         callback(null, { ...crossOrigin, preflight: headers['access-control-request-method'] !== undefined }),
     })
+    // A preflight has no use for a body.
+    pages.addHook('onResponse', async ({ raw }) => discardRest(raw))
     pages.route({
       // The plugin has a route for OPTIONS of its own, and leaves what is no preflight to the handler of the rest.
       method: methods.filter((method) => method !== 'OPTIONS'),

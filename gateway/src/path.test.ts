@@ -46,6 +46,15 @@ const bad: Record<string, string[]> = {
   'controls and null': ['/%00', '/api%00.png', '/%0a', '/%0d%0aset-cookie:x', '/%1f', '/%7f', '/%09', '/\u0000', '/\t'],
   'bytes that are no UTF-8': ['/%ff', '/%80', '/%c3', '/%c3%28', '/%ed%a0%80', '/%f5%80%80%80', '/%a9'],
   'overlong UTF-8': ['/%c0%ae%c0%ae/', '/%c0%af', '/%e0%80%af', '/%f0%80%80%ae', '/%c1%9c'],
+  'characters of structure in another form': [
+    '/%EF%BC%8E%EF%BC%8E/admin',
+    '/api%EF%BC%8Fadmin',
+    '/api%EF%BC%BCadmin',
+    '/%E2%80%A5/admin',
+    '/a/%E2%80%A6',
+    '/api%EF%BC%9Bx',
+    '/%E2%84%80',
+  ],
   'other forms of target': ['http://evil.test/', 'https://evil.test', '*', '', 'api', '?x', 'evil.test:443', './api'],
   'raw characters that a path does not take': [
     '/a b',

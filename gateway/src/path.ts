@@ -19,8 +19,8 @@ const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/i
  * Normalises a request target once: `%41` becomes `A`, hexadecimal digits upper-case, and nothing else changes.
  *
  * Two readings of one path are how a policy is passed by, so a path with more than one is refused, not mended: dot
- * segments, empty segments, backslashes, `;`, encoded separators or percent signs, broken or non-UTF-8 encoding, and
- * targets that are no path (absolute form).
+ * segments, empty segments, backslashes, `;`, encoded separators or percent signs, broken or non-UTF-8 encoding, other
+ * forms of these characters, and targets that are no path (absolute form).
  *
  * @returns undefined if the target is refused
  */
@@ -45,7 +45,7 @@ export function normalise(target: string): Target | undefined {
     path += unreserved.test(decoded) ? decoded : `%${digits.toUpperCase()}`
     at += 2
   }
-  if (/\/\/|\/\.{1,2}(\/|$)/.test(path) || !isUtf8(path)) return undefined
+  if (/\/\/|\/\.{1,2}(\/|$)/.test(path) || !isPlainText(path)) return undefined
   return { path, query }
 }
 
@@ -54,11 +54,22 @@ export function isInternal(path: string): boolean {
   return internal.test(path)
 }
 
-function isUtf8(encoded: string): boolean {
+/**
+ * A path as servers read it that are less exact about names: without case, as many are by default; in Unicode's
+ * compatibility form and without dots and spaces at the end of a name, as some file systems are. For comparing only.
+ */
+export function fold(path: string): string {
+  if (!/[A-Z%]|\.(\/|$)/.test(path)) return path
+  const names = decodeURIComponent(path).normalize('NFKC').toUpperCase().toLowerCase()
+  return names.replace(/[\s.]+(?=\/|$)/g, '')
+}
+
+/** Whether what is encoded is UTF-8, and has no characters of structure in another form, such as the full-width slash. */
+function isPlainText(encoded: string): boolean {
   if (!encoded.includes('%')) return true
   try {
-    decodeURIComponent(encoded)
-    return true
+    const others = decodeURIComponent(encoded).replace(/[\x00-\x7f]/g, '')
+    return !/[/\\.;?#%]/.test(others.normalize('NFKC'))
   } catch {
     return false
   }

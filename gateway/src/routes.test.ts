@@ -80,6 +80,11 @@ t.test('a file that does not hold up is refused with what to mend', async (t) =>
     ['a text for a number', [{ ...plain, rateLimit: '5' }], /\/routes\/0\/rateLimit must be integer/],
     ['an empty audience', [{ ...plain, audience: '' }], /\/routes\/0\/audience must not have fewer than 1 characters/],
     ['a prefix twice', [plain, { ...plain, prefix: '/api/' }], /route \/api is there twice; keep one/],
+    [
+      'two prefixes for a server without case',
+      [plain, { ...plain, prefix: '/Api' }],
+      /routes \/api and \/Api are the same/,
+    ],
     ...['api', '', '//', '/a//', '/a//b', '/a/../b', '/a?b', '/a;b', '/%61pi', '/a b', 'http://a/b'].map(
       (prefix): [string, unknown, RegExp] => [
         `the prefix "${prefix}"`,
@@ -171,6 +176,29 @@ t.test('the prefix / holds every path that no other one does', async (t) => {
   const { table } = open(t, [plain, { ...plain, prefix: '/' }])
   t.equal(table.match('/api/x')?.prefix, '/api')
   for (const path of ['/', '/apis', '/a/b/c']) t.equal(table.match(path)?.prefix, '/', path)
+})
+
+t.test('a path that a less exact server takes for another route’s has none', async (t) => {
+  const { table } = open(
+    t,
+    ['/', '/admin', '/Users', '/caf%C3%A9'].map((prefix) => ({ ...plain, prefix })),
+  )
+  const matches: Record<string, string | undefined> = {
+    '/Open/X': '/',
+    '/%41': '/',
+    '/admin/X': '/admin',
+    '/admin./x': undefined,
+    '/admin%20': undefined,
+    '/ADMIN': undefined,
+    '/Admin/users': undefined,
+    '/adm%C4%B1n': undefined,
+    '/%EF%BD%81dmin': undefined,
+    '/Users/1': '/Users',
+    '/users/1': undefined,
+    '/caf%C3%A9': '/caf%C3%A9',
+    '/cafe%CC%81': undefined,
+  }
+  for (const [path, prefix] of Object.entries(matches)) t.equal(table.match(path)?.prefix, prefix, path)
 })
 
 t.test('the file is read again when it changes, and a bad one changes nothing', async (t) => {

@@ -4,7 +4,7 @@ import { isRole } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { parse } from 'yaml'
-import { normalise } from './path.ts'
+import { fold, normalise } from './path.ts'
 import { inTurn, type Upstream, type Upstreams } from './upstreams.ts'
 
 const RouteEntry = Type.Object(
@@ -47,7 +47,10 @@ export interface Route {
 }
 
 export interface RouteTable {
-  /** The route with the longest prefix that holds the path. */
+  /**
+   * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
+   * names would see another route's path.
+   */
   match(path: string): Route | undefined
   /** Reads the file again. */
   reload(): void
@@ -66,25 +69,43 @@ export function openRouteTable(
   upstreams: Upstreams,
   logger: Logger,
 ): RouteTable {
-  let table = readRoutes(file, environment, upstreams)
+  let table = toTable(readRoutes(file, environment, upstreams))
   const reload = () => {
     try {
-      table = readRoutes(file, environment, upstreams)
-      logger.info({ event: 'routes_reloaded', routes: table.size })
+      table = toTable(readRoutes(file, environment, upstreams))
+      logger.info({ event: 'routes_reloaded', routes: table.routes.size })
     } catch (error) {
       logger.error(
         { event: 'routes_refused', err: error },
         'the route file does not hold up; the table stays as it was',
       )
     }
-    upstreams.keep(new Set([...table.values()].flatMap((route) => route.upstreams)))
+    upstreams.keep(new Set([...table.routes.values()].flatMap((route) => route.upstreams)))
   }
   watchFile(file, { interval: 1_000, persistent: false }, reload)
   return {
-    match: (path) => matchLongest(table, path),
+    match: (path) => {
+      const route = matchLongest(table.routes, path)
+      const folded = fold(path)
+      if (folded === path && table.isFolded) return route
+      return matchLongest(table.folded, folded) === route ? route : undefined
+    },
     reload,
     close: () => unwatchFile(file, reload),
   }
+}
+
+interface Table {
+  routes: Map<string, Route>
+  /** The same by folded prefixes. */
+  folded: Map<string, Route>
+  /** Whether folding changes none of the prefixes. */
+  isFolded: boolean
+}
+
+function toTable(routes: Map<string, Route>): Table {
+  const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
+  return { routes, folded, isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)) }
 }
 
 /** Cuts one segment after another off the end until a prefix fits. */
@@ -112,7 +133,9 @@ export function readRoutes(
   const table = new Map<string, Route>()
   for (const entry of content.routes) {
     const route = toRoute(entry, environment, upstreams, (why) => refuse(`route ${entry.prefix}: ${why}`))
-    if (table.has(route.prefix)) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    const same = [...table.keys()].find((prefix) => fold(prefix) === fold(route.prefix))
+    if (same === route.prefix) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    if (same) throw refuse(`routes ${same} and ${route.prefix} are the same to some servers; keep one`)
     table.set(route.prefix, route)
   }
   return table

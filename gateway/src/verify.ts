@@ -40,6 +40,9 @@ const longest = 4_096
 /** How far in the future a token may have been issued, by clocks that differ, in seconds. */
 const skew = 30
 
+/** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138. */
+const latest = 1e11
+
 const wellFormed = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 interface Settings {
@@ -99,20 +102,32 @@ function readKeyId(token: string): string {
   // One token, one spelling: base64url with spare bits set would be a second one.
   for (const part of parts)
     if (Buffer.from(part, 'base64url').toString('base64url') !== part) throw invalid('not canonical base64url')
-  const header = parseObject(parts[0] as string)
-  const { alg, typ, kid, ...others } = header ?? {}
+  const { alg, typ, kid, ...others } = parseObject(parts[0] as string)
+  parseObject(parts[1] as string)
   if (typeof alg !== 'string' || typ !== 'at+jwt' || typeof kid !== 'string' || Object.keys(others).length > 0)
     throw invalid('not an access token header')
   return kid
 }
 
-function parseObject(encoded: string): Record<string, unknown> | undefined {
+/** A JSON object in which no name is there twice: which of the two counts would be anybody's guess (RFC 7519 section 4). */
+function parseObject(encoded: string): Record<string, unknown> {
+  const json = Buffer.from(encoded, 'base64url').toString()
+  let value: unknown
   try {
-    const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString())
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
+    value = JSON.parse(json)
+  } catch (error) {
+    throw invalid('not JSON', error)
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('not a JSON object')
+  const written = json.match(/"(?:[^"\\]|\\.)*"\s*:?/g)?.filter((word) => word.endsWith(':')).length ?? 0
+  if (written !== countMembers(value)) throw invalid('a name is there twice')
+  return value as Record<string, unknown>
+}
+
+function countMembers(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  const own = Array.isArray(value) ? 0 : Object.keys(value).length
+  return Object.values(value).reduce<number>((sum, member) => sum + countMembers(member), own)
 }
 
 function read(verifyJwt: (token: string) => Record<string, unknown>, token: string): Record<string, unknown> {
@@ -124,12 +139,15 @@ function read(verifyJwt: (token: string) => Record<string, unknown>, token: stri
 }
 
 function toCaller(claims: Record<string, unknown>, keyId: string): Caller {
-  const { sub, sid, email, role, roles, iat, exp } = claims
-  if (typeof iat !== 'number' || typeof exp !== 'number' || iat > Date.now() / 1000 + skew) throw invalid('wrong times')
+  const { sub, sid, email, role, roles, iat, exp, jti, client_id } = claims
+  if (!isTime(iat) || !isTime(exp) || iat > Date.now() / 1000 + skew) throw invalid('wrong times')
+  if (typeof jti !== 'string' || typeof client_id !== 'string') throw invalid('wrong claims')
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
   return { identity, keyId, expiresAt: exp, assertions: new Map() }
 }
+
+const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < latest
 
 /** RFC 6750 section 3.1: a token was sent and does not do. */
 export const badToken = { 'www-authenticate': 'Bearer error="invalid_token"' }

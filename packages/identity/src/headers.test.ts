@@ -11,7 +11,12 @@ const doctor: Identity = {
 
 t.test('every spelling of an identity header that some server reads as one is known', async (t) => {
   for (const name of Object.values(identityHeaders))
-    for (const spelling of [name, name.toUpperCase(), name.replaceAll('-', '_'), name.replace('-', '.')])
+    for (const spelling of [
+      name,
+      name.toUpperCase(),
+      name.replace('-', '.'),
+      ...[..."_.!#$%&'*+^`|~"].map((separator) => name.replaceAll('-', separator)),
+    ])
       t.ok(isIdentityHeader(spelling), spelling)
   for (const name of ['x-user', 'x-user-identity', 'user-id', 'x-user-id2', 'x--user-id', '', 'cookie'])
     t.notOk(isIdentityHeader(name), name)

@@ -24,11 +24,18 @@ export interface Identity {
 const names = new Set<string>(Object.values(identityHeaders))
 
 /**
- * Whether a header name is an identity header, or would read as one to some server: names are compared without case,
- * and `_` and `.` count as `-`, as CGI-like environments make them.
+ * A header name as the most careless server reads it: without case, and with every character that is no letter or
+ * digit the same. CGI and what descends from it (RFC 3875 section 4.1.18) make one variable of `X-User-Id` and
+ * `x_user_id`, and some of `x.user~id` too.
  */
+export function carelessly(name: string): string {
+  const lower = name.toLowerCase()
+  return /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, '-') : lower
+}
+
+/** Whether a header name is an identity header, or would read as one to some server. */
 export function isIdentityHeader(name: string): boolean {
-  return names.has(name.toLowerCase().replace(/[_.]/g, '-'))
+  return names.has(carelessly(name))
 }
 
 /** Whether a value can be a role: lower-case, so that it survives a header and a comma-separated list unchanged. */

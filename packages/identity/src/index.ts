@@ -1,4 +1,12 @@
 export { type Assertions, createAssertions, createAssertionVerifier, type VerifyAssertion } from './assertion.ts'
 export { type Guard, requireIdentity, requireRole, type Trust } from './guards.ts'
-export { headersOf, type Identity, identityFrom, identityHeaders, isIdentityHeader, isRole } from './headers.ts'
+export {
+  carelessly,
+  headersOf,
+  type Identity,
+  identityFrom,
+  identityHeaders,
+  isIdentityHeader,
+  isRole,
+} from './headers.ts'
 export { type Algorithm, algorithmOf, publicJwk } from './keys.ts'

@@ -1,0 +1,39 @@
+import type { IncomingMessage } from 'node:http'
+import { Problem } from '@sallyport/chassis'
+
+/** The most lines a header may have. Node stops reading names at a thousand, and goes by those it did not read. */
+const mostLines = 200
+
+/** A host and a port (RFC 9110 section 7.2), without the characters that no name in use has. */
+const host = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
+
+/** Node's types leave out that it says whether a request is for an upgrade. */
+type Message = IncomingMessage & { upgrade?: boolean }
+
+/**
+ * Refuses a message that another server could read as another one, beyond what Node's parser refuses by itself (two
+ * lengths, a length and chunks, broken lines): more than one host, a body coded in a way we do not undo, or a body
+ * before an upgrade.
+ *
+ * @throws 400 MESSAGE_AMBIGUOUS, 431 HEADER_TOO_LARGE; the connection is closed, since where the next message begins is
+ * anybody's guess
+ */
+export function checkMessage({ method, rawHeaders, headers, httpVersionMinor, upgrade }: Message): void {
+  if (rawHeaders.length > 2 * mostLines) throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+  let hosts = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
+  }
+  if (hosts !== 1 || !host.test(headers.host as string))
+    throw refused(400, 'MESSAGE_AMBIGUOUS', 'There must be one Host header, with a name and a port at most')
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersionMinor === 0))
+    throw refused(400, 'MESSAGE_AMBIGUOUS', 'The body must be chunked or of a known length')
+  if (upgrade && (method !== 'GET' || coding !== undefined || headers['content-length'] !== undefined))
+    throw refused(400, 'MESSAGE_AMBIGUOUS', 'An upgrade is asked for by a GET without a body')
+}
+
+function refused(status: number, code: string, title: string): Problem {
+  return new Problem(status, code, title, { headers: { connection: 'close' } })
+}
