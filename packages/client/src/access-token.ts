@@ -1,0 +1,34 @@
+/** What an access token of Sallyport says (RFC 9068). */
+export interface AccessTokenClaims {
+  iss: string
+  aud: string
+  /** The user's id. */
+  sub: string
+  client_id: string
+  /** Issued and expires, in seconds since 1970 by the server's clock. */
+  iat: number
+  exp: number
+  jti: string
+  /** The session's id. */
+  sid: string
+  email: string
+  role: string
+  roles: string[]
+}
+
+/**
+ * Reads what an access token says, for showing it. It checks no signature: only the gateway can say whether a token is
+ * good.
+ *
+ * @returns undefined for what is no such token
+ */
+export function readAccessToken(token: string): AccessTokenClaims | undefined {
+  try {
+    const payload = atob((token.split('.')[1] as string).replaceAll('-', '+').replaceAll('_', '/'))
+    const bytes = Uint8Array.from(payload, (character) => character.charCodeAt(0))
+    const claims = JSON.parse(new TextDecoder().decode(bytes))
+    return Number.isFinite(claims.exp - claims.iat) && Array.isArray(claims.roles) ? claims : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,50 @@
+interface Details {
+  status?: number | undefined
+  reason?: string | undefined
+  detail?: string | undefined
+  /** In milliseconds. */
+  retryAfter?: number | undefined
+  cause?: unknown
+}
+
+/**
+ * A call that did not do what it should. `code` is one of the server's (docs/api.md), or one of ours:
+ *
+ * - `NETWORK`: there was no answer in time
+ * - `ANSWER_INVALID`: there was an answer, and it is not the auth service's (a captive portal, a proxy's error page)
+ * - `SIGNED_OUT`: the call needs somebody who is signed in
+ * - `BODY_NOT_REPEATABLE`: the request was refused for its token, which has been replaced, and its body is a stream
+ *   that cannot be sent a second time
+ */
+export class AuthError extends Error {
+  override readonly name = 'AuthError'
+  readonly code: string
+  /** The HTTP status; 0 if there was no answer. */
+  readonly status: number
+  /** Why a session ended, with `SESSION_ENDED`. */
+  readonly reason: string | undefined
+  readonly detail: string | undefined
+  /** How long the server asks to wait, in milliseconds. */
+  readonly retryAfter: number | undefined
+
+  constructor(code: string, message: string, { status = 0, reason, detail, retryAfter, cause }: Details = {}) {
+    super(message, { cause })
+    this.code = code
+    this.status = status
+    this.reason = reason
+    this.detail = detail
+    this.retryAfter = retryAfter
+  }
+}
+
+/** The error that an answer stands for. */
+export async function errorOf(response: Response): Promise<AuthError> {
+  const { status } = response
+  const problem = await response.json().catch(() => undefined)
+  const seconds = Number(response.headers.get('retry-after') || Number.NaN)
+  const retryAfter = seconds >= 0 ? seconds * 1_000 : undefined
+  if (typeof problem?.code !== 'string')
+    return new AuthError('ANSWER_INVALID', `The answer ${status} is not the auth service's`, { status, retryAfter })
+  const { code, title, reason, detail } = problem
+  return new AuthError(code, title, { status, reason, detail, retryAfter })
+}

@@ -1,0 +1,97 @@
+import { readAccessToken } from './access-token.ts'
+import { AuthError, errorOf } from './auth-error.ts'
+import type { NextSession, Session } from './store.ts'
+
+export interface Credentials {
+  email: string
+  password: string
+}
+
+interface Call {
+  timeLimit: number
+  headers?: Record<string, string>
+  body?: string
+  signal?: AbortSignal
+  /** Whether the call outlives the page. */
+  keepalive?: boolean
+}
+
+/** The calls that use the refresh cookie, by their paths at the gateway (docs/api.md). */
+export interface AuthService {
+  /** @throws AuthError */
+  login(credentials: Credentials, before: Session): Promise<NextSession>
+  /** @throws AuthError */
+  refresh(before: Session, attempt: string, signal: AbortSignal): Promise<NextSession>
+  /** @throws AuthError */
+  logout(): Promise<void>
+}
+
+/** Far below the time between two refreshes, so that no old one is still on its way when the next one starts. */
+const timeLimitOf = (lifetime: number) => Math.min(10_000, lifetime / 4 || 10_000)
+
+/** @param base the gateway's address, without a slash at its end */
+export function createAuthService(base: string, send: typeof fetch): AuthService {
+  return {
+    async login(credentials, before) {
+      const sentAt = Date.now()
+      const headers = { 'content-type': 'application/json' }
+      const response = await post('login', { headers, body: JSON.stringify(credentials), timeLimit: 30_000 })
+      return signedIn(response, sentAt, before)
+    },
+
+    async refresh(before, attempt, signal) {
+      const sentAt = Date.now()
+      const headers = { 'x-refresh-attempt': attempt }
+      const response = await post('refresh', { headers, signal, timeLimit: timeLimitOf(before.lifetime) })
+      return signedIn(response, sentAt, before)
+    },
+
+    async logout() {
+      await post('logout', { keepalive: true, timeLimit: 10_000 })
+    },
+  }
+
+  /** The time limit holds until the body is there. */
+  function post(name: string, { timeLimit, signal, ...init }: Call): Promise<unknown> {
+    const controller = new AbortController()
+    const abort = () => controller.abort()
+    const limit = setTimeout(abort, timeLimit)
+    signal?.addEventListener('abort', abort)
+    return exchange(name, { ...init, signal: controller.signal }).finally(() => {
+      clearTimeout(limit)
+      signal?.removeEventListener('abort', abort)
+    })
+  }
+
+  async function exchange(name: string, init: RequestInit): Promise<unknown> {
+    try {
+      const response = await send(`${base}/api/auth/${name}`, { ...init, method: 'POST', credentials: 'include' })
+      if (!response.ok) throw await errorOf(response)
+      return await response.json()
+    } catch (cause) {
+      if (cause instanceof AuthError) throw cause
+      if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The answer is not JSON', { cause })
+      throw new AuthError('NETWORK', 'The server did not answer', { cause })
+    }
+  }
+}
+
+/**
+ * What an answer with an access token says. The token expires its lifetime after the request was sent: by this
+ * machine's clock, however wrong that is, and never too late.
+ */
+function signedIn(answer: unknown, sentAt: number, before: Session): NextSession {
+  const { accessToken, user } = (answer ?? {}) as { accessToken: string; user?: { name: string } }
+  const claims = readAccessToken(accessToken)
+  if (!claims?.roles.length) throw new AuthError('ANSWER_INVALID', 'The answer has no access token')
+  const lifetime = (claims.exp - claims.iat) * 1_000
+  const nameBefore = before.user?.id === claims.sub ? before.user.name : null
+  return {
+    accessToken,
+    roles: claims.roles,
+    user: { id: claims.sub, email: claims.email, name: user?.name ?? nameBefore },
+    expiresAt: sentAt + lifetime,
+    lifetime,
+    signOut: null,
+  }
+}

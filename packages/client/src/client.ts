@@ -1,0 +1,119 @@
+import { type Credentials, createAuthService } from './auth-service.ts'
+import { announce } from './events.ts'
+import { exclusively } from './exclusive.ts'
+import { createFetch } from './fetch.ts'
+import { createLogout } from './logout.ts'
+import { createMonitor } from './monitor.ts'
+import { browserPlatform, forgiving, type KeyValueStorage, memoryStorage, type Platform } from './platform.ts'
+import { createRefresh } from './refresh.ts'
+import { type AuthSnapshot, createSnapshots } from './snapshot.ts'
+import { createStore } from './store.ts'
+
+export interface AuthClientOptions {
+  /** Where the gateway is. In a page it may be relative: `/` is the page's own origin. */
+  baseUrl: string
+  /**
+   * Where the access token is kept: `localStorage` (the default) survives a reload; `memory` leaves no token on the
+   * disk, and a reload fetches a new one. Who is signed in (roles, name, e-mail) is in localStorage either way. An
+   * object with the methods of Web Storage takes the place of localStorage.
+   */
+  storage?: 'localStorage' | 'memory' | KeyValueStorage
+  /** Says what happens in `console.debug`, or to a function. Never a token, or a part of one. */
+  debug?: boolean | ((event: string) => void)
+  /** What the client uses instead of the browser's own. */
+  platform?: Partial<Platform>
+}
+
+export interface AuthClient {
+  /** @throws AuthError, such as `AUTH_INVALID_CREDENTIALS`, `RATE_LIMITED` (with `retryAfter`) or `NETWORK` */
+  login(credentials: Credentials): Promise<void>
+  /**
+   * Signs out in all tabs at once, before it returns, also without a network. The promise is for those who want to wait
+   * until the server was told; it never rejects, and what fails is tried again while monitoring runs.
+   */
+  logout(): Promise<void>
+  /**
+   * `fetch` for the gateway: a path is one of `baseUrl`'s. Sends the access token to `baseUrl`'s origin and nowhere
+   * else. When the token is refused it is replaced once and the call made again.
+   *
+   * @throws AuthError if a needed token cannot be had now (`NETWORK`, `UNAVAILABLE`, ...), or `BODY_NOT_REPEATABLE`;
+   *   and what `fetch` throws
+   */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+  /** What is there now, expired or not; null if nobody is signed in or it has yet to be fetched. */
+  getAccessToken(): string | null
+  /** One that has not expired, for a WebSocket or another library; null if nobody is signed in. @throws AuthError */
+  getFreshAccessToken(): Promise<string | null>
+  /** The main role; null if nobody is signed in. */
+  getRole(): string | null
+  /** Gets a new access token now, such as after a change of roles. @throws AuthError */
+  refresh(): Promise<void>
+  /** @returns a function that ends the subscription */
+  subscribe(listener: () => void): () => void
+  /** The same object until something changes. */
+  getSnapshot(): AuthSnapshot
+  /** Keeps the person signed in, and this tab in step with the others, until it is stopped. Idempotent. */
+  startTokenMonitoring(): void
+  stopTokenMonitoring(): void
+}
+
+/**
+ * @throws TypeError if `baseUrl` is no URL, or a relative one where there is no page
+ */
+export function createAuthClient(options: AuthClientOptions): AuthClient {
+  const { baseUrl, storage = 'localStorage', debug = false } = options
+  const platform: Platform = { ...browserPlatform(), ...options.platform }
+  const { fetch: send, locks, window } = platform
+  const base = new URL(baseUrl, globalThis.location?.href).href.replace(/\/+$/, '')
+  const kept = forgiving(typeof storage === 'object' ? storage : (platform.localStorage ?? memoryStorage()))
+
+  const store = createStore(kept, storage !== 'memory')
+  const service = createAuthService(base, send)
+  const refresh = createRefresh({ store, service, locks, log })
+  const logout = createLogout({ store, service, storage: kept, locks, log })
+  const snapshots = createSnapshots(store)
+  const monitor = createMonitor({ store, refresh, logout, snapshots, platform })
+  const authorized = createFetch({ base, store, refresh, send })
+  if (window) announce(store, window)
+
+  return {
+    login: (credentials) =>
+      exclusively(locks, async () => {
+        await logout.tellServer()
+        const session = await service.login(credentials, store.session)
+        logout.forget()
+        store.write(session)
+        log('signed in')
+      }),
+
+    logout() {
+      logout.begin()
+      return logout.finish()
+    },
+
+    fetch: authorized.fetch,
+    getFreshAccessToken: authorized.freshAccessToken,
+
+    getAccessToken() {
+      store.sync()
+      return store.session.accessToken
+    },
+
+    getRole() {
+      store.sync()
+      return store.session.roles[0] ?? null
+    },
+
+    refresh: () => refresh(),
+    subscribe: snapshots.subscribe,
+    getSnapshot: snapshots.get,
+    startTokenMonitoring: monitor.start,
+    stopTokenMonitoring: monitor.stop,
+  }
+
+  function log(event: string): void {
+    if (typeof debug === 'function') debug(event)
+    // biome-ignore lint/suspicious/noConsole: asked for
+    else if (debug) console.debug(`[sallyport] ${event}`)
+  }
+}

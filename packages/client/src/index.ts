@@ -1,0 +1,7 @@
+export { type AccessTokenClaims, readAccessToken } from './access-token.ts'
+export { AuthError } from './auth-error.ts'
+export type { Credentials } from './auth-service.ts'
+export { type AuthClient, type AuthClientOptions, createAuthClient } from './client.ts'
+export type { Channel, KeyValueStorage, Locks, Platform } from './platform.ts'
+export type { AuthSnapshot } from './snapshot.ts'
+export type { SignOut, Trouble, User } from './store.ts'

@@ -1,0 +1,37 @@
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'rolldown'
+import t from 'tap'
+
+const entry = fileURLToPath(new URL('index.js', import.meta.url))
+
+/** What an app ships for an import, minified and compressed, in bytes. */
+async function sizeOf(source: string): Promise<number> {
+  const { output } = await build({
+    input: 'app',
+    plugins: [
+      {
+        name: 'app',
+        resolveId: (id) => (id === 'app' ? id : undefined),
+        load: (id) => (id === 'app' ? source : undefined),
+      },
+    ],
+    output: { minify: true },
+    write: false,
+    logLevel: 'silent',
+  })
+  return gzipSync(output[0].code).length
+}
+
+t.test('the whole client is under 6 kB, minified and compressed', async (t) => {
+  const bytes = await sizeOf(`export * from ${JSON.stringify(entry)}`)
+  t.comment(`${bytes} bytes`)
+  t.ok(bytes > 1_000 && bytes < 6_000, `${bytes} bytes`)
+})
+
+t.test('an import of one function brings no more than that', async (t) => {
+  const bytes = await sizeOf(
+    `import { readAccessToken } from ${JSON.stringify(entry)}; globalThis.read = readAccessToken`,
+  )
+  t.ok(bytes > 100 && bytes < 500, `${bytes} bytes`)
+})

@@ -1,0 +1,71 @@
+import type { SignOut, Store, Trouble, User } from './store.ts'
+
+/** What an app shows. Times are in milliseconds since 1970 by this machine's clock. */
+export interface AuthSnapshot {
+  /**
+   * `loading`: it is known who was signed in, but there is no access token that holds, and the first try to get one has
+   * not ended. Only at the start of a page.
+   */
+  readonly status: 'loading' | 'signed-in' | 'signed-out'
+  readonly user: User | null
+  /** The main role, the first of `roles`. */
+  readonly role: string | null
+  readonly roles: readonly string[]
+  /** When the access token expires; null without one. */
+  readonly expiresAt: number | null
+  /** When this tab will refresh if no other does first; null if nobody is signed in. */
+  readonly refreshAt: number | null
+  /** The last refresh failed and will be tried again; the person stays signed in. */
+  readonly trouble: Trouble | null
+  /** Why nobody is signed in any more; null if somebody is, or nobody was. */
+  readonly signOut: SignOut | null
+}
+
+export interface Snapshots {
+  get(): AuthSnapshot
+  subscribe(listener: () => void): () => void
+}
+
+export function createSnapshots(store: Store): Snapshots {
+  const listeners = new Set<() => void>()
+  let settled = false
+  let plannedAt = planRefresh(store)
+  let snapshot = take()
+
+  store.subscribe((before) => {
+    if (store.session !== before) plannedAt = planRefresh(store)
+    snapshot = take()
+    for (const listener of listeners) listener()
+  })
+
+  return {
+    get: () => snapshot,
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+  }
+
+  function take(): AuthSnapshot {
+    const { session, trouble } = store
+    const { user, roles, accessToken, expiresAt, signOut } = session
+    const isSignedIn = roles.length > 0
+    settled = isSignedIn && (settled || trouble !== null || (accessToken !== null && expiresAt > Date.now()))
+    return {
+      status: settled ? 'signed-in' : isSignedIn ? 'loading' : 'signed-out',
+      user,
+      role: roles[0] ?? null,
+      roles,
+      expiresAt: accessToken === null ? null : expiresAt,
+      refreshAt: isSignedIn ? (trouble?.retryAt ?? plannedAt) : null,
+      trouble,
+      signOut,
+    }
+  }
+}
+
+/** 90 s before the access token expires, or a fifth of a shorter life; up to a third more, so that tabs do not meet. */
+function planRefresh({ session: { accessToken, expiresAt, lifetime } }: Store): number {
+  const ahead = Math.min(90_000, lifetime / 5)
+  return accessToken === null ? Date.now() : expiresAt - ahead * (1 + Math.random() / 3)
+}

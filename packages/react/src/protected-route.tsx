@@ -1,0 +1,41 @@
+import { type ReactNode, useEffect } from 'react'
+import { rememberReturnPath } from './return-path.ts'
+import { useAuth, useAuthContext } from './use-auth.ts'
+
+export interface ProtectedRouteProps {
+  /** A role, or several of which one is enough. Without it everybody who is signed in may pass. */
+  requireRole?: string | readonly string[]
+  /** Shown while it is not known yet who is signed in. */
+  loading?: ReactNode
+  /** Shown to who lacks the role, instead of going to `homePath`. */
+  forbidden?: ReactNode
+  children?: ReactNode
+}
+
+/**
+ * Shows its children to who may see them. Who is not signed in goes to `loginPath`, and `takeReturnPath` then knows the
+ * way back. This is for people's convenience: whether data may be had is for the gateway and the services to say.
+ */
+export function ProtectedRoute({ requireRole, loading = null, forbidden, children }: ProtectedRouteProps) {
+  const { loginPath, homePath, navigate } = useAuthContext()
+  const { status, roles, signOut } = useAuth()
+  const isAllowed = requireRole === undefined || [requireRole].flat().some((role) => roles.includes(role as string))
+  const redirect =
+    status === 'signed-out'
+      ? loginPath
+      : status === 'signed-in' && !isAllowed && forbidden === undefined
+        ? homePath
+        : undefined
+  // Who chose to leave does not ask to come back, and the next person here has pages of their own.
+  const remembers = redirect === loginPath && signOut?.code !== 'LOGOUT'
+
+  useEffect(() => {
+    if (redirect === undefined) return
+    if (remembers) rememberReturnPath()
+    navigate(redirect)
+  }, [redirect, remembers, navigate])
+
+  if (status === 'loading') return loading
+  if (redirect !== undefined) return null
+  return isAllowed ? children : forbidden
+}

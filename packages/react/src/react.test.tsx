@@ -1,0 +1,286 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type AuthClient, createAuthClient } from '@sallyport/client'
+import { Window } from 'happy-dom'
+import { act, type ReactNode, StrictMode } from 'react'
+import { createRoot, hydrateRoot } from 'react-dom/client'
+import { renderToString } from 'react-dom/server'
+import { MemoryRouter, Route, Routes, useLocation, useNavigate } from 'react-router'
+import t, { type Test } from 'tap'
+import { AuthProvider, type AuthProviderProps, ProtectedRoute, takeReturnPath, useAuth } from './index.ts'
+
+/** A page at an address, and a server that knows one user, whose roles and session can be changed. */
+async function openPage(t: Test, path = '/') {
+  const calls: string[] = []
+  const user = { roles: ['doctor'], isOver: false }
+  const server = createServer((request, response) => {
+    const name = (request.url as string).split('/').at(-1) as string
+    calls.push(name)
+    const refused = user.isOver && name === 'refresh'
+    const answer = refused ? { code: 'SESSION_ENDED', reason: 'disabled' } : { accessToken: tokenOf(user.roles) }
+    response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+
+  const window = new Window({ url: `http://app.test${path}` })
+  const { document, location, CustomEvent } = window
+  const page = { window, document, location, CustomEvent, IS_REACT_ACT_ENVIRONMENT: true }
+  for (const [name, value] of Object.entries(page)) t.intercept(globalThis, name as 'window', { value })
+  const container = window.document.createElement('div')
+  window.document.body.append(container)
+  const clients: AuthClient[] = []
+  t.teardown(async () => {
+    for (const client of clients) client.stopTokenMonitoring()
+    server.closeAllConnections()
+    server.close()
+    await window.happyDOM.close()
+  })
+
+  const went: string[] = []
+  return {
+    calls,
+    user,
+    went,
+    window,
+    container: container as unknown as HTMLElement,
+    shown: () => container.textContent,
+    createClient() {
+      const client = createAuthClient({ baseUrl })
+      clients.push(client)
+      return client
+    },
+    /** Renders as an app does, with effects run twice as in development. */
+    async render(client: AuthClient, children: ReactNode, props: Partial<AuthProviderProps> = {}) {
+      const root = createRoot(container as unknown as HTMLElement)
+      const navigate = (to: string) => void went.push(to)
+      await act(async () =>
+        root.render(
+          <StrictMode>
+            <AuthProvider client={client} navigate={navigate} {...props}>
+              {children}
+            </AuthProvider>
+          </StrictMode>,
+        ),
+      )
+      return root
+    },
+  }
+}
+
+function tokenOf(roles: string[]): string {
+  const iat = Math.floor(Date.now() / 1000)
+  const claims = { iat, exp: iat + 900, sub: 'user-1', sid: 'session-1', email: 'd@example.com', roles }
+  return `e30.${Buffer.from(JSON.stringify({ ...claims, jti: Math.random() })).toString('base64url')}.c2ln`
+}
+
+const doctor = { email: 'd@example.com', password: 'x' }
+
+function Who() {
+  const { status, user, role } = useAuth()
+  return <p>{`${status} ${user?.email ?? 'nobody'} ${role ?? 'nothing'}`}</p>
+}
+
+/** Lets React and the network go on until something holds. */
+async function until(what: string, check: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 10_000; !check(); ) {
+    if (Date.now() > deadline) throw new Error(`not within 10 s: ${what}`)
+    await act(() => new Promise((resolve) => setTimeout(resolve, 10)))
+  }
+}
+
+t.test('who is not signed in is sent to log in, sees nothing, and finds the way back', async (t) => {
+  const page = await openPage(t, '/patients?page=2#last')
+  const client = page.createClient()
+  await page.render(client, <ProtectedRoute loading="loading">secret</ProtectedRoute>, { loginPath: '/sign-in' })
+  t.equal(page.shown(), '')
+  t.strictSame([...new Set(page.went)], ['/sign-in'])
+  t.strictSame(page.calls, [], 'nothing is asked for a stranger')
+  t.equal(takeReturnPath('/home'), '/patients?page=2#last')
+  t.equal(takeReturnPath('/home'), '/home', 'once')
+  t.equal(takeReturnPath(), '/')
+})
+
+t.test('no link leads to another host by way of a login', async (t) => {
+  for (const path of ['//elsewhere.test/x', '///elsewhere.test/x', '/\\elsewhere.test/x']) {
+    const page = await openPage(t, path)
+    await page.render(page.createClient(), <ProtectedRoute />)
+    t.equal(takeReturnPath(), '/elsewhere.test/x')
+  }
+})
+
+t.test('who is signed in sees the page at once, and the page follows', async (t) => {
+  const page = await openPage(t)
+  await page.createClient().login(doctor)
+  const client = page.createClient()
+  await page.render(
+    client,
+    <ProtectedRoute requireRole={['admin', 'doctor']} loading="loading">
+      <Who />
+    </ProtectedRoute>,
+  )
+  t.equal(page.shown(), 'signed-in d@example.com doctor')
+  page.user.roles = ['admin']
+  await act(() => client.refresh())
+  t.equal(page.shown(), 'signed-in d@example.com admin')
+  t.strictSame(page.calls, ['login', 'refresh'])
+
+  page.user.isOver = true
+  await act(() => client.refresh())
+  t.equal(page.shown(), '')
+  t.same(new Set(page.went), new Set(['/login']))
+})
+
+t.test('a page that has to fetch the token first says so, and asks once', async (t) => {
+  const page = await openPage(t)
+  await page.createClient().login(doctor)
+  page.window.localStorage.removeItem('accessToken')
+  const renders: string[] = []
+  const Seen = () => void renders.push(useAuth().status)
+  const shown = page.render(
+    page.createClient(),
+    <>
+      <Seen />
+      <ProtectedRoute loading="loading">
+        <Who />
+      </ProtectedRoute>
+    </>,
+  )
+  await shown
+  await until('the token is there', () => page.shown() === 'signed-in d@example.com doctor')
+  t.strictSame([...new Set(renders)], ['loading', 'signed-in'], 'and never takes it for a stranger')
+  t.strictSame(page.calls, ['login', 'refresh'], 'with effects run twice')
+  t.strictSame(page.went, [])
+})
+
+t.test('who lacks the role goes home, or sees why not', async (t) => {
+  const page = await openPage(t)
+  const client = page.createClient()
+  await client.login(doctor)
+  const root = await page.render(client, <ProtectedRoute requireRole="admin">secret</ProtectedRoute>)
+  t.equal(page.shown(), '')
+  t.strictSame([...new Set(page.went)], ['/'])
+  await act(async () => root.unmount())
+
+  page.went.length = 0
+  await page.render(
+    client,
+    <ProtectedRoute requireRole="admin" forbidden="not for you">
+      secret
+    </ProtectedRoute>,
+  )
+  t.equal(page.shown(), 'not for you')
+  t.strictSame(page.went, [])
+  t.equal(takeReturnPath('none'), 'none', 'this is no way back from a login')
+})
+
+t.test('who leaves is not brought back, and neither is the next person', async (t) => {
+  const page = await openPage(t, '/mine')
+  const client = page.createClient()
+  await client.login(doctor)
+  let leave = async () => {}
+  const Page = () => {
+    leave = useAuth().logout
+    return <ProtectedRoute>mine</ProtectedRoute>
+  }
+  await page.render(client, <Page />)
+  t.equal(page.shown(), 'mine')
+  await act(() => leave())
+  t.equal(page.shown(), '')
+  t.same(new Set(page.went), new Set(['/login']))
+  t.equal(takeReturnPath('/home'), '/home')
+})
+
+t.test('monitoring ends with the provider', async (t) => {
+  const page = await openPage(t)
+  const client = page.createClient()
+  await client.login(doctor)
+  const root = await page.render(client, <Who />)
+  await act(async () => root.unmount())
+  page.window.localStorage.removeItem('accessToken')
+  page.window.dispatchEvent(new page.window.Event('focus'))
+  t.equal(client.getAccessToken(), null)
+  t.strictSame(page.calls, ['login'])
+})
+
+t.test('the hook says what is missing', async (t) => {
+  const page = await openPage(t)
+  t.throws(() => renderToString(<Who />), /<AuthProvider client=\{client\}>/)
+  t.equal(page.shown(), '')
+})
+
+t.test('a server renders what the browser then takes over', async (t) => {
+  const page = await openPage(t)
+  const client = page.createClient()
+  await client.login(doctor)
+  const app = (
+    <AuthProvider client={client}>
+      <ProtectedRoute loading="one moment">
+        <Who />
+      </ProtectedRoute>
+    </AuthProvider>
+  )
+  page.container.innerHTML = renderToString(app)
+  t.equal(page.shown(), 'one moment')
+  const complaints: unknown[] = []
+  await act(async () =>
+    hydrateRoot(page.container, app, { onRecoverableError: (error) => void complaints.push(error) }),
+  )
+  t.equal(page.shown(), 'signed-in d@example.com doctor')
+  t.strictSame(complaints, [])
+})
+
+t.test('without a router the page is loaded', async (t) => {
+  const page = await openPage(t)
+  const replaced: unknown[] = []
+  t.intercept(page.window.location, 'replace', { value: (to: unknown) => replaced.push(to) })
+  const root = createRoot(page.container)
+  await act(async () =>
+    root.render(
+      <AuthProvider client={page.createClient()}>
+        <ProtectedRoute>secret</ProtectedRoute>
+      </AuthProvider>,
+    ),
+  )
+  t.strictSame(replaced, ['/login'])
+})
+
+t.test('with react-router its own navigation is used, and the way back leads to the page', async (t) => {
+  const page = await openPage(t, '/secret')
+  const client = page.createClient()
+  function Login() {
+    const { login } = useAuth()
+    const navigate = useNavigate()
+    return (
+      <button type="button" onClick={() => login(doctor).then(() => navigate(takeReturnPath(), { replace: true }))}>
+        log in
+      </button>
+    )
+  }
+  function App() {
+    const navigate = useNavigate()
+    return (
+      <AuthProvider client={client} navigate={(to) => navigate(to, { replace: true })}>
+        <i>{useLocation().pathname}</i>
+        <Routes>
+          <Route path="/login" element={<Login />} />
+          <Route path="/secret" element={<ProtectedRoute requireRole="doctor">secret</ProtectedRoute>} />
+        </Routes>
+      </AuthProvider>
+    )
+  }
+  const root = createRoot(page.container)
+  await act(async () =>
+    root.render(
+      <StrictMode>
+        <MemoryRouter initialEntries={['/secret']}>
+          <App />
+        </MemoryRouter>
+      </StrictMode>,
+    ),
+  )
+  t.equal(page.shown(), '/loginlog in')
+  await act(async () => page.container.querySelector('button')?.click())
+  await until('the page is shown', () => page.shown() === '/secretsecret')
+})

@@ -1,0 +1,36 @@
+import type { AuthClient, AuthSnapshot } from '@sallyport/client'
+import { useContext, useMemo, useSyncExternalStore } from 'react'
+import { AuthContext, type AuthContextValue } from './auth-provider.tsx'
+
+/** Who is signed in, and what one can do about it. */
+export interface Auth extends AuthSnapshot, Pick<AuthClient, 'login' | 'logout' | 'fetch'> {
+  client: AuthClient
+}
+
+/** A server knows nobody, and the first render in the browser must look the same. */
+const unknown: AuthSnapshot = {
+  status: 'loading',
+  user: null,
+  role: null,
+  roles: [],
+  expiresAt: null,
+  refreshAt: null,
+  trouble: null,
+  signOut: null,
+}
+
+/** Renders again when anything of it changes. @throws Error outside of an AuthProvider */
+export function useAuth(): Auth {
+  const { client } = useAuthContext()
+  const snapshot = useSyncExternalStore(client.subscribe, client.getSnapshot, () => unknown)
+  return useMemo(() => {
+    const { login, logout, fetch } = client
+    return { ...snapshot, login, logout, fetch, client }
+  }, [client, snapshot])
+}
+
+export function useAuthContext(): AuthContextValue {
+  const context = useContext(AuthContext)
+  if (!context) throw new Error('There is no AuthProvider above: put <AuthProvider client={client}> around the app')
+  return context
+}
