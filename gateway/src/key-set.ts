@@ -1,9 +1,9 @@
-import { createPublicKey, type JsonWebKey } from 'node:crypto'
+import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { type Logger, unavailable } from '@sallyport/chassis'
 import { type Algorithm, algorithmOf } from '@sallyport/identity'
 
 export interface PublicKey {
-  pem: string
+  key: KeyObject
   algorithm: Algorithm
 }
 
@@ -103,7 +103,7 @@ function toPublicKey({ kid, use = 'sig', key_ops: operations, alg, ...jwk }: Set
     const key = createPublicKey({ key: jwk, format: 'jwk' })
     const algorithm = algorithmOf(key)
     if (alg !== undefined && alg !== algorithm) return []
-    return [[kid, { pem: key.export({ type: 'spki', format: 'pem' }).toString(), algorithm }]]
+    return [[kid, { key, algorithm }]]
   } catch {
     return []
   }

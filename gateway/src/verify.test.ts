@@ -29,9 +29,11 @@ const publicPem = (key: KeyObject) =>
   createPublicKey(key as never)
     .export({ type: 'spki', format: 'pem' })
     .toString()
-const keys = new Map<string, PublicKey>(
-  [ours, ...others].map((key) => [publicJwk(key).kid, { pem: publicPem(key), algorithm: algorithmOf(key) }]),
-)
+const publicKeyOf = (key: KeyObject): PublicKey => ({
+  key: createPublicKey(publicPem(key)),
+  algorithm: algorithmOf(key),
+})
+const keys = new Map<string, PublicKey>([ours, ...others].map((key) => [publicJwk(key).kid, publicKeyOf(key)]))
 const keySet: KeySet = {
   find: (kid) => keys.get(kid),
   holds: (kid) => keys.has(kid),
@@ -286,7 +288,7 @@ t.test('a token longer than any of ours is not even read', async (t) => {
 t.test('a token that was accepted is refused once its key is retired', async (t) => {
   const key = generate()
   const { kid } = publicJwk(key)
-  keys.set(kid, { pem: publicPem(key), algorithm: algorithmOf(key) })
+  keys.set(kid, publicKeyOf(key))
   const token = withClaims({}, key)
   t.match(await outcome(token), { keyId: kid })
   t.match(await outcome(token), { keyId: kid })
