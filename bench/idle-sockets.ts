@@ -18,7 +18,7 @@ import { startIssuer } from './issuer.ts'
  *   npm run bench:idle
  */
 const idleSockets = Number(process.env.IDLE_SOCKETS ?? 10_000)
-const rounds = Number(process.env.ROUNDS ?? 6)
+const rounds = Number(process.env.ROUNDS ?? 4)
 const secondsEach = 5
 const perSecond = 100
 
@@ -66,6 +66,7 @@ async function compare(): Promise<void> {
       JWT_AUDIENCE: issuer.audience,
       IDENTITY_PRIVATE_KEY: issuer.identityKey,
       RATE_LIMIT_MAX: '100000000',
+      USER_RATE_LIMIT_MAX: '100000000',
       LOG_LEVEL: 'warn',
     },
     () => {},
