@@ -18,7 +18,7 @@ import { startIssuer } from './issuer.ts'
  *   npm run bench:idle
  */
 const idleSockets = Number(process.env.IDLE_SOCKETS ?? 10_000)
-const rounds = Number(process.env.ROUNDS ?? 4)
+const rounds = Number(process.env.ROUNDS ?? 6)
 const secondsEach = 5
 const perSecond = 100
 
