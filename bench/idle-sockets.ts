@@ -66,6 +66,7 @@ async function compare(): Promise<void> {
       JWT_AUDIENCE: issuer.audience,
       IDENTITY_PRIVATE_KEY: issuer.identityKey,
       RATE_LIMIT_MAX: '100000000',
+      USER_RATE_LIMIT_MAX: '100000000',
       LOG_LEVEL: 'warn',
     },
     () => {},

@@ -223,4 +223,14 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
   t.ok(Object.keys({ ...shapes, ...trailers }).length >= 40)
   t.ok(passed > 0 && refused > 0, `${passed} arrived as ours, ${refused} were refused`)
   t.equal(passed + refused, attempts.length)
+
+  await t.test('a header that is named like a member of every object is like any other', async (t) => {
+    for (const { path, authorization } of callers) {
+      const odd = ['constructor: a', 'constructor: b', 'toString: c', '__proto__: d', 'hasOwnProperty: e']
+      const target = `${path}/odd`
+      const head = [`GET ${target} HTTP/1.1`, 'Host: gateway', ...authorization, ...odd, 'Connection: close']
+      await exchange(port, `${head.join('\r\n')}\r\n\r\n`)
+      t.match(api.of(target)[0]?.headers, { constructor: 'a, b', tostring: 'c', hasownproperty: 'e' }, path)
+    }
+  })
 })

@@ -115,7 +115,8 @@ const isOwn = (origin: string, host: string) => URL.canParse(origin) && new URL(
 
 /** A flat list as an object, with the token taken out of the subprotocols, and the upgrade itself. */
 function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
-  const headers: Record<string, string> = {}
+  // Without the members that every object has, which a header may be named like.
+  const headers: Record<string, string> = Object.create(null)
   for (let at = 0; at < list.length; at += 2) {
     const name = list[at] as string
     const value = list[at + 1] as string
