@@ -7,6 +7,8 @@ import { join } from 'node:path'
 
 const clone = mkdtempSync(join(tmpdir(), 'sallyport-readme-'))
 const running = []
+// Whoever has the web app open on its own port keeps it.
+const env = { ...process.env, WEB_PORT: '0' }
 const text = readFileSync('README.md', 'utf8')
 
 /** The shell blocks of a section, each with the prose that follows it. */
@@ -28,7 +30,7 @@ function promisesOf(prose) {
 
 /** Starts a command that goes on, and resolves once its output holds a text. */
 function start(command, until) {
-  const child = spawn('bash', ['-c', command], { cwd: clone, detached: true })
+  const child = spawn('bash', ['-c', command], { cwd: clone, env, detached: true })
   running.push(child)
   return new Promise((resolve, reject) => {
     let output = ''

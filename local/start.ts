@@ -14,7 +14,7 @@ async function endAll(): Promise<void> {
   for (const end of endings.splice(0).reverse()) await end()
 }
 
-/** Everything on one machine: database, services, gateway. */
+/** Everything on one machine: database, services, gateway, web app. */
 async function start(environment: NodeJS.ProcessEnv): Promise<string> {
   const settings = readSettings(environment, {
     DATA_DIR: text({ default: '.data', desc: 'the folder for the database and the secrets (.data if not set)' }),
@@ -47,6 +47,8 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     CORS_ORIGINS: [web, gateway, local(settings.WEB_PORT), local(settings.GATEWAY_PORT)].join(),
     JWT_ISSUER: gateway,
     JWT_AUDIENCE: gateway,
+    DIRECTORY_ROLES: 'admin,doctor',
+    GATEWAY_ORIGIN: gateway,
     JWKS_URL: `${auth}/.well-known/jwks.json`,
     REVOCATIONS_URL: `${auth}/internal/revocations`,
     GATEWAY_ROUTES: routesFile,
@@ -70,11 +72,14 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     started.ended.then(([code]) => process.emitWarning(`${name} ended with code ${code}; see ${log}`))
   }
   await Promise.all([run('auth'), run('appointments'), run('notifications')])
-  // Nothing but the browser is in front of the gateway here, so it believes no X-Forwarded-For.
-  await run('gateway', { TRUSTED_PROXIES: environment.TRUSTED_PROXIES })
+  // Nothing but the browser is in front of these two, so they believe no X-Forwarded-For.
+  const outermost = { TRUSTED_PROXIES: environment.TRUSTED_PROXIES }
+  await Promise.all([run('gateway', outermost), run('web', outermost)])
 
   return `
 Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
+
+  Open           ${web}
 
   Gateway        ${gateway}
   Auth           ${auth}

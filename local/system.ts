@@ -10,6 +10,7 @@ export const programs = {
   appointments: fileURLToPath(new URL('../../services/appointments/dist/server.js', import.meta.url)),
   notifications: fileURLToPath(new URL('../../services/notifications/dist/server.js', import.meta.url)),
   gateway: fileURLToPath(new URL('../../gateway/dist/server.js', import.meta.url)),
+  web: fileURLToPath(new URL('../../web/dist/server/server.js', import.meta.url)),
 }
 export const routesFile = fileURLToPath(new URL('../../gateway/routes.yaml', import.meta.url))
 

@@ -37,6 +37,34 @@ t.test('accounts, and who may change them', async (t) => {
     t.match(await events('password_refused'), [{ user_id: idOf(client) }])
   })
 
+  t.test('names go to whoever holds the ids; who else there is, only to those who may look people up', async (t) => {
+    const [admin, doctor] = [await signIn(gateway, 'admin@example.com'), await signIn(gateway)]
+    const patient = await signIn(gateway, 'patient@example.com')
+    const ids = `${idOf(doctor)},${idOf(admin)}`
+    const { body } = await patient.call('GET', `/api/auth/people?ids=${ids}`)
+    t.same(
+      new Set(body.people),
+      new Set([
+        { id: idOf(doctor), name: 'Dora Doctor' },
+        { id: idOf(admin), name: 'Ada Admin' },
+      ]),
+    )
+    for (const query of ['', '?ids=', '?ids=everybody', `?ids=${ids},`])
+      t.match(await patient.call('GET', `/api/auth/people${query}`), { status: 400, body: { code: 'REQUEST_INVALID' } })
+
+    t.match(await admin.call('GET', '/api/auth/directory?role=patient'), {
+      status: 200,
+      body: { people: [{ id: idOf(patient), name: 'Pat Patient' }] },
+    })
+    t.strictSame((await admin.call('GET', '/api/auth/directory?role=nobody')).body, { people: [] })
+    t.equal((await admin.call('GET', '/api/auth/directory')).status, 400)
+    for (const other of [doctor, patient])
+      t.match(await other.call('GET', '/api/auth/directory?role=patient'), {
+        status: 403,
+        body: { code: 'ROLE_REQUIRED' },
+      })
+  })
+
   t.test('somebody whose user is gone cannot change its password', async (t) => {
     const client = await signIn(gateway, 'patient@example.com')
     const { rows } = await sql("SELECT * FROM auth.users WHERE email = 'patient@example.com'")

@@ -56,10 +56,12 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   const first = await start(t, { DATA_DIR: folder })
   t.match(
     first.state.output,
-    /Gateway +http:\/\/localhost:\d+\n[\s\S]*doctor@example.com[\s\S]*correct-horse-battery-staple[\s\S]*Try +curl/,
+    /Open +http:\/\/localhost:\d+\n[\s\S]*Gateway +http:\/\/localhost:\d+\n[\s\S]*doctor@example.com[\s\S]*correct-horse-battery-staple[\s\S]*Try +curl/,
   )
   const client = await signIn(first.gateway)
   t.equal((await client.call('GET', '/api/doctor/appointments')).status, 200)
+  const page = await fetch(`http://127.0.0.1:${first.ports.WEB_PORT}`, { headers: { accept: 'text/html' } })
+  t.match(await page.text(), `<meta name="gateway" content="${first.gateway}" />`)
 
   await t.test('Ctrl-C ends all of it within five seconds', async (t) => {
     const { code, took } = await interrupt(first)
@@ -136,7 +138,7 @@ t.test(
   async (t) => {
     const home = mkdtempSync(join(homedir(), 'sallyport-'))
     t.teardown(() => rmSync(home, { recursive: true, force: true }))
-    for (const part of ['local', 'prisma', 'services', 'gateway', 'packages'])
+    for (const part of ['local', 'prisma', 'services', 'gateway', 'packages', 'web'])
       cpSync(join(root, part), join(home, part), { recursive: true })
     symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'))
     const running = await start(t, {}, home)

@@ -119,7 +119,7 @@ export async function startSystem(t: Test, settings: Record<string, string> = {}
     ...settings,
   }
   t.teardown(() => endProcesses(Object.values(processes)))
-  const run = async (name: RunningProcess['name'], more: Record<string, string> = {}) => {
+  const run = async (name: keyof System['processes'], more: Record<string, string> = {}) => {
     const started = await startProcess(name, { ...environment, ...more }, (line) => log.push(line))
     processes[name] = started
     return `http://127.0.0.1:${started.port}`

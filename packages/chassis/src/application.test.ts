@@ -27,6 +27,7 @@ function serve(t: Test, options: Partial<Parameters<typeof createApplication>[0]
   app.post('/people', { schema: { body } }, async (request) => request.body)
   app.get('/people/:id', async (request) => ({ ip: request.ip, id: request.id }))
   app.delete('/people/:id', async (_request, reply) => reply.code(204).send())
+  app.get('/gone', async (_request, reply) => reply.callNotFound())
   app.get('/cached', async (_request, reply) => reply.header('cache-control', 'max-age=60').send('kept'))
   return { app, lines }
 }
@@ -69,6 +70,7 @@ t.test('a method that a path does not take is 405 with those it does', async (t)
   t.match(answer.json(), { code: 'METHOD_NOT_ALLOWED' })
   const long = await app.inject({ method: 'PUT', url: `/people/${'x'.repeat(150)}` })
   t.equal(long.statusCode, 405, 'also where the parameter is long')
+  t.equal((await app.inject('/gone')).statusCode, 404, 'where the method is right, what was asked for is not there')
 })
 
 t.test('a path that cannot be read is 400, one with a parameter beyond measure 414', async (t) => {

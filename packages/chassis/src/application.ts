@@ -58,7 +58,8 @@ export function createApplication(options: ApplicationOptions) {
   )
   app.setNotFoundHandler((request) => {
     const allow = allowedMethods(request.url)
-    throw allow.length === 0
+    // Where the method is allowed, a route took the request and found nothing.
+    throw allow.length === 0 || allow.includes(request.method)
       ? new Problem(404, 'NOT_FOUND', 'There is nothing here')
       : new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
           headers: { allow: allow.join(', ') },

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parse as parseDuration } from '@lukeed/ms'
-import { algorithmOf } from '@sallyport/identity'
+import { algorithmOf, isRole } from '@sallyport/identity'
 import {
   type CleanedEnv,
   customCleanEnv,
@@ -111,13 +111,24 @@ export const redisAddress = makeExactValidator<string>((input) => {
   return input
 })
 
-/** Web origins (scheme, host and port, nothing more), separated by commas. */
-export const origins = makeExactValidator<string[]>((input) =>
+/** A web origin: scheme, host and port, nothing more. */
+export const origin = makeExactValidator<string>(readOrigin)
+
+/** Web origins, separated by commas. */
+export const origins = makeExactValidator<string[]>((input) => input.split(',').map((item) => readOrigin(item.trim())))
+
+function readOrigin(input: string): string {
+  if (!URL.canParse(input) || new URL(input).origin !== input)
+    throw new EnvError(`holds "${input}", which is not an origin`)
+  return input
+}
+
+/** Roles, separated by commas. */
+export const roles = makeExactValidator<string[]>((input) =>
   input.split(',').map((item) => {
-    const origin = item.trim()
-    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
-      throw new EnvError(`holds "${origin}", which is not an origin`)
-    return origin
+    const role = item.trim()
+    if (!isRole(role)) throw new EnvError(`holds "${role}", which is not a role`)
+    return role
   }),
 )
 

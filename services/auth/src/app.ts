@@ -12,6 +12,7 @@ import { loginRoute } from './routes/login.ts'
 import { logoutRoutes } from './routes/logout.ts'
 import { meRoute } from './routes/me.ts'
 import { passwordRoute } from './routes/password.ts'
+import { peopleRoutes } from './routes/people.ts'
 import { refreshRoute } from './routes/refresh.ts'
 import { revocationsRoute } from './routes/revocations.ts'
 import { sessionRoutes } from './routes/sessions.ts'
@@ -44,6 +45,7 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
 
   const signedIn = requireIdentity(config.trust)
   const admin = requireRole(['admin'], config.trust)
+  const mayLookUp = requireRole(config.directoryRoles, config.trust)
 
   loginRoute(app, { config, database, passwords, tokens })
   refreshRoute(app, { config, database, tokens })
@@ -52,6 +54,7 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
   passwordRoute(app, { config, database, passwords, signedIn })
   sessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
+  peopleRoutes(app, { database, signedIn, mayLookUp })
   keySetRoute(app, { tokens })
   revocationsRoute(app, { config, revocations })
   return app

@@ -7,6 +7,7 @@ import {
   processConfig,
   readSettings,
   readTrust,
+  roles,
   secrets,
   text,
 } from '@sallyport/chassis'
@@ -35,6 +36,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     REFRESH_GRACE: duration({ default: 10, desc: 'how long a repeated refresh is taken for a retry, such as 10s' }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins that may use the cookie, such as https://app.example.com' }),
+    DIRECTORY_ROLES: roles({
+      default: ['admin'],
+      desc: 'roles whose holders may look people up by name, such as admin,doctor (admin if not set)',
+    }),
     REVOCATIONS_SECRET: secrets(environment)({
       default: undefined,
       desc: 'what gateways present to read the revocation stream, which is closed without it; `openssl rand -base64 48` makes one',
@@ -64,6 +69,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     },
     loginsPerMinute: settings.LOGIN_RATE_LIMIT_MAX,
     origins: settings.CORS_ORIGINS,
+    directoryRoles: settings.DIRECTORY_ROLES,
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
   }

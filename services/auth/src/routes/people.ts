@@ -1,0 +1,60 @@
+import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { Guard } from '@sallyport/identity'
+import Type from 'typebox'
+
+interface Parts {
+  database: Database
+  signedIn: Guard
+  /** Passes those who may look up people whose ids they do not have. */
+  mayLookUp: Guard
+}
+
+const uuid = '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const response = {
+  200: Type.Object({ people: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })) }),
+  '4xx': problemSchema,
+}
+
+/** Names, and nothing else, for services that know people by their ids alone. */
+export function peopleRoutes(app: Application, { database, signedIn, mayLookUp }: Parts): void {
+  app.get(
+    '/api/auth/people',
+    {
+      schema: {
+        summary: 'The names of people',
+        querystring: Type.Object({
+          ids: Type.String({ pattern: `^${uuid}(,${uuid}){0,99}$`, description: '1 to 100 ids, with commas between' }),
+        }),
+        response,
+      },
+      preHandler: signedIn,
+    },
+    async ({ query }) => ({
+      people: await database.user.findMany({
+        where: { id: { in: query.ids.split(',') } },
+        select: { id: true, name: true },
+      }),
+    }),
+  )
+
+  app.get(
+    '/api/auth/directory',
+    {
+      schema: {
+        summary: 'The people who have a role',
+        querystring: Type.Object({ role: Type.String({ pattern: '^[a-z][a-z0-9_-]{0,31}$' }) }),
+        response,
+      },
+      preHandler: mayLookUp,
+    },
+    async ({ query }) => ({
+      people: await database.user.findMany({
+        where: { roles: { has: query.role }, disabledAt: null },
+        select: { id: true, name: true },
+        orderBy: [{ name: 'asc' }, { id: 'asc' }],
+        take: 500,
+      }),
+    }),
+  )
+}

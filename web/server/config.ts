@@ -1,0 +1,18 @@
+import { origin, port, processConfig, readSettings } from '@sallyport/chassis'
+
+export type Config = ReturnType<typeof readConfig>
+
+/** @throws ConfigurationError with a line for every setting to mend */
+export function readConfig(environment: Record<string, string | undefined>) {
+  const settings = readSettings(environment, {
+    WEB_PORT: port({ default: 5173, desc: 'a port number (5173 if not set)' }),
+    GATEWAY_ORIGIN: origin({
+      default: undefined,
+      desc: "where browsers reach the gateway, such as https://api.example.com (the page's own origin if not set)",
+    }),
+  })
+  return {
+    ...processConfig(environment, 'WEB_PORT', settings.WEB_PORT),
+    gateway: settings.GATEWAY_ORIGIN,
+  }
+}

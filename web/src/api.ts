@@ -1,0 +1,86 @@
+import { AuthError } from '@sallyport/client'
+import { client } from './client.ts'
+
+export type Status = 'scheduled' | 'completed' | 'cancelled'
+
+export interface Appointment {
+  id: string
+  doctorId: string
+  patientId: string
+  startsAt: string
+  reason: string
+  status: Status
+  updatedAt: string
+}
+
+export interface Person {
+  id: string
+  name: string
+}
+
+export interface User extends Person {
+  email: string
+  roles: string[]
+  disabled: boolean
+  createdAt: string
+}
+
+export interface Session {
+  id: string
+  current: boolean
+  device: string
+  ip: string | null
+  createdAt: string
+  lastUsedAt: string
+}
+
+export interface EndedSession extends Session {
+  endedAt: string
+  reason: string
+}
+
+/** The gateway's API, as docs/api.md has it. Each call throws an AuthError with the code of what went wrong. */
+export const api = {
+  me: () => call<User>('GET', '/api/auth/me'),
+  changePassword: (body: { currentPassword: string; newPassword: string }) => call('POST', '/api/auth/password', body),
+
+  sessions: () => call<{ sessions: Session[]; ended: EndedSession[] }>('GET', '/api/auth/sessions'),
+  endSession: (id: string) => call('DELETE', `/api/auth/sessions/${id}`),
+  endAllSessions: () => call('POST', '/api/auth/logout-all'),
+
+  given: () => call<{ appointments: Appointment[] }>('GET', '/api/doctor/appointments'),
+  had: () => call<{ appointments: Appointment[] }>('GET', '/api/appointments'),
+  makeAppointment: (body: { patientId: string; doctorId?: string; startsAt: string; reason: string }) =>
+    call<Appointment>('POST', '/api/doctor/appointments', body),
+  changeAppointment: (id: string, body: { startsAt?: string; reason?: string; status?: Status }) =>
+    call<Appointment>('PATCH', `/api/doctor/appointments/${id}`, body),
+
+  people: (ids: string[]) =>
+    call<{ people: Person[] }>('GET', `/api/auth/people?${new URLSearchParams({ ids: ids.join() })}`),
+  directory: (role: string) =>
+    call<{ people: Person[] }>('GET', `/api/auth/directory?${new URLSearchParams({ role })}`),
+
+  users: (email: string, cursor: string | null) =>
+    call<{ users: User[]; nextCursor: string | null }>(
+      'GET',
+      `/api/admin/users?${new URLSearchParams({ limit: '20', ...(email && { email }), ...(cursor && { cursor }) })}`,
+    ),
+  changeUser: (id: string, body: { roles?: string[]; disabled?: boolean }) =>
+    call<User>('PATCH', `/api/admin/users/${id}`, body),
+  endSessionsOf: (id: string) => call('DELETE', `/api/admin/users/${id}/sessions`),
+}
+
+async function call<Answer = unknown>(method: string, path: string, body?: object): Promise<Answer> {
+  const response = await client
+    .fetch(path, {
+      method,
+      ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    })
+    .catch((cause) => {
+      throw cause instanceof AuthError ? cause : new AuthError('NETWORK', 'The server did not answer', { cause })
+    })
+  const answer = await response.json().catch(() => ({}))
+  if (response.ok) return answer
+  const { code = 'ANSWER_INVALID', title = 'The answer makes no sense', detail, reason } = answer
+  throw new AuthError(code, title, { status: response.status, detail, reason })
+}

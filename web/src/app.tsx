@@ -1,0 +1,50 @@
+import { ProtectedRoute, useAuth } from '@sallyport/react'
+import type { ReactNode } from 'react'
+import { Route, Switch } from 'wouter'
+import { LiveProvider } from './live.tsx'
+import { AppointmentsPage } from './pages/appointments.tsx'
+import { ForbiddenPage } from './pages/forbidden.tsx'
+import { HomePage } from './pages/home.tsx'
+import { LoginPage } from './pages/login.tsx'
+import { MissingPage } from './pages/missing.tsx'
+import { SessionsPage } from './pages/sessions.tsx'
+import { TokenPage } from './pages/token.tsx'
+import { UsersPage } from './pages/users.tsx'
+import { Loading } from './parts/states.tsx'
+import { Shell } from './shell.tsx'
+
+export function App() {
+  return (
+    <Switch>
+      <Route path="/login" component={LoginPage} />
+      <Route>
+        <SignedIn>
+          <Switch>
+            <Route path="/" component={HomePage} />
+            <Route path="/appointments" component={AppointmentsPage} />
+            <Route path="/users">
+              <ProtectedRoute requireRole="admin" forbidden={<ForbiddenPage />}>
+                <UsersPage />
+              </ProtectedRoute>
+            </Route>
+            <Route path="/sessions" component={SessionsPage} />
+            <Route path="/token" component={TokenPage} />
+            <Route component={MissingPage} />
+          </Switch>
+        </SignedIn>
+      </Route>
+    </Switch>
+  )
+}
+
+/** Everything but the login is for people who are signed in. Another person's page is another page: nothing stays. */
+function SignedIn({ children }: { children: ReactNode }) {
+  const { user } = useAuth()
+  return (
+    <ProtectedRoute loading={<Loading />}>
+      <LiveProvider key={user?.id}>
+        <Shell>{children}</Shell>
+      </LiveProvider>
+    </ProtectedRoute>
+  )
+}

@@ -1,0 +1,23 @@
+import { useAuth } from '@sallyport/react'
+import { useQuery } from '@tanstack/react-query'
+import { api } from './api.ts'
+
+/** The name of whoever is signed in; the e-mail address until it is known. */
+export function useName(): string {
+  const { user } = useAuth()
+  const { data } = useQuery({ queryKey: ['me'], queryFn: api.me, enabled: user?.name == null })
+  return user?.name ?? data?.name ?? user?.email ?? ''
+}
+
+/** Names by id, of people whose ids came with other data. */
+export function useNames(ids: string[]): (id: string) => string {
+  const wanted = [...new Set(ids)].sort().slice(0, 100)
+  const { data } = useQuery({
+    queryKey: ['people', wanted],
+    queryFn: () => api.people(wanted),
+    enabled: wanted.length > 0,
+    staleTime: 300_000,
+    placeholderData: (before) => before,
+  })
+  return (id) => data?.people.find((person) => person.id === id)?.name ?? '…'
+}

@@ -1,0 +1,86 @@
+import { useAuth } from '@sallyport/react'
+import { type ReactNode, useEffect, useRef } from 'react'
+import { Link, useLocation } from 'wouter'
+import { Avatar } from './parts/avatar.tsx'
+import { CalendarIcon, DevicesIcon, HomeIcon, KeyIcon, PeopleIcon, SignOutIcon } from './parts/icons.tsx'
+import { Logo } from './parts/logo.tsx'
+import { Notice } from './parts/states.tsx'
+import { ThemeToggle } from './parts/theme.tsx'
+import { useName } from './people.ts'
+
+const places = [
+  { path: '/', name: 'Home', Icon: HomeIcon },
+  { path: '/appointments', name: 'Appointments', Icon: CalendarIcon },
+  { path: '/users', name: 'Users', Icon: PeopleIcon, role: 'admin' },
+  { path: '/sessions', name: 'Sessions', Icon: DevicesIcon },
+  { path: '/token', name: 'Token', Icon: KeyIcon },
+]
+
+/** What is around every page of somebody who is signed in. */
+export function Shell({ children }: { children: ReactNode }) {
+  const { roles, trouble } = useAuth()
+  const [path] = useLocation()
+  const main = useRef<HTMLElement>(null)
+  const shownPath = useRef(path)
+  const name = places.find((place) => place.path === path)?.name
+  useEffect(() => {
+    document.title = name ? `${name} · Sallyport` : 'Sallyport'
+    // Whoever does not see the page hears that it is another one.
+    if (shownPath.current !== path) main.current?.focus()
+    shownPath.current = path
+  }, [path, name])
+
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
+      <header className="side">
+        <Logo />
+        <nav aria-label="Main">
+          {places
+            .filter(({ role }) => role === undefined || roles.includes(role))
+            .map(({ path: to, name, Icon }) => (
+              <Link key={to} href={to} aria-current={to === path ? 'page' : undefined}>
+                <Icon />
+                <span>{name}</span>
+              </Link>
+            ))}
+        </nav>
+        <Account />
+      </header>
+      <main id="main" ref={main} tabIndex={-1}>
+        {trouble && (
+          <Notice tone="warn">
+            The server cannot be reached just now. You stay signed in, and everything goes on once it is back.
+          </Notice>
+        )}
+        {children}
+      </main>
+    </div>
+  )
+}
+
+function Account() {
+  const { role, logout } = useAuth()
+  const name = useName()
+  return (
+    <div className="account">
+      <Avatar name={name} />
+      <div className="account-name">
+        <strong>{name}</strong>
+        <span>{role}</span>
+      </div>
+      <ThemeToggle />
+      <button
+        type="button"
+        className="quiet square"
+        aria-label="Sign out"
+        title="Sign out"
+        onClick={() => void logout()}
+      >
+        <SignOutIcon />
+      </button>
+    </div>
+  )
+}

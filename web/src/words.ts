@@ -1,0 +1,79 @@
+import type { AuthError, SignOut } from '@sallyport/client'
+
+/** What a person can do about an error, in a sentence or two. */
+export function explain(error: unknown): string {
+  const { code, message, detail, retryAfter } = error as AuthError
+  const wait = retryAfter ? `in ${Math.ceil(retryAfter / 1000)} seconds` : 'in a moment'
+  switch (code) {
+    case 'AUTH_INVALID_CREDENTIALS':
+      return 'That e-mail and password do not go together. Check both, and whether Caps Lock is on.'
+    case 'RATE_LIMITED':
+      return `That was too often. Try again ${wait}.`
+    case 'NETWORK':
+      return 'The server does not answer. Check your connection and try again; nothing you typed is lost.'
+    case 'UNAVAILABLE':
+    case 'UPSTREAM_UNREACHABLE':
+    case 'UPSTREAM_TIMEOUT':
+      return `The service cannot answer just now. You stay signed in; try again ${wait}.`
+    case 'ORIGIN_REFUSED':
+      return `This page (${location.origin}) is not one that may sign people in. Whoever runs the service can list it in CORS_ORIGINS.`
+    case 'ROLE_REQUIRED':
+      return 'Your role does not allow this any more.'
+    case 'APPOINTMENT_NOT_FOUND':
+      return 'This appointment is not there any more, or it is not yours.'
+    case 'USER_NOT_FOUND':
+      return 'This user is not there any more.'
+    case 'SESSION_NOT_FOUND':
+      return 'This session has already ended.'
+    case 'LAST_ADMIN':
+      return 'This is the last admin. Make somebody else an admin first.'
+    case 'REQUEST_INVALID':
+      return 'Something in the form is missing or not as it should be.'
+    default:
+      return detail ?? message ?? 'Something went wrong.'
+  }
+}
+
+const reasons: Record<string, string> = {
+  logout: 'This session was signed out from another device.',
+  logout_all: 'You signed out everywhere.',
+  password_changed: 'Your password was changed, which ends every other session.',
+  disabled: 'This account was disabled by an administrator.',
+  revoked_by_admin: 'An administrator ended your sessions.',
+  expired: 'Your session has expired.',
+  reuse:
+    'Your session was ended for safety: a copy of its key was used elsewhere. If you did not do this, change your password.',
+}
+
+/** Why somebody has to sign in again; nothing where they know it themselves. */
+export function explainSignOut({ code, reason }: SignOut): string | undefined {
+  switch (code) {
+    case 'LOGOUT':
+      return undefined
+    case 'REFRESH_REUSED':
+      return reasons.reuse
+    case 'SESSION_ENDED':
+      return reasons[reason ?? 'expired'] ?? 'Your session has ended.'
+    case 'REFRESH_EXPIRED':
+      return reasons.expired
+    case 'STORAGE_CLEARED':
+      return "This browser's data was cleared."
+    default:
+      return 'You are not signed in any more.'
+  }
+}
+
+const endings: Record<string, string> = {
+  logout: 'Signed out',
+  logout_all: 'Signed out everywhere',
+  password_changed: 'Password changed',
+  disabled: 'Account disabled',
+  revoked_by_admin: 'Ended by an administrator',
+  expired: 'Expired',
+  reuse: 'Ended for safety: a copy was used',
+}
+
+/** Why a session in a list ended, in a few words. */
+export const describeEnding = (reason: string) => endings[reason] ?? reason
+
+export const statusNames = { scheduled: 'Scheduled', completed: 'Completed', cancelled: 'Cancelled' }

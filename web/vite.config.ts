@@ -1,0 +1,16 @@
+import { defineConfig } from 'vite'
+
+export default defineConfig({
+  build: {
+    outDir: 'dist/page',
+    // Every file by itself: the policy of the page allows no data: addresses.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    // 'use client' is for servers that render, of which there is none here.
+    rolldownOptions: { checks: { moduleLevelDirective: false } },
+  },
+  // npm hoists the React 18 of a development tool to where shared libraries look for theirs.
+  resolve: { dedupe: ['react', 'react-dom'] },
+  // For `vite dev web`: as in production, the page and the gateway are one origin.
+  server: { proxy: { '/api': { target: 'http://localhost:5000', ws: true } } },
+})
