@@ -317,11 +317,10 @@ attacks['claims that are missing or of the wrong kind'] = [
     withClaims({ aud }),
   ),
   ...['exp', 'iat'].flatMap((name) =>
-    named(name, [null, '', String(now() + 60), 'soon', true, {}, [], [now() + 60], -1e300, 1e300], (value) =>
+    named(name, [null, '', String(now() + 60), 'soon', true, {}, [], [now() + 60], -1, -1e300, 1e300], (value) =>
       withClaims({ [name]: value }),
     ),
   ),
-  ['iat before 1970', withClaims({ iat: -1 })],
   ...['nbf'].flatMap((name) =>
     named(name, [null, '', 'now', String(now()), true, {}, [], now() + 60, 1e300], (value) =>
       withClaims({ [name]: value }),
@@ -527,7 +526,6 @@ t.test('no forged, altered or foreign token is an access token', async (t) => {
       [now() - 600, now()],
       [0, 1],
       [now(), 0],
-      [now(), -1],
     ])
       t.match(await ask([bearer(withClaims({ iat, exp }))]), ended, `exp ${exp}`)
     t.match(await ask([bearer(withClaims({ exp: now() - 1 }, stranger))]), refused, 'but not of one we did not sign')

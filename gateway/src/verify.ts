@@ -37,7 +37,7 @@ const overhead = 1_500
 /** How far in the future a token may have been issued, by clocks that differ, in seconds. */
 const skew = 30
 
-/** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138, and as long before. */
+/** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138. */
 const latest = 1e11
 
 interface Settings {
@@ -80,8 +80,7 @@ function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { 
   const { iss, aud, sub, sid, email, role, roles, iat, exp, nbf = 0, jti, client_id } = claims ?? {}
   const now = Date.now() / 1000
   if (iss !== issuer || !(aud === audience || (isTexts(aud) && aud.includes(audience)))) throw invalid('not for here')
-  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || iat < 0 || Math.max(iat, nbf) > now + skew)
-    throw invalid('wrong times')
+  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || Math.max(iat, nbf) > now + skew) throw invalid('wrong times')
   if (typeof jti !== 'string' || typeof client_id !== 'string') throw invalid('wrong claims')
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
@@ -92,7 +91,7 @@ function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((item) => typeof item === 'string')
 
-const isTime = (value: unknown): value is number => typeof value === 'number' && Math.abs(value) < latest
+const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < latest
 
 /** RFC 6750 section 3.1: a token was sent and does not do. */
 export const badToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
