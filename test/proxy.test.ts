@@ -343,6 +343,11 @@ t.test('behind a proxy that is trusted', async (t) => {
     t.match(over.headers.get('retry-after'), /^\d+$/)
     t.match(await over.json(), { code: 'RATE_LIMITED' })
     t.equal((await from('203.0.113.78')).status, 200)
+    for (const last of ['1', 'ffff', '2:3:4']) t.equal((await from(`2001:db8:1:2::${last}`)).status, 200)
+    t.equal((await from('2001:0DB8:0001:0002:0:0:0:9')).status, 429, 'one /64 is one client, however it is written')
+    t.equal((await from('2001:db8:1:3::1')).status, 200)
+    for (const name of ['unknown', 'fe80::1%eth0', '203.0.113.9:4711', '::ffff:203.0.113.99'])
+      t.equal((await from(name)).status, 200, name)
   })
 
   t.test('a limit holds for a user from whatever addresses', async (t) => {

@@ -6,7 +6,7 @@ export interface Target {
 }
 
 /** What may stand in a path as it is (RFC 3986 pchar), but for `;`, which some servers cut off and others do not. */
-const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]$/
+const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]+$/
 const unreserved = /^[A-Za-z0-9\-._~]$/
 
 /** Encoded, these would be read as structure, or decoded once more, by some servers: `/`, `\`, `;`, `?`, `#`, `%`, controls. */
@@ -30,6 +30,12 @@ export function normalise(target: string): Target | undefined {
   const query = mark === -1 ? '' : target.slice(mark)
   if (!raw.startsWith('/') || /[^\x21-\x7e]|#/.test(target)) return undefined
 
+  const path = plain.test(raw) ? raw : normaliseEncoding(raw)
+  if (path === undefined || /\/\/|\/\.{1,2}(\/|$)/.test(path) || !isPlainText(path)) return undefined
+  return { path, query }
+}
+
+function normaliseEncoding(raw: string): string | undefined {
   let path = ''
   for (let at = 0; at < raw.length; at++) {
     const character = raw.charAt(at)
@@ -45,8 +51,7 @@ export function normalise(target: string): Target | undefined {
     path += unreserved.test(decoded) ? decoded : `%${digits.toUpperCase()}`
     at += 2
   }
-  if (/\/\/|\/\.{1,2}(\/|$)/.test(path) || !isPlainText(path)) return undefined
-  return { path, query }
+  return path
 }
 
 /** Whether a path is one that no route may lead to, whatever the route table says. */

@@ -1,7 +1,6 @@
-import rateLimit from '@fastify/rate-limit'
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { clientKey } from './client.ts'
 import type { SharedCounts } from './shared-counts.ts'
 import type { Caller } from './verify.ts'
 
@@ -19,9 +18,15 @@ interface Settings {
 
 type Name = 'client' | 'user'
 
+interface Limit {
+  max: number | ((request: FastifyRequest) => number)
+  keyGenerator?: (request: FastifyRequest) => string
+}
+
 /** How a limit stands after a request was counted. */
 interface Count {
-  name: Name
+  /** Set here, by us. */
+  name?: Name
   max: number
   remaining: number
   ttlInSeconds: number
@@ -44,47 +49,44 @@ declare module 'fastify' {
  * is away the own count still holds.
  */
 export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: SharedCounts | undefined) {
-  async function openLimiter(
-    name: Name,
-    max: (request: FastifyRequest) => number,
-    keyGenerator: (request: FastifyRequest) => string,
-  ) {
-    const options = { max, keyGenerator, timeWindow: window * 1000 }
+  async function openLimiter(name: Name, limit: Limit) {
+    const options = { ...limit, timeWindow: window * 1000 }
     const countHere = await openCounter(app, { ...options, cache: mostCounts })
     const countAll =
       shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
 
-    async function count(request: FastifyRequest) {
-      const here = await countHere(request)
-      if (!countAll || here.isExceeded || !shared.isThere) return here
-      return countAll(request).catch(() => {
-        shared.isAway()
-        return here
-      })
-    }
     return async (request: FastifyRequest): Promise<void> => {
-      const counted = { name, ...(await count(request)) }
-      if (!request.limit || counted.remaining < request.limit.remaining) request.limit = counted
-      if (!counted.isExceeded) return
+      let count = await countHere(request)
+      if (countAll && !count.isExceeded && shared.isThere) {
+        const here = count
+        count = await countAll(request).catch(() => {
+          shared.isAway()
+          return here
+        })
+      }
+      count.name = name
+      if (!request.limit || count.remaining < request.limit.remaining) request.limit = count
+      if (!count.isExceeded) return
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
-        headers: { 'retry-after': String(counted.ttlInSeconds) },
+        headers: { 'retry-after': String(count.ttlInSeconds) },
       })
     }
   }
 
+  // What the plugin takes for a key by itself is an address, or of an IPv6 address the /64 that one subscriber has.
+  const common = await openLimiter('client', { max: settings.requestsPerMinute })
+  const ofRoute = await openLimiter('client', {
+    max: ({ route }) => route.rateLimit as number,
+    keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
+  })
   return {
     /** @throws 429 RATE_LIMITED */
-    client: await openLimiter(
-      'client',
-      ({ route }) => route.rateLimit ?? settings.requestsPerMinute,
-      ({ ip, route }) => clientKey(ip) + (route.rateLimit ? route.prefix : ''),
-    ),
+    client: (request: FastifyRequest) => (request.route.rateLimit ? ofRoute(request) : common(request)),
     /** @throws 429 RATE_LIMITED */
-    user: await openLimiter(
-      'user',
-      () => settings.userRequestsPerMinute,
-      ({ caller }) => (caller as Caller).identity.userId,
-    ),
+    user: await openLimiter('user', {
+      max: settings.userRequestsPerMinute,
+      keyGenerator: ({ caller }) => (caller as Caller).identity.userId,
+    }),
   }
 }
 
@@ -107,5 +109,5 @@ async function openCounter(app: FastifyInstance, options: Parameters<typeof rate
     await context.register(rateLimit, { ...options, global: false })
     count = context.createRateLimit()
   })
-  return count as (request: FastifyRequest) => Promise<Omit<Count, 'name'>>
+  return count as (request: FastifyRequest) => Promise<Count>
 }
