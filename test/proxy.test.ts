@@ -168,6 +168,23 @@ t.test('bodies and answers pass as they are', async (t) => {
     t.notOk(log.some((line) => line.includes('"level":"error"')))
   })
 
+  t.test('an upgrade to anything but WebSocket is left alone', async (t) => {
+    const answer = await exchange(
+      port,
+      'GET /h2 HTTP/1.1\r\nHost: g\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
+    )
+    t.match(answer, /^HTTP\/1.1 200 OK/)
+    t.equal(api.last.url, '/h2')
+    t.equal(api.last.headers['http2-settings'], undefined)
+  })
+
+  t.test('a token in a subprotocol goes no further, upgrade or not', async (t) => {
+    await fetch(gateway, { headers: { 'sec-websocket-protocol': 'app, sallyport.bearer.x.y.z, other' } })
+    t.equal(api.last.headers['sec-websocket-protocol'], 'app, other')
+    await fetch(gateway, { headers: { 'sec-websocket-protocol': 'sallyport.bearer.x.y.z' } })
+    t.equal(api.last.headers['sec-websocket-protocol'], undefined)
+  })
+
   t.test('headers go ahead of a body that is not there yet', async (t) => {
     let release = () => {}
     api.answer = (_request, response) => {

@@ -103,7 +103,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     authorize(route, caller)
     const headers = outgoingHeaders(request, caller, assertions)
     if (isUpgrade) return upgrader.forward(request, reply, headers, caller)
-    return forward({ request, reply, headers, ownHeaders: ownHeaders(request, reply), caller, watch })
+    await forward({ request, reply, headers, ownHeaders: ownHeaders(request, reply), caller, watch })
+    return reply
   }
 
   /** What an answer carries beside what the upstream gives it. */

@@ -1,7 +1,9 @@
 import { Problem } from '@sallyport/chassis'
 import type { FastifyRequest } from 'fastify'
-import { bearerProtocol } from './upgrade.ts'
 import { badToken, type Caller, type Verifier } from './verify.ts'
+
+/** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
+export const bearerProtocol = 'sallyport.bearer.'
 
 /**
  * Who is calling, by the access token of the request: in `Authorization` (RFC 6750), or on a WebSocket upgrade as the

@@ -35,7 +35,7 @@ export interface Passage {
  * @throws 413 for a body over the route's limit, 408 for one that does not come; 502 or 504 when the upstream gives no
  *   answer. Once an answer has begun, the only way left to say that it is not whole is to break it off.
  */
-export async function forward(passage: Passage): Promise<FastifyReply> {
+export async function forward(passage: Passage): Promise<void> {
   const { request, reply } = passage
   const { raw, route } = request
   let body: Body | undefined
@@ -43,8 +43,7 @@ export async function forward(passage: Passage): Promise<FastifyReply> {
     checkAnnounced(raw, route.bodyLimit)
     body = await beginBody(raw, reply.raw, route.bodyLimit)
   }
-  await new Promise<void>((resolve, reject) => new Exchange(passage, body, resolve, reject).start())
-  return reply
+  return new Promise((resolve, reject) => new Exchange(passage, body, resolve, reject).start())
 }
 
 /**
@@ -66,6 +65,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Why the exchange ends, if it is we who end it. */
   #ending: Error | undefined
   #hasBegun = false
+  /** Lets the upstream go on once a client that could not take more can again. */
+  #resume: (() => void) | undefined
   #isOver = false
   /** The length the upstream gives its answer, and the answer, if it is small and came in one piece. */
   #length = -1
@@ -81,7 +82,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    this.#client.once('close', () => {
+    // A listener for each answer: it closes once.
+    this.#client.on('close', () => {
       if (!this.#isOver) this.#end(new Error('the client went away'))
     })
     this.#dispatch()
@@ -133,18 +135,24 @@ class Exchange implements Dispatcher.DispatchHandler {
     reply.hijack()
     this.#hasBegun = true
     client.writeHead(status, statusText, headers)
-    client.on('drain', resume)
+    this.#resume = resume
     // If the body did not come together with them, the headers go ahead.
-    process.nextTick(() => {
-      if (!this.#isOver && !this.#whole) client.flushHeaders()
-    })
+    process.nextTick(flushHeaders, this)
     return true
   }
 
+  flushHeaders(): void {
+    if (!this.#isOver && !this.#whole) this.#client.flushHeaders()
+  }
+
   onData(chunk: Buffer): boolean {
-    if (chunk.length !== this.#length || chunk.length > small) return this.#client.write(chunk)
-    this.#whole = chunk
-    return true
+    if (chunk.length === this.#length && chunk.length <= small) {
+      this.#whole = chunk
+      return true
+    }
+    if (this.#client.write(chunk)) return true
+    this.#client.once('drain', this.#resume as () => void)
+    return false
   }
 
   onComplete(trailers: Buffer[] | string[] | null): void {
@@ -182,6 +190,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#resolve()
   }
 }
+
+const flushHeaders = (exchange: Exchange) => exchange.flushHeaders()
 
 /** A value in a flat list of names in lower case and values. */
 function headerOf(name: string, headers: string[]): string | undefined {

@@ -1,5 +1,6 @@
 import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import type { FastifyRequest } from 'fastify'
+import { bearerProtocol } from './authenticate.ts'
 import { traceOf } from './trace.ts'
 import type { Caller } from './verify.ts'
 
@@ -67,6 +68,11 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
     if (name === 'cookie' && !goesToAuth(request.target.path)) {
       const cookies = withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
+      continue
+    }
+    if (name === 'sec-websocket-protocol') {
+      const protocols = withoutToken(value)
+      if (protocols !== '') headers.push(name, protocols)
       continue
     }
     headers.push(name, value)
@@ -144,6 +150,15 @@ function withoutRefreshCookie(cookies: string): string {
     .filter((cookie) => !refreshCookie.test((cookie.split('=', 1)[0] as string).trim()))
     .join(';')
     .trim()
+}
+
+/** The subprotocols that are the application's own. */
+function withoutToken(protocols: string): string {
+  return protocols
+    .split(',')
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
+    .join(', ')
 }
 
 /** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */

@@ -8,9 +8,6 @@ import { closeFrame, FrameFollower } from './frames.ts'
 import type { Caller } from './verify.ts'
 import type { Watch } from './watch.ts'
 
-/** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
-export const bearerProtocol = 'sallyport.bearer.'
-
 /** Close codes: ours for "your token no longer holds", and RFC 6455's for "going away". */
 const unauthorized = 4401
 const goingAway = 1001
@@ -71,7 +68,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     attach(app: FastifyInstance): void {
       app.server.on('upgrade', (raw, socket, head) => {
         socket.on('error', (err) => logger.debug({ event: 'socket_failed', err }))
-        upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
+        // Any other upgrade may be left alone (RFC 9110 section 7.8), and curl asks for HTTP/2 in this way.
+        if (/^websocket$/i.test(raw.headers.upgrade as string))
+          upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
         const response = new ServerResponse(raw)
         response.shouldKeepAlive = false
         response.assignSocket(socket as never)
@@ -113,7 +112,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
 
 const isOwn = (origin: string, host: string) => URL.canParse(origin) && new URL(origin).host === host
 
-/** A flat list as an object, with the token taken out of the subprotocols, and the upgrade itself. */
+/** A flat list as an object, and the upgrade itself. */
 function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
   // Without the members that every object has, which a header may be named like.
   const headers: Record<string, string> = Object.create(null)
@@ -122,10 +121,6 @@ function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
     const value = list[at + 1] as string
     headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`
   }
-  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((protocol) => protocol.trim())
-  const others = protocols.filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
-  delete headers['sec-websocket-protocol']
-  if (others.length > 0) headers['sec-websocket-protocol'] = others.join(', ')
   return { ...headers, connection: 'Upgrade', upgrade: 'websocket' }
 }
 
