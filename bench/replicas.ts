@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDatabase, migrate, seed } from '@sallyport/database'
 import {
   type EmbeddedPostgres,
   endProcesses,
   freePort,
   keepSecrets,
+  prepareOwnDatabase,
   type RunningProcess,
   routesFile,
   startPostgres,
@@ -32,15 +32,12 @@ export async function startReplicas() {
     'gateway two': { port: gatewayTwo, auth: authTwo },
   }
   let postgres: EmbeddedPostgres = await startPostgres({ folder, port: postgresPort })
-  await migrate(postgres.url)
-  const database = createDatabase(postgres.url, { connections: 1, onError: process.emitWarning })
-  await seed(database)
-  await database.$disconnect()
+  const databases = await prepareOwnDatabase(postgres.url)
 
   const environment = {
     ...process.env,
     ...keepSecrets(join(folder, 'secrets')),
-    DATABASE_URL: postgres.url,
+    DATABASE_URL: databases.auth,
     JWT_ISSUER: 'https://issuer.bench',
     JWT_AUDIENCE: 'https://api.bench',
     GATEWAY_ROUTES: routesFile,

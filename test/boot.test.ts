@@ -177,8 +177,10 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     code: 1,
     lines: [/no tables yet; run `npm run migrate`/],
   })
+  const roles = { AUTH_DATABASE_ROLE: 'one', AUTH_DATABASE_PASSWORD: strong, APPOINTMENTS_DATABASE_ROLE: 'two' }
+  await sql('CREATE ROLE two')
   const both = await Promise.all([
-    run(migrateProgram, { DATABASE_URL: empty }),
+    run(migrateProgram, { DATABASE_URL: empty, ...roles }),
     run(migrateProgram, { DATABASE_URL: empty }),
   ])
   t.strictSame(
@@ -189,6 +191,9 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     'Applied',
     'The database is up to date',
   ])
+  const one = Object.assign(new URL(empty), { username: 'one', password: strong }).toString()
+  const running = await startProcess('auth', { ...settings(t), DATABASE_URL: one }, () => {})
+  await endProcesses([running])
 })
 
 t.test('a second signal ends a process at once, the first in order', async (t) => {
