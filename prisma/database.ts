@@ -87,12 +87,20 @@ function isLostConnection(error: unknown): boolean {
  * @param seconds how long to wait before giving up
  * @throws ConfigurationError saying what to mend
  */
-export async function waitForDatabase(database: Database, seconds: number): Promise<void> {
+export function waitForDatabase(database: Database, seconds: number): Promise<void> {
+  return retry(seconds, () => checkVersion(database))
+}
+
+/**
+ * Asks the database again and again until it answers.
+ *
+ * @throws ConfigurationError saying what to mend, if it does not within so many seconds
+ */
+export async function retry<Answer>(seconds: number, ask: () => Promise<Answer>): Promise<Answer> {
   const deadline = Date.now() + seconds * 1000
   for (;;) {
     try {
-      await checkVersion(database)
-      return
+      return await ask()
     } catch (error) {
       if (Date.now() >= deadline) throw explain(error)
       await sleep(250)

@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
-import { readSettings, text } from '@sallyport/chassis'
+import { duration, readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
-import { explain } from './database.ts'
+import { retry } from './database.ts'
 import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
 import { grantRights, type Role, type Roles } from './roles.ts'
 
@@ -19,15 +19,13 @@ const migrationLock = 5_001_7259
  * changes nothing; two at once wait for each other.
  *
  * @param url signs in as the role that owns the tables, or will
+ * @param wait how long to wait until the database answers, in seconds
  * @returns the names of the migrations that were applied now
  * @throws ConfigurationError when the database does not answer, or a role cannot be given rights
  */
-export async function migrate(url: string, roles: Roles = {}): Promise<string[]> {
-  const guard = new pg.Client({ connectionString: url })
+export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise<string[]> {
+  const guard = await retry(wait, () => connect(url))
   const pool = new pg.Pool({ connectionString: url })
-  await guard.connect().catch((error) => {
-    throw explain(error)
-  })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
     const { appliedMigrationNames } = await (await startEngine(pool)).applyMigrations({
@@ -41,6 +39,12 @@ export async function migrate(url: string, roles: Roles = {}): Promise<string[]>
     await pool.end()
     await guard.end()
   }
+}
+
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  return client
 }
 
 async function startEngine(pool: pg.Pool): Promise<engine.SchemaEngine> {
@@ -89,15 +93,17 @@ if (process.argv[1] === import.meta.filename) {
     const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
     const settings = readSettings(process.env, {
       DATABASE_URL: text({ desc: 'postgresql://owner:password@host:5432/database' }),
+      DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
       AUTH_DATABASE_ROLE: role('the auth service'),
       AUTH_DATABASE_PASSWORD: password,
       APPOINTMENTS_DATABASE_ROLE: role('appointments'),
       APPOINTMENTS_DATABASE_PASSWORD: password,
     })
-    const applied = await migrate(settings.DATABASE_URL, {
+    const roles = {
       auth: roleOf(settings.AUTH_DATABASE_ROLE, settings.AUTH_DATABASE_PASSWORD),
       appointments: roleOf(settings.APPOINTMENTS_DATABASE_ROLE, settings.APPOINTMENTS_DATABASE_PASSWORD),
-    })
+    }
+    const applied = await migrate(settings.DATABASE_URL, roles, settings.DATABASE_WAIT)
     process.stdout.write(applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
   } catch (error) {
     process.stderr.write(`sallyport migrate: ${(error as Error).message}\n`)

@@ -1,5 +1,5 @@
 import { text as readAll } from 'node:stream/consumers'
-import { createLogger, readSettings, text } from '@sallyport/chassis'
+import { createLogger, duration, readSettings, text } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
 import { isRole } from '@sallyport/identity'
 import { createPasswords } from './passwords.ts'
@@ -48,12 +48,13 @@ async function run(): Promise<string> {
   const [email, name, ...roles] = process.argv.slice(2)
   if (!email || !name || roles.length === 0)
     throw new Error('usage: create-user EMAIL NAME ROLE...; it reads the password from standard input')
-  const { DATABASE_URL } = readSettings(process.env, {
+  const settings = readSettings(process.env, {
     DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
   })
-  const database = createDatabase(DATABASE_URL, { connections: 1, onError: () => {} })
+  const database = createDatabase(settings.DATABASE_URL, { connections: 1, onError: process.emitWarning })
   try {
-    await waitForDatabase(database, 0)
+    await waitForDatabase(database, settings.DATABASE_WAIT)
     // Whoever types or pipes a line ends it; that is not of the password.
     const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
     return await createUser(database, { email, name, roles, password })
