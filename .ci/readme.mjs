@@ -1,32 +1,15 @@
 // Runs the README's commands word for word in a fresh clone, and looks for what the README says they answer.
 // One value is changed: the DATABASE_URL of "One process each" names a database that is there.
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { blocksOf, playJourney } from './journey.mjs'
 
 const clone = mkdtempSync(join(tmpdir(), 'sallyport-readme-'))
 const running = []
 // Whoever has the web app open on its own port keeps it.
 const env = { ...process.env, WEB_PORT: '0' }
-const text = readFileSync('README.md', 'utf8')
-
-/** The shell blocks of a section, each with the prose that follows it. */
-function blocksOf(section) {
-  const body = text.split(`\n## ${section}\n`)[1].split('\n## ')[0]
-  return [...body.matchAll(/```sh\n([\s\S]*?)```\n([\s\S]*?)(?=```|$)/g)].map(([, command, prose]) => ({
-    command,
-    prose,
-  }))
-}
-
-/** What a piece of prose in backticks says an answer holds: JSON members, statuses at its beginning, header names. */
-function promisesOf(prose) {
-  const [first = ''] = prose.trim().split('\n\n')
-  if (!/^\d{3}:/.test(first)) return []
-  const quoted = [...first.matchAll(/`([^`]+)`/g)].map(([, words]) => words)
-  return quoted.map((words) => words.replace('[...]}', '[').replace(/"\.\.\."/g, '"'))
-}
 
 /** Starts a command that goes on, and resolves once its output holds a text. */
 function start(command, until) {
@@ -57,28 +40,6 @@ function run(command) {
   return execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, encoding: 'utf8' })
 }
 
-/** One shell for block after block, as a reader has it. Resolves with what the block printed. */
-function openShell() {
-  const shell = spawn('bash', [], { cwd: clone, detached: true })
-  running.push(shell)
-  shell.stdout.setEncoding('utf8')
-  const mark = '--- the block is done ---\n'
-  return (command) => {
-    process.stdout.write(`$ ${command.trim().replaceAll('\n', '\n  ')}\n`)
-    return new Promise((resolve) => {
-      let output = ''
-      const take = (chunk) => {
-        output += chunk
-        if (!output.endsWith(mark)) return
-        shell.stdout.off('data', take)
-        resolve(output.slice(0, -mark.length))
-      }
-      shell.stdout.on('data', take)
-      shell.stdin.write(`${command}\nprintf '%s' '${mark}'\n`)
-    })
-  }
-}
-
 try {
   execFileSync('git', ['clone', '--quiet', '.', clone])
   const [{ command: firstCommands }] = blocksOf('Run it')
@@ -86,12 +47,7 @@ try {
   run(install)
 
   const everything = await start(launch, 'Try ')
-  const type = openShell()
-  for (const { command, prose } of blocksOf('The journey in curl')) {
-    const output = await type(command)
-    for (const promise of promisesOf(prose))
-      if (!output.includes(promise)) throw new Error(`The README promises ${promise}; the answer was:\n${output}`)
-  }
+  await playJourney(clone)
   await stop(everything)
 
   const { startPostgres } = await import(join(clone, 'local/dist/postgres.js'))
@@ -103,10 +59,10 @@ try {
   run(exports + migrate.command)
   for (const { command } of blocks.slice(3)) {
     if (command.includes('npm run start:')) await start(exports + command, '"listening"')
-    else run(command)
+    else run(exports + command)
   }
   const answer = run(
-    `curl -s http://localhost:5000/api/auth/login -H 'content-type: application/json' -d '{"email":"doctor@example.com","password":"correct-horse-battery-staple"}'`,
+    `curl -s http://localhost:5000/api/auth/login -H 'content-type: application/json' -d '{"email":"someone@example.com","password":"a long passphrase"}'`,
   )
   if (!answer.includes('accessToken')) throw new Error(`One process each: the login answered ${answer}`)
   for (const child of running.splice(1)) await stop(child)

@@ -1,18 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import { demoPassword } from '@sallyport/database'
 import { request } from 'undici'
+import { findContainers } from './containers.ts'
 import { startReplicas } from './replicas.ts'
 
 /**
- * Real processes, killed without warning while clients refresh: two auth replicas, two gateways, one Postgres. A client
- * does what a browser does: it keeps its attempt id until it has an answer, and tries again with it. Answers are lost
+ * Real processes, killed without warning while clients refresh: two auth replicas, two gateways, one Postgres; or the
+ * containers of a compose project. A client does what a browser does: it keeps its attempt id until it has an answer, and tries again with it. Answers are lost
  * and requests doubled on purpose. No session may be lost, and no generation may have two successors.
  *
- *   npm run chaos -- [refreshes] [sessions]
+ *   npm run chaos -- [refreshes] [sessions] [--project NAME --engine docker --gateway http://localhost:5000]
  */
-const wanted = Number(process.argv[2] ?? 5_000)
-const sessions = Number(process.argv[3] ?? 50)
+const { values, positionals } = parseArgs({
+  options: {
+    project: { type: 'string' },
+    engine: { type: 'string', default: 'docker' },
+    gateway: { type: 'string', default: 'http://localhost:5000' },
+  },
+  allowPositionals: true,
+})
+const wanted = Number(positionals[0] ?? 5_000)
+const sessions = Number(positionals[1] ?? 50)
 
 /** How often an answer is thrown away, and a request sent twice. */
 const loss = 0.1
@@ -23,9 +33,11 @@ const patience = 60_000
 
 const counts = { refreshes: 0, retries: 0, refused: 0, thrownAway: 0, doubled: 0, differed: 0, lost: 0, kills: 0 }
 const reasons: string[] = []
-const replicas = await startReplicas()
+const { gateways, kills, stop } = values.project
+  ? findContainers(values.engine, values.project, values.gateway)
+  : await startReplicas()
 
-const anyGateway = () => replicas.gateways[Math.random() < 0.5 ? 0 : 1]
+const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)]
 
 async function call(path: string, headers: Record<string, string>, body?: object) {
   const answer = await request(anyGateway() + path, {
@@ -35,14 +47,13 @@ async function call(path: string, headers: Record<string, string>, body?: object
     headersTimeout: 10_000,
   })
   const text = await answer.body.text()
-  const cookie = /refreshToken=([^;]+)/.exec(String(answer.headers['set-cookie']))?.[1]
+  const cookie = /(?:__Host-)?refreshToken=[^;]+/.exec(String(answer.headers['set-cookie']))?.[0]
   return { status: answer.statusCode, cookie, text }
 }
 
 /** One session's life: refresh after refresh, until all together have made as many as wanted. */
 async function live(): Promise<void> {
-  const login = await call('/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword })
-  let cookie = login.cookie as string
+  let cookie = await logIn()
   while (counts.refreshes < wanted) {
     const next = await refresh(cookie)
     if (next === undefined) return
@@ -51,9 +62,19 @@ async function live(): Promise<void> {
   }
 }
 
+async function logIn(): Promise<string> {
+  for (;;) {
+    const login = await call('/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword }).catch(
+      () => undefined,
+    )
+    if (login?.cookie) return login.cookie
+    await sleep(200)
+  }
+}
+
 /** @returns the next cookie; undefined if the session is lost */
 async function refresh(cookie: string): Promise<string | undefined> {
-  const headers = { cookie: `refreshToken=${cookie}`, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
+  const headers = { cookie, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
   const successors = new Set<string>()
   const deadline = Date.now() + patience
   for (let tries = 0; Date.now() < deadline; tries++) {
@@ -94,19 +115,15 @@ async function at(share: number, event: () => Promise<void>): Promise<void> {
 const begun = Date.now()
 await Promise.all([
   ...Array.from({ length: sessions }, live),
-  at(0.15, () => replicas.kill('auth one')),
-  at(0.35, () => replicas.killPostgres()),
-  at(0.55, () => replicas.kill('auth two')),
-  at(0.7, () => replicas.kill('gateway one')),
-  at(0.85, () => replicas.killPostgres()),
+  ...kills.map(([, kill], index) => at(0.15 + index * 0.175, kill)),
 ])
 const seconds = (Date.now() - begun) / 1000
-await replicas.stop()
+await stop()
 
 const rows: [string, number | string][] = [
   ['sessions', sessions],
   ['refreshes', counts.refreshes],
-  ['kills with SIGKILL (auth one, Postgres, auth two, gateway one, Postgres)', counts.kills],
+  [`kills with SIGKILL (${kills.map(([name]) => name).join(', ')})`, counts.kills],
   ['answers thrown away', counts.thrownAway],
   ['requests doubled', counts.doubled],
   ['tries that got no answer or a 5xx', counts.refused],

@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDatabase, migrate, seed } from '@sallyport/database'
 import {
   type EmbeddedPostgres,
   endProcesses,
   freePort,
   keepSecrets,
+  prepareOwnDatabase,
   type RunningProcess,
   routesFile,
   startPostgres,
@@ -16,11 +16,20 @@ import {
 
 type Name = 'auth one' | 'auth two' | 'gateway one' | 'gateway two'
 
+/** A running system, parts of which can be killed. */
+export interface Replicas {
+  /** Addresses of its gateways. */
+  gateways: string[]
+  /** What is killed, in this order: each ends as by a crash, and is started again as by an orchestrator. */
+  kills: [name: string, kill: () => Promise<void>][]
+  stop(): Promise<void>
+}
+
 /**
  * Two auth replicas and two gateways, each gateway in front of one of them, on one Postgres with the demo users: all of
  * them real processes, on ports that stay theirs when they are killed and start again.
  */
-export async function startReplicas() {
+export async function startReplicas(): Promise<Replicas> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-replicas-'))
   const [postgresPort, authOne, authTwo, gatewayOne, gatewayTwo] = (await Promise.all(
     Array.from({ length: 5 }, freePort),
@@ -32,15 +41,12 @@ export async function startReplicas() {
     'gateway two': { port: gatewayTwo, auth: authTwo },
   }
   let postgres: EmbeddedPostgres = await startPostgres({ folder, port: postgresPort })
-  await migrate(postgres.url)
-  const database = createDatabase(postgres.url, { connections: 1, onError: process.emitWarning })
-  await seed(database)
-  await database.$disconnect()
+  const databases = await prepareOwnDatabase(postgres.url)
 
   const environment = {
     ...process.env,
     ...keepSecrets(join(folder, 'secrets')),
-    DATABASE_URL: postgres.url,
+    DATABASE_URL: databases.auth,
     JWT_ISSUER: 'https://issuer.bench',
     JWT_AUDIENCE: 'https://api.bench',
     GATEWAY_ROUTES: routesFile,
@@ -67,31 +73,37 @@ export async function startReplicas() {
   }
   for (const name of Object.keys(places) as Name[]) await start(name)
 
-  return {
-    gateways: [gatewayOne, gatewayTwo].map((port) => `http://127.0.0.1:${port}`) as [string, string],
+  /** Ends a process as a crash does, and starts it again as an orchestrator does. */
+  async function kill(name: Name): Promise<void> {
+    const { child, ended } = running.get(name) as RunningProcess
+    child.kill('SIGKILL')
+    await ended
+    await sleep(500)
+    await start(name)
+  }
 
-    /** Ends a process as a crash does, and starts it again as an orchestrator does. */
-    async kill(name: Name): Promise<void> {
-      const { child, ended } = running.get(name) as RunningProcess
-      child.kill('SIGKILL')
-      await ended
+  async function killPostgres(): Promise<void> {
+    process.kill(-postgres.pid, 'SIGKILL')
+    for (;;) {
       await sleep(500)
-      await start(name)
-    },
-
-    async killPostgres(): Promise<void> {
-      process.kill(-postgres.pid, 'SIGKILL')
-      for (;;) {
-        await sleep(500)
-        try {
-          postgres = await startPostgres({ folder, port: postgresPort })
-          return
-        } catch {
-          // The children of the killed server hold its data for a moment.
-        }
+      try {
+        postgres = await startPostgres({ folder, port: postgresPort })
+        return
+      } catch {
+        // The children of the killed server hold its data for a moment.
       }
-    },
+    }
+  }
 
+  return {
+    gateways: [gatewayOne, gatewayTwo].map((port) => `http://127.0.0.1:${port}`),
+    kills: [
+      ['auth one', () => kill('auth one')],
+      ['Postgres', killPostgres],
+      ['auth two', () => kill('auth two')],
+      ['gateway one', () => kill('gateway one')],
+      ['Postgres', killPostgres],
+    ],
     async stop(): Promise<void> {
       await endProcesses([...running.values()])
       await postgres.stop()

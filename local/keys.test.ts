@@ -245,6 +245,9 @@ t.test('a complete set of secrets for a file of settings, new each time', async 
     REVOCATIONS_SECRET: secrets({ NODE_ENV: 'production' })({ desc: 'a secret' }),
     IDENTITY_PRIVATE_KEY: privateKeys({ desc: 'a key' }),
     IDENTITY_PUBLIC_KEY: publicKeys({ desc: 'a key' }),
+    POSTGRES_PASSWORD: secrets({ NODE_ENV: 'production' })({ desc: 'a password' }),
+    AUTH_DATABASE_PASSWORD: secrets({ NODE_ENV: 'production' })({ desc: 'a password' }),
+    APPOINTMENTS_DATABASE_PASSWORD: secrets({ NODE_ENV: 'production' })({ desc: 'a password' }),
   })
   t.equal(publicJwk(read.IDENTITY_PUBLIC_KEY[0]).kid, publicJwk(read.IDENTITY_PRIVATE_KEY[0]).kid)
   t.not(publicJwk(read.JWT_PRIVATE_KEY[0]).kid, publicJwk(read.IDENTITY_PRIVATE_KEY[0]).kid)

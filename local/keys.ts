@@ -91,7 +91,10 @@ function lifetimes(): Record<Kind, number> {
   return { signing: settings.JWT_EXPIRES_IN * 1000, refresh: settings.JWT_REFRESH_EXPIRES_IN * 1000 }
 }
 
-/** All secrets of a system, for a file of settings. Quotes keep a shell from taking PEM for several words. */
+/**
+ * All secrets of a system, for a file of settings such as the .env of docker-compose.yml. Quotes keep a shell from
+ * taking PEM for several words.
+ */
 function printSettings(): void {
   const identityKey = makeKey()
   const settings = {
@@ -100,6 +103,9 @@ function printSettings(): void {
     REVOCATIONS_SECRET: makeSecret(),
     IDENTITY_PRIVATE_KEY: identityKey,
     IDENTITY_PUBLIC_KEY: createPublicKey(identityKey).export({ type: 'spki', format: 'pem' }).toString(),
+    POSTGRES_PASSWORD: makeSecret(),
+    AUTH_DATABASE_PASSWORD: makeSecret(),
+    APPOINTMENTS_DATABASE_PASSWORD: makeSecret(),
   }
   for (const [name, value] of Object.entries(settings)) say(`${name}="${value.trim().replaceAll('\n', '\\n')}"`)
 }

@@ -1,8 +1,9 @@
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ConfigurationError, port, readSettings, text } from '@sallyport/chassis'
-import { createDatabase, demoPassword, demoUsers, migrate, seed } from '@sallyport/database'
+import { demoPassword, demoUsers } from '@sallyport/database'
 import closeWithGrace from 'close-with-grace'
+import { type DatabaseUrls, prepareDatabase, prepareOwnDatabase } from './database.ts'
 import { startPostgres } from './postgres.ts'
 import { keepSecrets } from './secrets.ts'
 import { endProcesses, type RunningProcess, routesFile, startProcess } from './system.ts'
@@ -29,13 +30,7 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
   const folder = resolve(settings.DATA_DIR)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
 
-  let databaseUrl = settings.DATABASE_URL
-  if (!databaseUrl) {
-    const postgres = await startPostgres({ folder, port: settings.EMBEDDED_PG_PORT })
-    endings.push(postgres.stop)
-    databaseUrl = postgres.url
-  }
-  await prepareDatabase(databaseUrl)
+  const databases = await openDatabase(settings.DATABASE_URL, folder, settings.EMBEDDED_PG_PORT)
 
   const gateway = `http://localhost:${settings.GATEWAY_PORT}`
   const web = `http://localhost:${settings.WEB_PORT}`
@@ -60,7 +55,6 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     JWT_REFRESH_SECRET_FILE: join(folder, 'secrets/jwt-refresh-secret'),
     ...withoutMounted(secrets, environment),
     ...environment,
-    DATABASE_URL: databaseUrl,
   }
   const log = join(folder, 'sallyport.log')
   rmSync(log, { force: true })
@@ -71,7 +65,8 @@ async function start(environment: NodeJS.ProcessEnv): Promise<string> {
     running.push(started)
     started.ended.then(([code]) => process.emitWarning(`${name} ended with code ${code}; see ${log}`))
   }
-  await Promise.all([run('auth'), run('appointments'), run('notifications')])
+  const services = ['auth', 'appointments', 'notifications'] as const
+  await Promise.all(services.map((name) => run(name, { DATABASE_URL: databases[name] })))
   // Nothing but the browser is in front of these two, so they believe no X-Forwarded-For.
   const outermost = { TRUSTED_PROXIES: environment.TRUSTED_PROXIES }
   await Promise.all([run('gateway', outermost), run('web', outermost)])
@@ -100,11 +95,15 @@ function withoutMounted(secrets: Record<string, string>, environment: NodeJS.Pro
   return Object.fromEntries(Object.entries(secrets).filter(([name]) => !environment[`${name}_FILE`]))
 }
 
-async function prepareDatabase(url: string): Promise<void> {
-  await migrate(url)
-  const database = createDatabase(url, { connections: 1, onError: process.emitWarning })
-  await seed(database)
-  await database.$disconnect()
+/** The database of whoever starts us, as it is; or else our own. */
+async function openDatabase(url: string | undefined, folder: string, port: number): Promise<DatabaseUrls> {
+  if (url) {
+    await prepareDatabase(url)
+    return { auth: url, appointments: url, notifications: url }
+  }
+  const postgres = await startPostgres({ folder, port })
+  endings.push(postgres.stop)
+  return prepareOwnDatabase(postgres.url)
 }
 
 function report(error: Error): void {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { ConfigurationError } from '@sallyport/chassis'
 import { Prisma, PrismaClient } from './generated/client.ts'
+import { migrationNames } from './migration-files.ts'
 
 export type Database = PrismaClient
 
@@ -62,8 +63,14 @@ export function isOutage(error: unknown): boolean {
   if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return isLostConnection(error)
   // P1xxx: could not reach the server; P2024, P2028: no connection or transaction to be had in time.
   if (/^(P1|P2024|P2028)/.test(error.code)) return true
-  const cause = (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause
-  return cause?.originalCode === undefined ? error.code === 'P2010' : passing.test(cause.originalCode)
+  const state = stateOf(error)
+  return state === undefined ? error.code === 'P2010' : passing.test(state)
+}
+
+/** The SQLSTATE by which Postgres refused, if it is that. */
+function stateOf(error: unknown): string | undefined {
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return undefined
+  return (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause?.originalCode
 }
 
 /** Prisma passes on as they are the errors by which the driver itself says that a connection is gone, or was too late. */
@@ -74,17 +81,26 @@ function isLostConnection(error: unknown): boolean {
 }
 
 /**
- * Waits until the database answers and has our tables, since it may be starting, or migrating, beside us.
+ * Waits until the database answers and is migrated to this version, since it may be starting, or migrating, beside us.
+ * A database that is ahead of this version will do.
  *
  * @param seconds how long to wait before giving up
  * @throws ConfigurationError saying what to mend
  */
-export async function waitForDatabase(database: Database, seconds: number): Promise<void> {
+export function waitForDatabase(database: Database, seconds: number): Promise<void> {
+  return retry(seconds, () => checkVersion(database))
+}
+
+/**
+ * Asks the database again and again until it answers.
+ *
+ * @throws ConfigurationError saying what to mend, if it does not within so many seconds
+ */
+export async function retry<Answer>(seconds: number, ask: () => Promise<Answer>): Promise<Answer> {
   const deadline = Date.now() + seconds * 1000
   for (;;) {
     try {
-      await database.user.findFirst({ select: { id: true } })
-      return
+      return await ask()
     } catch (error) {
       if (Date.now() >= deadline) throw explain(error)
       await sleep(250)
@@ -92,11 +108,29 @@ export async function waitForDatabase(database: Database, seconds: number): Prom
   }
 }
 
+async function checkVersion(database: Database): Promise<void> {
+  const newest = migrationNames.at(-1) as string
+  const [found] = await database.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM _prisma_migrations WHERE migration_name = ${newest} AND finished_at IS NOT NULL`
+  if (found?.count === 0)
+    throw new ConfigurationError(
+      `the database is older than this version (${newest} is missing); run \`npm run migrate\``,
+    )
+}
+
 /** What a user can do about a database that does not serve. */
 export function explain(error: unknown): ConfigurationError {
+  if (error instanceof ConfigurationError) return error
   const { code } = error as { code?: string }
-  if (code === 'P2021')
-    return new ConfigurationError('the database has no tables yet; run `npm run migrate`', { cause: error })
+  switch (stateOf(error)) {
+    case '42P01':
+      return new ConfigurationError('the database has no tables yet; run `npm run migrate`', { cause: error })
+    case '42501':
+      return new ConfigurationError(
+        'the role in DATABASE_URL has no rights in the database; run `npm run migrate` with its name in AUTH_DATABASE_ROLE or APPOINTMENTS_DATABASE_ROLE',
+        { cause: error },
+      )
+  }
   const reason = (error as Error).message.trim().split('\n').at(-1) || code
   return new ConfigurationError(`the database does not answer (${reason}); start it, or mend DATABASE_URL`, {
     cause: error,

@@ -2,4 +2,5 @@ export { createDatabase, type Database, isOutage, waitForDatabase } from './data
 export { type Appointment, Prisma, type SecurityEvent, type Session, type User } from './generated/client.ts'
 export { type Listener, listen } from './listen.ts'
 export { migrate } from './migrate.ts'
+export type { Role, Roles } from './roles.ts'
 export { type DemoUser, demoPassword, demoUsers, seed } from './seed.ts'

@@ -28,7 +28,12 @@ export function listen(url: string, channel: string, events: ListenerEvents): Li
 
   const loop = (async () => {
     while (!closed) {
-      client = new pg.Client({ connectionString: url, keepAlive: true, connectionTimeoutMillis: 2_000 })
+      client = new pg.Client({
+        connectionString: url,
+        keepAlive: true,
+        connectionTimeoutMillis: 2_000,
+        application_name: 'sallyport',
+      })
       const ended = new Promise<void>((resolve) => client?.once('end', resolve))
       client.on('error', events.onError)
       client.on('notification', ({ payload = '' }) => events.onMessage(payload))

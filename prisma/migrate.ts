@@ -1,46 +1,56 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
-import { readSettings, text } from '@sallyport/chassis'
+import { duration, readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
-import { explain } from './database.ts'
-
-const migrations = fileURLToPath(new URL('../migrations/', import.meta.url))
+import { retry } from './database.ts'
+import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
+import { grantRights, type Role, type Roles } from './roles.ts'
 
 /** Any number will do, as long as every process that migrates uses the same. */
 const migrationLock = 5_001_7259
 
 /**
  * Brings a database to the schema of this version with Prisma's own engine (its wasm build, so that no binary is
- * needed), and records it as Prisma does. Migrating twice changes nothing; two at once wait for each other.
+ * needed), records it as Prisma does, and gives the roles that the services run as their rights. Migrating twice
+ * changes nothing; two at once wait for each other.
  *
+ * @param url signs in as the role that owns the tables, or will
+ * @param wait how long to wait until the database answers, in seconds
  * @returns the names of the migrations that were applied now
+ * @throws ConfigurationError when the database does not answer, or a role cannot be given rights
  */
-export async function migrate(url: string): Promise<string[]> {
-  const guard = new pg.Client({ connectionString: url })
-  await guard.connect().catch((error) => {
-    throw explain(error)
-  })
+export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise<string[]> {
+  const guard = await retry(wait, () => connect(url))
+  const pool = new pg.Pool({ connectionString: url })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
-    const { appliedMigrationNames } = await (await startEngine(url)).applyMigrations({
+    const { appliedMigrationNames } = await (await startEngine(pool)).applyMigrations({
       migrationsList: readMigrations(),
       filters: { externalTables: [], externalEnums: [] },
     })
+    await grantRights(guard, roles)
     return appliedMigrationNames
   } finally {
+    // The engine locks too, for as long as it is connected.
+    await pool.end()
     await guard.end()
   }
 }
 
-async function startEngine(url: string): Promise<engine.SchemaEngine> {
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  return client
+}
+
+async function startEngine(pool: pg.Pool): Promise<engine.SchemaEngine> {
   loading ??= loadEngine()
   await loading
-  const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg({ connectionString: url }))
+  const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg(pool))
   return engine.SchemaEngine.new({ datamodels: undefined }, () => {}, adapter)
 }
 
@@ -58,30 +68,42 @@ async function loadEngine(): Promise<void> {
 }
 
 function readMigrations() {
-  const directories = readdirSync(migrations, { withFileTypes: true }).filter((entry) => entry.isDirectory())
   return {
-    baseDir: migrations,
-    lockfile: { path: 'migration_lock.toml', content: readFileSync(join(migrations, 'migration_lock.toml'), 'utf8') },
+    baseDir: migrationsFolder,
+    lockfile: { path: 'migration_lock.toml', content: readMigrationFile('migration_lock.toml') },
     shadowDbInitScript: '',
-    migrationDirectories: directories
-      .map(({ name }) => name)
-      .sort()
-      .map((path) => ({
-        path,
-        migrationFile: {
-          path: 'migration.sql',
-          content: { tag: 'ok' as const, value: readFileSync(join(migrations, path, 'migration.sql'), 'utf8') },
-        },
-      })),
+    migrationDirectories: migrationNames.map((path) => ({
+      path,
+      migrationFile: {
+        path: 'migration.sql',
+        content: { tag: 'ok' as const, value: readMigrationFile(`${path}/migration.sql`) },
+      },
+    })),
   }
+}
+
+function roleOf(name: string | undefined, password: string | undefined): Role | undefined {
+  return name === undefined ? undefined : { name, password }
 }
 
 if (process.argv[1] === import.meta.filename) {
   try {
-    const { DATABASE_URL } = readSettings(process.env, {
-      DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    const role = (service: string) =>
+      text({ default: undefined, desc: `the role that ${service} signs in to the database as` })
+    const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
+    const settings = readSettings(process.env, {
+      DATABASE_URL: text({ desc: 'postgresql://owner:password@host:5432/database' }),
+      DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
+      AUTH_DATABASE_ROLE: role('the auth service'),
+      AUTH_DATABASE_PASSWORD: password,
+      APPOINTMENTS_DATABASE_ROLE: role('appointments'),
+      APPOINTMENTS_DATABASE_PASSWORD: password,
     })
-    const applied = await migrate(DATABASE_URL)
+    const roles = {
+      auth: roleOf(settings.AUTH_DATABASE_ROLE, settings.AUTH_DATABASE_PASSWORD),
+      appointments: roleOf(settings.APPOINTMENTS_DATABASE_ROLE, settings.APPOINTMENTS_DATABASE_PASSWORD),
+    }
+    const applied = await migrate(settings.DATABASE_URL, roles, settings.DATABASE_WAIT)
     process.stdout.write(applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
   } catch (error) {
     process.stderr.write(`sallyport migrate: ${(error as Error).message}\n`)

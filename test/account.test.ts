@@ -1,14 +1,17 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { createUser } from '@sallyport/auth/create-user'
 import { startHousekeeping, sweep } from '@sallyport/auth/housekeeping'
 import { changePassword } from '@sallyport/auth/users'
 import { createLogger } from '@sallyport/chassis'
 import pg from 'pg'
 import t from 'tap'
-import { type Client, claimsOf, demoPassword, eventually, signIn, startDatabase, startSystem } from './system.ts'
+import { Client, claimsOf, demoPassword, eventually, signIn, startDatabase, startSystem } from './system.ts'
 
 const idOf = (client: Client) => claimsOf(client.accessToken as string).sub as string
 
 t.test('accounts, and who may change them', async (t) => {
-  const { gateway, sql, log } = await startSystem(t)
+  const { gateway, sql, log, database, urls } = await startSystem(t)
   const events = async (event: string) =>
     (await sql('SELECT * FROM auth.security_events WHERE event = $1 ORDER BY id', [event])).rows
 
@@ -197,6 +200,47 @@ t.test('accounts, and who may change them', async (t) => {
     )
     await sql('UPDATE auth.sessions SET user_agent = NULL WHERE user_id = $1', [id])
     t.match((await laptop.call('GET', '/api/auth/sessions')).body.sessions, [{ device: 'Unknown', userAgent: null }])
+  })
+
+  t.test('a user is made on the command line, with the password from standard input', async (t) => {
+    const program = fileURLToPath(new URL('../../services/auth/dist/create-user.js', import.meta.url))
+    const run = (words: string[], password: string) =>
+      new Promise<{ code: unknown; output: string; errors: string }>((resolve) => {
+        const child = execFile(
+          process.execPath,
+          [program, ...words],
+          { env: { ...process.env, DATABASE_URL: urls.auth } },
+          (error, output, errors) => resolve({ code: error?.code ?? 0, output, errors }),
+        )
+        child.stdin?.end(password)
+      })
+    const [made, refused] = await Promise.all([
+      run(['Nell@Example.com', 'Nell New', 'doctor', 'admin'], 'a long enough one\n'),
+      run(['nobody@example.com', 'No Body'], 'a long enough one'),
+    ])
+    t.match(made, { code: 0, output: /^made user [0-9a-f-]{36}\n$/, errors: '' })
+    t.match(refused, { code: 1, errors: /^sallyport create-user: usage: create-user EMAIL NAME ROLE/ })
+    t.match((await new Client(gateway).login('nell@example.com', 'a long enough one')).body, {
+      roles: ['doctor', 'admin'],
+      user: { name: 'Nell New', email: 'nell@example.com' },
+    })
+    t.match(await events('user_created'), [{ reason: 'on the command line', ip: null }])
+
+    const good = { email: 'x@example.com', name: 'X', roles: ['doctor'], password: 'a long enough one' }
+    for (const [change, why] of [
+      [{ email: 'x.example.com' }, /is not an e-mail address/],
+      [{ name: ' ' }, /the name is empty/],
+      [{ roles: ['Doctor'] }, /"Doctor" cannot be a role/],
+      [{ roles: [] }, /cannot be a role/],
+      [{ password: 'eleven char' }, /from 12 to 1024/],
+      [{ password: 'I am X@example.com' }, /without the e-mail address/],
+      [{ email: 'NELL@example.com' }, /there is a user NELL@example.com already/],
+    ] as const)
+      await t.rejects(createUser(database, { ...good, ...change, roles: [...(change.roles ?? good.roles)] }), why)
+    await sql('ALTER TABLE auth.users RENAME TO away')
+    await t.rejects(createUser(database, good), { code: 'P2021' })
+    await sql('ALTER TABLE auth.away RENAME TO users')
+    await sql("DELETE FROM auth.users WHERE email = 'nell@example.com'")
   })
 
   t.test('security events are in the log and in a table that nobody rewrites', async (t) => {

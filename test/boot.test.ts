@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createDatabase, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
 import { freePort, startDatabase, temporaryFolder } from './system.ts'
@@ -144,7 +145,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
 
   t.test('migrating without a database', async (t) => {
     t.match(await run(migrateProgram, {}), { code: 1, lines: [/DATABASE_URL is not set/] })
-    const away = { DATABASE_URL: 'postgresql://nobody@localhost:1/none' }
+    const away = { DATABASE_URL: 'postgresql://nobody@localhost:1/none', DATABASE_WAIT: '0s' }
     t.match(await run(migrateProgram, away), { code: 1, lines: [/the database does not answer/] })
   })
 })
@@ -177,8 +178,10 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     code: 1,
     lines: [/no tables yet; run `npm run migrate`/],
   })
+  const roles = { AUTH_DATABASE_ROLE: 'one', AUTH_DATABASE_PASSWORD: strong, APPOINTMENTS_DATABASE_ROLE: 'two' }
+  await sql('CREATE ROLE two')
   const both = await Promise.all([
-    run(migrateProgram, { DATABASE_URL: empty }),
+    run(migrateProgram, { DATABASE_URL: empty, ...roles }),
     run(migrateProgram, { DATABASE_URL: empty }),
   ])
   t.strictSame(
@@ -189,6 +192,10 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     'Applied',
     'The database is up to date',
   ])
+  const one = Object.assign(new URL(empty), { username: 'one', password: strong }).toString()
+  const database = createDatabase(one, { connections: 1, onError: () => {} })
+  t.teardown(() => database.$disconnect())
+  await waitForDatabase(database, 5)
 })
 
 t.test('a second signal ends a process at once, the first in order', async (t) => {

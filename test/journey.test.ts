@@ -16,6 +16,17 @@ t.test('a day with the system, across real processes', async (t) => {
     t.ok(life <= 900 && life >= 855, 'it holds 15 minutes, less up to 5 %')
   })
 
+  await t.test('no service owns anything in the database', async (t) => {
+    const { rows } = await sql(
+      `SELECT DISTINCT usename, pg_has_role(usename, current_user, 'MEMBER') AS owns FROM pg_stat_activity
+       WHERE application_name = 'sallyport' ORDER BY usename`,
+    )
+    t.strictSame(rows, [
+      { usename: 'sallyport_appointments', owns: false },
+      { usename: 'sallyport_auth', owns: false },
+    ])
+  })
+
   await t.test('reads, makes and changes appointments', async (t) => {
     const { body } = await doctor.call('GET', '/api/doctor/appointments')
     t.equal(body.appointments.length, 3)

@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createDatabase, type Database, demoPassword, migrate, seed } from '@sallyport/database'
+import { createDatabase, type Database, demoPassword } from '@sallyport/database'
 import {
+  type DatabaseUrls,
   type EmbeddedPostgres,
   endProcesses,
   freePort,
   keepSecrets,
+  prepareOwnDatabase,
   type RunningProcess,
   routesFile,
   startPostgres,
@@ -39,24 +41,31 @@ export async function eventually(
 
 export interface TestDatabase {
   postgres: EmbeddedPostgres
+  /** As the owner of everything. */
   url: string
+  /** As the services sign in. */
+  urls: DatabaseUrls
+  /** As the auth service has it. */
   database: Database
-  /** Runs plain SQL, for looking at the database from outside. */
+  /** Runs plain SQL as the owner, for looking at the database from outside. */
   sql: (text: string, values?: unknown[]) => Promise<pg.QueryResult>
   /** Starts the server again on the same data, after it was stopped or killed. */
   restart: () => Promise<void>
 }
 
-/** A Postgres of the test's own, migrated and with the demo users. */
-export async function startDatabase(t: Test): Promise<TestDatabase> {
+/**
+ * A Postgres of the test's own, migrated and with the demo users.
+ *
+ * @param settings of the server, such as `ssl=on`
+ */
+export async function startDatabase(t: Test, settings: string[] = []): Promise<TestDatabase> {
   const folder = temporaryFolder(t)
   const port = await freePort()
-  const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200'] })
+  const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200', ...settings] })
   const state = { postgres: await start() }
   const { url } = state.postgres
-  await migrate(url)
-  const database = createDatabase(url, { connections: 8, onError: () => {} })
-  await seed(database)
+  const urls = await prepareOwnDatabase(url)
+  const database = createDatabase(urls.auth, { connections: 8, onError: () => {} })
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   pool.on('error', () => {})
   t.teardown(async () => {
@@ -69,6 +78,7 @@ export async function startDatabase(t: Test): Promise<TestDatabase> {
       return state.postgres
     },
     url,
+    urls,
     database,
     sql: (text, values) => pool.query(text, values),
     // The children of a server that was killed may hold its data for a moment.
@@ -103,7 +113,7 @@ export async function startSystem(t: Test, settings: Record<string, string> = {}
   const environment: Record<string, string | undefined> = {
     ...process.env,
     ...secrets,
-    DATABASE_URL: database.url,
+    DATABASE_URL: database.urls.auth,
     AUTH_PORT: '0',
     APPOINTMENTS_PORT: '0',
     NOTIFICATIONS_PORT: '0',
@@ -126,8 +136,8 @@ export async function startSystem(t: Test, settings: Record<string, string> = {}
   }
   const [AUTH_URL, APPOINTMENTS_URL, NOTIFICATIONS_URL] = await Promise.all([
     run('auth'),
-    run('appointments'),
-    run('notifications'),
+    run('appointments', { DATABASE_URL: database.urls.appointments }),
+    run('notifications', { DATABASE_URL: database.urls.notifications }),
   ])
   const gateway = await run('gateway', {
     AUTH_URL,

@@ -4,6 +4,7 @@ import type { Database } from '@sallyport/database'
 /** Something that happened to an account or a session, as operators and auditors look for it. */
 export interface SecurityEvent {
   event:
+    | 'user_created'
     | 'login_succeeded'
     | 'login_failed'
     | 'refresh_reused'
@@ -16,13 +17,14 @@ export interface SecurityEvent {
     | 'user_enabled'
   user?: string | undefined
   session?: string | undefined
-  ip: string
+  /** Undefined if it was done at the machine itself. */
+  ip?: string | undefined
   reason?: string
 }
 
 /** Writes an event to the log, for whoever watches, and to the table of security events, where it stays. */
 export async function record(database: Database, log: Pick<Logger, 'warn'>, happened: SecurityEvent): Promise<void> {
   log.warn(happened)
-  const { event, user = null, session = null, ip, reason = null } = happened
+  const { event, user = null, session = null, ip = null, reason = null } = happened
   await database.securityEvent.create({ data: { event, userId: user, sessionId: session, ip, reason } })
 }

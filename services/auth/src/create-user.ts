@@ -1,0 +1,73 @@
+import { text as readAll } from 'node:stream/consumers'
+import { createLogger, duration, readSettings, text } from '@sallyport/chassis'
+import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
+import { isRole } from '@sallyport/identity'
+import { createPasswords } from './passwords.ts'
+import { record } from './security-events.ts'
+
+/** An e-mail address that a person can sign in with; whether it takes mail is not checked. */
+const address = /^[^\s@\0]+@[^\s@\0]+$/
+
+interface NewUser {
+  email: string
+  name: string
+  roles: string[]
+  password: string
+}
+
+/**
+ * Makes a user, and says so in the security events.
+ *
+ * @returns the user's id
+ * @throws Error with a line that says what to mend
+ */
+export async function createUser(database: Database, { email, name, roles, password }: NewUser): Promise<string> {
+  const refuse = (why: string) => new Error(why)
+  if (!address.test(email) || email.length > 254) throw refuse(`"${email}" is not an e-mail address`)
+  if (name.trim() === '' || name.includes('\0')) throw refuse('the name is empty')
+  const wrong = roles.find((role) => !isRole(role))
+  if (wrong !== undefined || roles.length === 0)
+    throw refuse(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
+  if (password.length < 12 || password.length > 1024 || password.toLowerCase().includes(email.toLowerCase()))
+    throw refuse('the password must have from 12 to 1024 characters, without the e-mail address in it')
+
+  const passwordHash = await (await createPasswords()).hash(password)
+  try {
+    const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })
+    const log = createLogger('create-user', 'silent')
+    await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
+    return user.id
+  } catch (error) {
+    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')
+      throw refuse(`there is a user ${email} already`)
+    throw error
+  }
+}
+
+async function run(): Promise<string> {
+  const [email, name, ...roles] = process.argv.slice(2)
+  if (!email || !name || roles.length === 0)
+    throw new Error('usage: create-user EMAIL NAME ROLE...; it reads the password from standard input')
+  const settings = readSettings(process.env, {
+    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
+  })
+  const database = createDatabase(settings.DATABASE_URL, { connections: 1, onError: process.emitWarning })
+  try {
+    await waitForDatabase(database, settings.DATABASE_WAIT)
+    // Whoever types or pipes a line ends it; that is not of the password.
+    const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
+    return await createUser(database, { email, name, roles, password })
+  } finally {
+    await database.$disconnect()
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  try {
+    process.stdout.write(`made user ${await run()}\n`)
+  } catch (error) {
+    process.stderr.write(`sallyport create-user: ${(error as Error).message}\n`)
+    process.exitCode = 1
+  }
+}

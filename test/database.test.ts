@@ -1,0 +1,216 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createDatabase, listen, migrate, waitForDatabase } from '@sallyport/database'
+import { endProcesses, keepSecrets, startProcess } from '@sallyport/local'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { eventually, startDatabase, temporaryFolder } from './system.ts'
+
+/** Runs statements as whoever the address signs in as. */
+async function signInTo(t: Test, url: string) {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  t.teardown(() => client.end())
+  return (statement: string) => client.query(statement)
+}
+
+t.test('least privilege: a service can do its work in the database, and nothing else', async (t) => {
+  const { url, urls, sql, postgres } = await startDatabase(t, ['log_statement=all'])
+  const auth = await signInTo(t, urls.auth)
+  const appointments = await signInTo(t, urls.appointments)
+  const denied = { code: '42501' }
+
+  t.test('rows of its own schema are read, added, changed and deleted', async (t) => {
+    await auth("UPDATE auth.users SET name = name WHERE email = 'doctor@example.com'")
+    await auth("INSERT INTO auth.security_events (event, ip) VALUES ('login_failed', '::1')")
+    t.equal((await auth("SELECT ip FROM auth.security_events WHERE event = 'login_failed'")).rows[0].ip, '::1')
+    await auth('DELETE FROM auth.sessions')
+    await appointments('UPDATE appointments.appointments SET reason = reason')
+  })
+
+  t.test('what was written to the security events cannot be taken back', async (t) => {
+    for (const statement of [
+      'UPDATE auth.security_events SET ip = NULL',
+      'DELETE FROM auth.security_events',
+      'TRUNCATE auth.security_events',
+      'ALTER TABLE auth.security_events DISABLE TRIGGER ALL',
+      'DROP TRIGGER security_events_are_append_only ON auth.security_events',
+    ])
+      await t.rejects(auth(statement), denied, statement)
+  })
+
+  t.test('nothing is made, changed or dropped but rows', async (t) => {
+    for (const statement of [
+      'TRUNCATE auth.sessions',
+      'ALTER TABLE auth.users ADD COLUMN more text',
+      'DROP TABLE auth.users',
+      'CREATE TABLE auth.more ()',
+      'CREATE TABLE public.more ()',
+      'CREATE TEMPORARY TABLE more ()',
+      'CREATE SCHEMA more',
+      'CREATE INDEX ON auth.users (name)',
+      'CREATE FUNCTION auth.more() RETURNS int LANGUAGE sql RETURN 1',
+      'CREATE ROLE more',
+      'CREATE DATABASE more',
+      'ALTER TABLE auth.users OWNER TO sallyport_auth',
+      'SET ROLE postgres',
+      "COPY auth.users TO PROGRAM 'true'",
+      'DELETE FROM _prisma_migrations',
+    ])
+      await t.rejects(auth(statement), denied, statement)
+  })
+
+  t.test('one service knows nothing of what is of the other', async (t) => {
+    await t.rejects(auth('SELECT FROM appointments.appointments'), denied)
+    for (const table of ['users', 'sessions', 'security_events'])
+      await t.rejects(appointments(`SELECT FROM auth.${table}`), denied, table)
+  })
+
+  t.test('migrating again takes away what was given beside it', async (t) => {
+    await sql('GRANT ALL ON ALL TABLES IN SCHEMA auth TO sallyport_auth')
+    await auth('TRUNCATE auth.sessions')
+    await migrate(url, { auth: { name: 'sallyport_auth' } })
+    await t.rejects(auth('TRUNCATE auth.sessions'), denied)
+    await t.rejects(auth('DELETE FROM auth.security_events'), denied)
+    await auth('DELETE FROM auth.sessions')
+  })
+
+  t.test('the owner deletes old security events, as docs/operations.md says', async (t) => {
+    const { rows } = await sql(
+      'UPDATE auth.users SET name = name RETURNING (SELECT count(*) FROM auth.security_events)',
+    )
+    t.not(rows[0].count, '0')
+    const [, statements = ''] = /```sql\n(BEGIN;[\s\S]*?security_events[\s\S]*?)```/.exec(
+      readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8'),
+    ) as RegExpExecArray
+    await sql("INSERT INTO auth.security_events (event, at) VALUES ('login_failed', now() - interval '3 years')")
+    await sql(statements)
+    const { rows: left } = await sql("SELECT FROM auth.security_events WHERE at < now() - interval '2 years'")
+    t.equal(left.length, 0)
+    t.not((await sql('SELECT FROM auth.security_events')).rowCount, 0, 'younger ones stay')
+    await t.rejects(sql('DELETE FROM auth.security_events'), /append-only/, 'and the table is closed again')
+  })
+
+  t.test('a role is made with its password, which migrating can change, and no log of the server holds', async (t) => {
+    const passwords = ['the first of them', 'the second of them'] as const
+    const as = (password: string) => Object.assign(new URL(url), { username: 'by hand', password }).toString()
+    for (const password of passwords) await migrate(url, { auth: { name: 'by hand', password } })
+    await t.rejects(signInTo(t, as(passwords[0])), { code: '28P01' })
+    await t.rejects((await signInTo(t, as(passwords[1])))('DROP TABLE auth.users'), denied)
+    const log = readFileSync(postgres.logFile, 'utf8')
+    t.match(log, /CREATE ROLE "by hand"/)
+    for (const password of passwords) t.notMatch(log, password)
+  })
+
+  t.test('a role that cannot be given rights is named', async (t) => {
+    await t.rejects(migrate(url, { appointments: { name: 'nobody' } }), /there is no role nobody; make it, or set/)
+    await t.rejects(migrate(url, { auth: { name: 'postgres' } }), /the role postgres owns the tables/)
+    await sql('CREATE ROLE deputy LOGIN IN ROLE postgres')
+    await t.rejects(migrate(url, { auth: { name: 'deputy' } }), /deputy owns the tables, or may do as their owner does/)
+  })
+
+  t.test('a database that cannot be used says which command mends it', async (t) => {
+    await sql("CREATE ROLE stranger LOGIN PASSWORD 'x'")
+    const stranger = Object.assign(new URL(url), { username: 'stranger', password: 'x' }).toString()
+    const wait = async (address: string) => {
+      const database = createDatabase(address, { connections: 1, onError: () => {} })
+      await waitForDatabase(database, 0).finally(() => database.$disconnect())
+    }
+    await t.rejects(wait(stranger), /has no rights in the database; run `npm run migrate`/)
+    const { rows } = await sql('DELETE FROM _prisma_migrations WHERE migration_name ~ $1 RETURNING *', ['events$'])
+    t.equal(rows.length, 1)
+    await t.rejects(wait(urls.auth), /older than this version \(\d+_\w+ is missing\); run `npm run migrate`/)
+  })
+})
+
+t.test(
+  'TLS: sslmode=verify-full talks to the database whose certificate says so, and to nobody else',
+  { skip: spawnSync('openssl', ['version']).error ? 'install openssl to run this' : false },
+  async (t) => {
+    const folder = temporaryFolder(t)
+    const [authority, server, stranger] = ['authority', 'server', 'stranger'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ]
+    const certify = (name: string, ...more: string[]) =>
+      execFileSync(
+        'openssl',
+        `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout ${name}.key -out ${name}.pem`
+          .split(' ')
+          .concat(more),
+        { stdio: 'ignore' },
+      )
+    certify(authority)
+    certify(stranger)
+    certify(
+      server,
+      ...['-CA', `${authority}.pem`, '-CAkey', `${authority}.key`],
+      ...['-addext', 'subjectAltName=DNS:localhost', '-addext', 'basicConstraints=critical,CA:FALSE'],
+    )
+    chmodSync(`${server}.key`, 0o600)
+    const { urls, url, sql } = await startDatabase(t, [
+      'ssl=on',
+      `ssl_cert_file=${server}.pem`,
+      `ssl_key_file=${server}.key`,
+    ])
+    const secure = (address: string, host: string, root: string) =>
+      `${address.replace('127.0.0.1', host)}?sslmode=verify-full&sslrootcert=${root}.pem`
+    const encrypted = async () =>
+      (await sql("SELECT ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE application_name = 'sallyport'"))
+        .rows
+
+    t.test('the auth service, and what it listens on', async (t) => {
+      const DATABASE_URL = secure(urls.auth, 'localhost', authority)
+      await migrate(secure(url, 'localhost', authority))
+      const before = (await encrypted()).length
+      const auth = await startProcess(
+        'auth',
+        {
+          ...process.env,
+          ...keepSecrets(folder),
+          DATABASE_URL,
+          AUTH_PORT: '0',
+          JWT_ISSUER: 'https://issuer.test',
+          JWT_AUDIENCE: 'https://api.test',
+        },
+        () => {},
+      )
+      t.teardown(() => endProcesses([auth]))
+      await eventually('it asks and listens', async () => (await encrypted()).length >= before + 2)
+      t.strictSame(
+        (await encrypted()).filter(({ ssl }) => !ssl).length,
+        before,
+        'its connections, and no others, are encrypted',
+      )
+    })
+
+    for (const [what, address, why] of [
+      ['another host', secure(urls.auth, '127.0.0.1', authority), /does not match certificate's altnames/],
+      ['another authority', secure(urls.auth, 'localhost', stranger), /certificate/],
+    ] as const)
+      t.test(`a certificate for ${what} is refused by all that connect`, async (t) => {
+        const database = createDatabase(address, { connections: 1, onError: () => {} })
+        t.teardown(() => database.$disconnect())
+        await t.rejects(waitForDatabase(database, 0), why)
+        await t.rejects(migrate(address), why)
+        const errors: Error[] = []
+        const listener = listen(address, 'anything', {
+          onMessage: () => {},
+          onDisconnect: () => {},
+          onError: (error) => errors.push(error),
+        })
+        t.teardown(() => listener.close())
+        await eventually('the listener is refused', () => errors.length > 0)
+        t.match(errors[0]?.message, why)
+        t.equal(listener.connected, false)
+      })
+
+    t.test('a server without a certificate is refused', async (t) => {
+      const plain = await startDatabase(t)
+      const address = secure(plain.urls.auth, 'localhost', authority)
+      await t.rejects(migrate(address), /does not support SSL/)
+    })
+  },
+)
