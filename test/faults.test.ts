@@ -21,6 +21,12 @@ t.test('Postgres is killed while everything runs', async (t) => {
   const { cookie: endedCookie } = ended
   await ended.call('POST', '/api/auth/logout')
   process.kill(-postgres.pid, 'SIGKILL')
+  // Its children end by themselves when they notice, and until then they serve.
+  const { managementPort } = system.processes.auth
+  await eventually(
+    'the database is gone',
+    async () => (await fetch(`http://127.0.0.1:${managementPort}/readyz`)).status === 503,
+  )
 
   await t.test('calls that need it answer 503 with Retry-After, and no cookie is touched', async (t) => {
     const calls: [string, string, unknown?][] = [
