@@ -178,6 +178,11 @@ t.test('bodies and answers pass as they are', async (t) => {
     t.equal(api.last.headers['http2-settings'], undefined)
   })
 
+  t.test('a request of HTTP/1.0 is answered, and says that it was one', async (t) => {
+    t.match(await exchange(port, 'GET /old HTTP/1.0\r\nHost: g\r\n\r\n'), /^HTTP\/1.1 200 OK[\s\S]*ok$/)
+    t.equal(api.last.headers.via, '1.0 sallyport')
+  })
+
   t.test('a token in a subprotocol goes no further, upgrade or not', async (t) => {
     await fetch(gateway, { headers: { 'sec-websocket-protocol': 'app, sallyport.bearer.x.y.z, other' } })
     t.equal(api.last.headers['sec-websocket-protocol'], 'app, other')

@@ -6,14 +6,15 @@ import { startGateway } from './edge.ts'
 
 const page = { accept: 'text/html' }
 
-async function startWeb(t: Test, settings: Record<string, string> = {}): Promise<string> {
-  const web = await startProcess('web', { PATH: process.env.PATH, WEB_PORT: '0', ...settings }, () => {})
+async function startWeb(t: Test, settings: Record<string, string> = {}) {
+  const web = await startProcess('web', { ...process.env, WEB_PORT: '0', ...settings }, () => {})
   t.teardown(() => endProcesses([web]))
-  return `http://127.0.0.1:${web.port}`
+  return { web: `http://127.0.0.1:${web.port}`, management: `http://127.0.0.1:${web.managementPort}` }
 }
 
 t.test('behind the gateway the page and the API are one origin, and the page keeps its own policy', async (t) => {
-  const web = await startWeb(t)
+  const { web, management } = await startWeb(t)
+  t.equal((await fetch(`${management}/readyz`)).status, 200)
   const { gateway } = await startGateway(t, [{ prefix: '/', upstreams: [web], access: 'public' }])
   for (const path of ['/', '/appointments']) {
     const answer = await fetch(gateway + path, { headers: page })

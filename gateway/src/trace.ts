@@ -22,6 +22,6 @@ export function traceOf(sent: string | string[] | undefined, id: string): string
 /** The id of a request: a proxy's in front of us, if we trust who sends it, for it is an identity header; else new. */
 export function requestIdOf(raw: IncomingMessage, isTrusted: (address: string) => boolean): string {
   const sent = raw.headers['x-request-id']
-  if (typeof sent === 'string' && requestId.test(sent) && isTrusted(raw.socket.remoteAddress ?? '')) return sent
+  if (typeof sent === 'string' && requestId.test(sent) && isTrusted(raw.socket.remoteAddress as string)) return sent
   return randomUUID()
 }

@@ -285,6 +285,13 @@ t.test('a token longer than any of ours is not even read', async (t) => {
   t.equal(await outcome(withClaims({ note: 'x'.repeat(4096) })), 'TOKEN_INVALID')
 })
 
+t.test('a header is read the same however many others came before', async (t) => {
+  t.equal(await outcome(signed('{ }', goodClaims())), 'TOKEN_INVALID', 'an empty one is none')
+  for (let number = 0; number < 150; number++)
+    t.equal(await outcome(withHeader({ kid: `unknown-${number}` })), 'TOKEN_INVALID')
+  t.match(await outcome(withClaims({})), { keyId: publicJwk(ours).kid })
+})
+
 t.test('a token that was accepted is refused once its key is retired', async (t) => {
   const key = generate()
   const { kid } = publicJwk(key)

@@ -17,6 +17,7 @@ import {
   privateKeys,
   publicKeys,
   readSettings,
+  redisAddress,
   roles,
   secrets,
   text,
@@ -90,6 +91,15 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
     webAddress({ desc: 'x' }),
     [['http://auth:5001/keys', 'http://auth:5001/keys']],
     ['auth:5001', '/keys', 'ftp://auth/keys'].map((value) => [value, /is not an http or https address/]),
+  ],
+  [
+    'the address of a Redis',
+    redisAddress({ desc: 'x' }),
+    [
+      ['redis://valkey:6379', 'redis://valkey:6379'],
+      ['rediss://user:secret@valkey/1', 'rediss://user:secret@valkey/1'],
+    ],
+    ['valkey:6379', 'http://valkey', '/run/valkey'].map((value) => [value, /is not a redis or rediss address/]),
   ],
   [
     'one web origin',
