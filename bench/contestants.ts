@@ -35,37 +35,40 @@ export async function startUpstream(): Promise<Contestant> {
   )
 }
 
+/** This gateway, in front of an upstream and with no limit that a bench would meet. */
+export async function startSallyport({ issuer, upstream }: Surroundings): Promise<Contestant> {
+  const routes = join(folder, 'routes.json')
+  const route = {
+    prefix: '/api',
+    upstreams: [`http://127.0.0.1:${upstream}`],
+    access: 'authenticated',
+    audience: 'sample',
+  }
+  writeFileSync(routes, JSON.stringify({ routes: [route] }))
+  const environment = {
+    ...process.env,
+    NODE_ENV: 'production',
+    GATEWAY_PORT: '0',
+    GATEWAY_ROUTES: routes,
+    JWKS_URL: issuer.url,
+    JWT_ISSUER: issuer.issuer,
+    JWT_AUDIENCE: issuer.audience,
+    IDENTITY_PRIVATE_KEY: issuer.identityKey,
+    RATE_LIMIT_MAX: '100000000',
+    USER_RATE_LIMIT_MAX: '100000000',
+    LOG_LEVEL: 'warn',
+  }
+  const running = await startProcess('gateway', environment, () => {})
+  return {
+    name: 'Sallyport',
+    port: running.port,
+    pids: [running.child.pid as number],
+    stop: () => endProcesses([running]),
+  }
+}
+
 export const contestants: Record<string, (around: Surroundings) => Promise<Contestant | undefined>> = {
-  Sallyport: async ({ issuer, upstream }) => {
-    const routes = join(folder, 'routes.json')
-    writeFileSync(
-      routes,
-      JSON.stringify({
-        routes: [
-          { prefix: '/api', upstreams: [`http://127.0.0.1:${upstream}`], access: 'authenticated', audience: 'sample' },
-        ],
-      }),
-    )
-    const environment = {
-      ...process.env,
-      NODE_ENV: 'production',
-      GATEWAY_PORT: '0',
-      GATEWAY_ROUTES: routes,
-      JWKS_URL: issuer.url,
-      JWT_ISSUER: issuer.issuer,
-      JWT_AUDIENCE: issuer.audience,
-      IDENTITY_PRIVATE_KEY: issuer.identityKey,
-      RATE_LIMIT_MAX: '100000000',
-      USER_RATE_LIMIT_MAX: '100000000',
-    }
-    const running = await startProcess('gateway', environment, () => {})
-    return {
-      name: 'Sallyport',
-      port: running.port,
-      pids: [running.child.pid as number],
-      stop: () => endProcesses([running]),
-    }
-  },
+  Sallyport: startSallyport,
   'http-proxy, bare': ({ upstream }) => startScript('http-proxy, bare', 'http-proxy', { upstream }),
   '@fastify/http-proxy with @fastify/jwt': ({ upstream, issuer }) =>
     startScript('@fastify/http-proxy with @fastify/jwt', 'fastify-http-proxy', {

@@ -1,13 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { endProcesses, startProcess } from '@sallyport/local'
 import { Pool } from 'undici'
+import { startSallyport } from './contestants.ts'
 import { startIssuer } from './issuer.ts'
 
 /**
@@ -50,27 +47,8 @@ function hold(): void {
 async function compare(): Promise<void> {
   const upstream = createServer((_request, response) => response.end('{"ok":true}')).listen(0, '127.0.0.1')
   await once(upstream, 'listening')
-  const routes = join(mkdtempSync(join(tmpdir(), 'sallyport-bench-')), 'routes.json')
-  const address = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
-  const route = { prefix: '/api', upstreams: [address], access: 'authenticated', audience: 'sample' }
-  writeFileSync(routes, JSON.stringify({ routes: [route] }))
   const issuer = await startIssuer()
-  const gateway = await startProcess(
-    'gateway',
-    {
-      ...process.env,
-      GATEWAY_PORT: '0',
-      GATEWAY_ROUTES: routes,
-      JWKS_URL: issuer.url,
-      JWT_ISSUER: issuer.issuer,
-      JWT_AUDIENCE: issuer.audience,
-      IDENTITY_PRIVATE_KEY: issuer.identityKey,
-      RATE_LIMIT_MAX: '100000000',
-      USER_RATE_LIMIT_MAX: '100000000',
-      LOG_LEVEL: 'warn',
-    },
-    () => {},
-  )
+  const gateway = await startSallyport({ issuer, upstream: (upstream.address() as AddressInfo).port })
   const holder: ChildProcess = fork(self as string, ['hold'])
   const pool = new Pool(`http://127.0.0.1:${gateway.port}`, { connections: 8 })
   const headers = { authorization: `Bearer ${issuer.token()}` }
@@ -109,7 +87,7 @@ async function compare(): Promise<void> {
   }
   holder.disconnect()
   await pool.close()
-  await endProcesses([gateway])
+  await gateway.stop()
   issuer.close()
   upstream.close()
 

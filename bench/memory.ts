@@ -1,5 +1,5 @@
 import { Pool } from 'undici'
-import { contestants, startUpstream } from './contestants.ts'
+import { startSallyport, startUpstream } from './contestants.ts'
 import { residentBytes } from './cpu.ts'
 import { startIssuer } from './issuer.ts'
 
@@ -14,8 +14,7 @@ const reports = 10
 
 const issuer = await startIssuer()
 const upstream = await startUpstream()
-const gateway = await contestants.Sallyport?.({ issuer, upstream: upstream.port })
-if (!gateway) throw new Error('the gateway did not start')
+const gateway = await startSallyport({ issuer, upstream: upstream.port })
 const pool = new Pool(`http://127.0.0.1:${gateway.port}`, { connections, pipelining: 1 })
 const megabytes = () => Math.round(residentBytes(gateway.pids[0] as number) / 1024 / 1024)
 

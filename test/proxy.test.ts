@@ -178,6 +178,20 @@ t.test('bodies and answers pass as they are', async (t) => {
     t.equal(api.last.headers['http2-settings'], undefined)
   })
 
+  t.test('what is no request that has one reading is refused, with a code of its own', async (t) => {
+    const refused: [string, string, RegExp][] = [
+      ['MESSAGE_MALFORMED', 'GET\r\n\r\n', /^HTTP\/1.1 400 /],
+      ['MESSAGE_AMBIGUOUS', 'GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', /^HTTP\/1.1 400 /],
+      ['HEADER_TOO_LARGE', `GET /x HTTP/1.1\r\nHost: g\r\n${'X-A: 1\r\n'.repeat(201)}\r\n`, /^HTTP\/1.1 431 /],
+      ['HEADER_TOO_LARGE', `GET /x HTTP/1.1\r\nHost: g\r\nX-A: ${'x'.repeat(20_000)}\r\n\r\n`, /^HTTP\/1.1 431 /],
+    ]
+    for (const [code, bytes, status] of refused) {
+      const answer = await exchange(port, bytes)
+      t.match(answer, status, code)
+      t.match(answer, `"code":"${code}"`)
+    }
+  })
+
   t.test('a request of HTTP/1.0 is answered, and says that it was one', async (t) => {
     t.match(await exchange(port, 'GET /old HTTP/1.0\r\nHost: g\r\n\r\n'), /^HTTP\/1.1 200 OK[\s\S]*ok$/)
     t.equal(api.last.headers.via, '1.0 sallyport')

@@ -11,11 +11,6 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** @throws 413 if the body says of itself that it is too large */
-export function checkAnnounced({ headers }: IncomingMessage, limit: number): void {
-  if (Number(headers['content-length'] ?? 0) > limit) throw tooLarge()
-}
-
 /** A body that a client has begun to send, to be read once from its beginning. */
 export type Body = () => AsyncGenerator<Buffer>
 
@@ -24,9 +19,10 @@ export type Body = () => AsyncGenerator<Buffer>
  * fast as they ask; time runs against the client only while they do. Trailers are not part of it: they end here.
  *
  * @param limit in bytes
- * @throws 413 once the body is over the limit, 408 when the client does not go on, 400 when it is gone; so does reading it
+ * @throws 413 if the body says that it is over the limit, or once it is; 408 when the client does not go on, 400 when it is gone; so does reading it
  */
 export async function beginBody(request: IncomingMessage, response: ServerResponse, limit: number): Promise<Body> {
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
   // A client that sent Expect: 100-continue (RFC 9110 section 10.1.1) begins now that someone wants the body.
   if (request.headers.expect !== undefined) response.writeContinue()
   // The request must outlive its body, to be answered.

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
-import { type Body, beginBody, checkAnnounced, discardRest, hasBody } from './body.ts'
+import { type Body, beginBody, discardRest, hasBody } from './body.ts'
 import { answerHeaders } from './headers.ts'
 import type { Upstream } from './upstreams.ts'
 import type { Caller } from './verify.ts'
@@ -38,11 +38,7 @@ export interface Passage {
 export async function forward(passage: Passage): Promise<void> {
   const { request, reply } = passage
   const { raw, route } = request
-  let body: Body | undefined
-  if (hasBody(raw)) {
-    checkAnnounced(raw, route.bodyLimit)
-    body = await beginBody(raw, reply.raw, route.bodyLimit)
-  }
+  const body = hasBody(raw) ? await beginBody(raw, reply.raw, route.bodyLimit) : undefined
   return new Promise((resolve, reject) => new Exchange(passage, body, resolve, reject).start())
 }
 
