@@ -14,6 +14,8 @@ export interface SignedToken {
 /** No token of ours comes near this many characters. */
 const longest = 4_096
 
+const compact = /^[\w-]+\.[\w-]+\.[\w-]+$/
+
 /** Headers read before, since all tokens of one key have the same; few, as anybody can make one up. */
 const headers = new Map<string, { keyId: string; algorithm: string }>()
 const mostHeaders = 100
@@ -27,9 +29,12 @@ const mostHeaders = 100
  */
 export function readToken(token: string): SignedToken | string {
   if (token.length > longest) return 'too long'
-  const [header, claims, signature, ...rest] = token.split('.')
-  if (!header || !claims || !signature || rest.length > 0) return 'not a JWT'
-  if (![header, claims, signature].every(isCanonical)) return 'not canonical base64url'
+  if (!compact.test(token)) return 'not a JWT'
+  const [first, last] = [token.indexOf('.'), token.lastIndexOf('.')]
+  const header = token.slice(0, first)
+  const claims = token.slice(first + 1, last)
+  const signature = token.slice(last + 1)
+  if (!isCanonical(header) || !isCanonical(claims) || !isCanonical(signature)) return 'not canonical base64url'
   let known = headers.get(header)
   if (!known) {
     const { alg, typ, kid, ...others } = readObject(header) ?? {}
@@ -39,7 +44,7 @@ export function readToken(token: string): SignedToken | string {
     if (headers.size === mostHeaders) headers.clear()
     headers.set(header, known)
   }
-  return { ...known, signed: token.slice(0, -signature.length - 1), claims, signature }
+  return { keyId: known.keyId, algorithm: known.algorithm, signed: token.slice(0, last), claims, signature }
 }
 
 /** Whether a key signed a token, with the one algorithm that the key may be used with (RFC 8725 section 3.1). */
@@ -48,7 +53,7 @@ export function isSignedBy({ key, algorithm }: PublicKey, token: SignedToken): b
   const hash = algorithm === 'EdDSA' ? null : 'sha256'
   return verify(
     hash,
-    Buffer.from(token.signed),
+    Buffer.from(token.signed, 'latin1'),
     { key, dsaEncoding: 'ieee-p1363' },
     Buffer.from(token.signature, 'base64url'),
   )
@@ -83,7 +88,6 @@ function countMembers(value: unknown): number {
 
 /** Base64url without padding has one spelling for each text, if the bits that its last character has to spare are 0. */
 function isCanonical(encoded: string): boolean {
-  if (!/^[\w-]+$/.test(encoded)) return false
   const last = encoded.charAt(encoded.length - 1)
   const over = encoded.length % 4
   return over === 0 || (over === 2 && 'AQgw'.includes(last)) || (over === 3 && 'AEIMQUYcgkosw048'.includes(last))
