@@ -34,8 +34,14 @@ const mostBytes = 64 * 1024 * 1024
 /** What a cached token costs beside its own characters, roughly: claims and signed assertions. */
 const overhead = 1_500
 
-/** How far in the future a token may have been issued, by clocks that differ, in seconds. */
+/** How far in the future a token may begin to hold, by clocks that differ, in seconds. */
 const skew = 30
+
+/**
+ * How far in the future a token may have been issued. More than the skew, as a clock that steps by minutes should sign
+ * nobody out, and when a token was issued decides nothing else (RFC 7519 section 4.1.6).
+ */
+const issuedAhead = 360
 
 /** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138. */
 const latest = 1e11
@@ -80,7 +86,8 @@ function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { 
   const { iss, aud, sub, sid, email, role, roles, iat, exp, nbf = 0, jti, client_id } = claims ?? {}
   const now = Date.now() / 1000
   if (iss !== issuer || !(aud === audience || (isTexts(aud) && aud.includes(audience)))) throw invalid('not for here')
-  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || Math.max(iat, nbf) > now + skew) throw invalid('wrong times')
+  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || nbf > now + skew || iat > now + issuedAhead)
+    throw invalid('wrong times')
   if (typeof jti !== 'string' || typeof client_id !== 'string') throw invalid('wrong claims')
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
