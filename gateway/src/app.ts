@@ -66,6 +66,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     childLoggerFactory: (parent) => parent,
     trustProxy: config.trustedProxies.length > 0 ? isTrusted : false,
     genReqId: (raw) => requestIdOf(raw, isTrusted),
+    // A request that comes over a connection still open is served to the end of the process.
+    return503OnClosing: false,
     // A path that cannot be read never comes to the handlers.
     frameworkErrors: (error, request, reply) => {
       measure(request, reply)

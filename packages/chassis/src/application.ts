@@ -38,6 +38,8 @@ export function createApplication(options: ApplicationOptions) {
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
+    // A request that comes over a connection still open is served to the end of the process.
+    return503OnClosing: false,
     bodyLimit: options.bodyLimit,
     genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
     routerOptions: { maxParamLength },
