@@ -25,6 +25,8 @@ export interface Verifier {
    * @throws 401 TOKEN_EXPIRED or TOKEN_INVALID; 503 while no key set could be fetched
    */
   verify(token: string): Caller | Promise<Caller>
+  /** The tokens that are kept, and how often one was there, or was not, since the start. */
+  readonly cache: { size: number; hits: number; misses: number }
 }
 
 /** Bounds of the cache of verified tokens. */
@@ -57,6 +59,8 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     maxSize: mostBytes,
     sizeCalculation: (_caller, token) => token.length + overhead,
   })
+  let hits = 0
+  let misses = 0
 
   function check(token: string, parts: SignedToken, key: PublicKey | undefined): Caller {
     if (!key) throw invalid('no such key')
@@ -70,14 +74,19 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     verify(token) {
       const known = verified.get(token)
       if (known && keySet.holds(known.keyId)) {
+        hits += 1
         if (known.expiresAt > Date.now() / 1000) return known
         verified.delete(token)
         throw expired()
       }
+      misses += 1
       const parts = readToken(token)
       if (typeof parts === 'string') throw invalid(parts)
       const key = keySet.find(parts.keyId)
       return key instanceof Promise ? key.then((found) => check(token, parts, found)) : check(token, parts, key)
+    },
+    get cache() {
+      return { size: verified.size, hits, misses }
     },
   }
 }

@@ -2,6 +2,7 @@ export { type Application, answerWithProblem, createApplication, securityHeaders
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, problemSchema, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
+export { observeRequest } from './request-durations.ts'
 export {
   addresses,
   ConfigurationError,

@@ -5,6 +5,7 @@ import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { startHousekeeping } from './housekeeping.ts'
+import { showPasswordHashes } from './metrics.ts'
 import { createPasswords } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
@@ -36,6 +37,7 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
   const passwords = await createPasswords()
+  showPasswordHashes(passwords)
   const revocations = openRevocations(config, database, logger)
   const stopHousekeeping = startHousekeeping(database, logger)
   app.addHook('preClose', async () => {

@@ -3,6 +3,7 @@ import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
+import { countLogin } from '../metrics.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import type { Passwords } from '../passwords.ts'
 import { record } from '../security-events.ts'
@@ -40,6 +41,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     {
       schema,
       onRequest: requireOwnOrigin(config.origins),
+      onResponse: async (_request, { statusCode }) => countLogin(statusCode),
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
     async (request, reply) => {
