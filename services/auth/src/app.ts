@@ -49,6 +49,8 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
   const admin = requireRole(['admin'], config.trust)
   const mayLookUp = requireRole(config.directoryRoles, config.trust)
 
+  if (config.docs) await (await import('./openapi.ts')).serveDocs(app, { signedIn, withRole: [admin, mayLookUp] })
+
   loginRoute(app, { config, database, passwords, tokens })
   refreshRoute(app, { config, database, tokens })
   logoutRoutes(app, { config, database, tokens, signedIn })

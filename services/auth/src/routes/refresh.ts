@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
@@ -17,11 +17,20 @@ interface Parts {
 }
 
 const schema = {
+  operationId: 'refresh',
+  tags: ['session'],
+  security: [{ refreshCookie: [] }],
   summary: 'Get the next access token and refresh cookie',
   headers: Type.Object({ 'x-refresh-attempt': Type.Optional(Type.String({ minLength: 16, maxLength: 128 })) }),
   response: {
-    200: Type.Object({ accessToken: Type.String(), role: Type.String(), roles: Type.Array(Type.String()) }),
-    '4xx': problemSchema,
+    200: Type.Object(
+      { accessToken: Type.String(), role: Type.String(), roles: Type.Array(Type.String()) },
+      { description: 'The next access token, and the next refresh cookie' },
+    ),
+  },
+  problems: {
+    401: ['REFRESH_MISSING', 'REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'],
+    403: ['ORIGIN_REFUSED'],
   },
 }
 
