@@ -22,13 +22,15 @@ import type { Tokens } from './tokens.ts'
 interface Parts {
   config: Config
   database: Database
+  /** For logins and changed passwords alone: however many wait there, a refresh waits for none of them. */
+  loginDatabase: Database
   isOutage: (error: unknown) => boolean
   logger: Logger
   tokens: Tokens
 }
 
 /** The auth service: who people are, and which sessions they have. */
-export async function buildApp({ config, database, isOutage, logger, tokens }: Parts) {
+export async function buildApp({ config, database, loginDatabase, isOutage, logger, tokens }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
   await app.register(cookie)
   await app.register(rateLimit, {
@@ -42,16 +44,17 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
     stopHousekeeping()
     await revocations.close()
   })
+  app.addHook('onClose', passwords.close)
 
   const signedIn = requireIdentity(config.trust)
   const admin = requireRole(['admin'], config.trust)
   const mayLookUp = requireRole(config.directoryRoles, config.trust)
 
-  loginRoute(app, { config, database, passwords, tokens })
+  loginRoute(app, { config, database: loginDatabase, passwords, tokens })
   refreshRoute(app, { config, database, tokens })
   logoutRoutes(app, { config, database, tokens, signedIn })
   meRoute(app, { database, signedIn })
-  passwordRoute(app, { config, database, passwords, signedIn })
+  passwordRoute(app, { config, database: loginDatabase, passwords, signedIn })
   sessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
   peopleRoutes(app, { database, signedIn, mayLookUp })
