@@ -5,10 +5,17 @@ t.test('Postgres is killed while everything runs', async (t) => {
   const system = await startSystem(t)
   const { gateway, postgres, sql } = system
 
-  await t.test('before that: fifty logins of one user within a second give fifty sessions', async (t) => {
+  await t.test('before that: fifty logins of one user at once give fifty sessions', async (t) => {
     const clients = Array.from({ length: 50 }, () => new Client(gateway))
-    const answers = await Promise.all(clients.map((client) => client.login()))
-    t.ok(answers.every(({ status }) => status === 200))
+    await Promise.all(
+      clients.map((client) =>
+        eventually('a login that was asked to come again succeeds', async () => {
+          const { status, headers } = await client.login()
+          t.ok(status === 200 || (status === 503 && headers.has('retry-after')))
+          return status === 200
+        }),
+      ),
+    )
     t.equal((await sql('SELECT FROM auth.sessions')).rowCount, 50)
     const refreshed = await Promise.all(clients.map((client) => client.refresh()))
     t.ok(

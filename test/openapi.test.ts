@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { buildApp } from '@sallyport/auth/app'
 import { readConfig } from '@sallyport/auth/config'
+import { createPasswords } from '@sallyport/auth/passwords'
 import { createTokens } from '@sallyport/auth/tokens'
 import { type Application, createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage } from '@sallyport/database'
@@ -60,9 +61,10 @@ async function start(t: Test, environment: 'development' | 'test' | 'production'
   diagnostics.subscribe('fastify.initialization', watch)
   const database = createDatabase(config.databaseUrl, { connections: 1, onError: () => {} })
   const logger = createLogger('auth', 'silent')
-  const app = await buildApp({ config, database, isOutage, logger, tokens: await createTokens(config) })
+  const [tokens, passwords] = await Promise.all([createTokens(config), createPasswords()])
+  const app = await buildApp({ config, database, loginDatabase: database, isOutage, logger, passwords, tokens })
   diagnostics.unsubscribe('fastify.initialization', watch)
-  t.teardown(() => app.close())
+  t.teardown(() => Promise.all([app.close(), passwords.close()]))
   return { routes, origin: await app.listen({ port: 0 }) }
 }
 

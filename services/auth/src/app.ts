@@ -5,8 +5,7 @@ import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { startHousekeeping } from './housekeeping.ts'
-import { showPasswordHashes } from './metrics.ts'
-import { createPasswords } from './passwords.ts'
+import type { Passwords } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
 import { loginRoute } from './routes/login.ts'
@@ -23,21 +22,22 @@ import type { Tokens } from './tokens.ts'
 interface Parts {
   config: Config
   database: Database
+  /** For logins and changed passwords alone: however many wait there, a refresh waits for none of them. */
+  loginDatabase: Database
   isOutage: (error: unknown) => boolean
   logger: Logger
+  passwords: Passwords
   tokens: Tokens
 }
 
 /** The auth service: who people are, and which sessions they have. */
-export async function buildApp({ config, database, isOutage, logger, tokens }: Parts) {
+export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
   await app.register(cookie)
   await app.register(rateLimit, {
     global: false,
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
-  const passwords = await createPasswords()
-  showPasswordHashes(passwords)
   const revocations = openRevocations(config, database, logger)
   const stopHousekeeping = startHousekeeping(database, logger)
   app.addHook('preClose', async () => {
@@ -51,11 +51,11 @@ export async function buildApp({ config, database, isOutage, logger, tokens }: P
 
   if (config.docs) await (await import('./openapi.ts')).serveDocs(app, { signedIn, withRole: [admin, mayLookUp] })
 
-  loginRoute(app, { config, database, passwords, tokens })
+  loginRoute(app, { config, database: loginDatabase, passwords, tokens })
   refreshRoute(app, { config, database, tokens })
   logoutRoutes(app, { config, database, tokens, signedIn })
   meRoute(app, { database, signedIn })
-  passwordRoute(app, { config, database, passwords, signedIn })
+  passwordRoute(app, { config, database: loginDatabase, passwords, signedIn })
   sessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
   peopleRoutes(app, { database, signedIn, mayLookUp })

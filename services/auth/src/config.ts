@@ -52,7 +52,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     /** Whether to serve the description of the API, which is for those who write against it. */
     docs: settings.NODE_ENV === 'development',
     databaseUrl: settings.DATABASE_URL,
-    databaseConnections: settings.DATABASE_CONNECTIONS,
+    databaseConnections: shareConnections(settings.DATABASE_CONNECTIONS),
     databaseWait: settings.DATABASE_WAIT,
     accessToken: {
       issuer: settings.JWT_ISSUER,
@@ -77,4 +77,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
   }
+}
+
+/** Logins are bounded by hashing, so that a few connections do; a refresh never waits for one of theirs. */
+function shareConnections(all: number) {
+  const forLogins = Math.ceil(all / 4)
+  return { forLogins, others: Math.max(1, all - forLogins) }
 }

@@ -31,7 +31,8 @@ export async function createUser(database: Database, { email, name, roles, passw
   if (password.length < 12 || password.length > 1024 || password.toLowerCase().includes(email.toLowerCase()))
     throw refuse('the password must have from 12 to 1024 characters, without the e-mail address in it')
 
-  const passwordHash = await (await createPasswords()).hash(password)
+  const passwords = await createPasswords()
+  const passwordHash = await passwords.hash(password).finally(passwords.close)
   try {
     const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })
     const log = createLogger('create-user', 'silent')

@@ -1,37 +1,84 @@
-import { randomBytes } from 'node:crypto'
-import { argon2id, hash, needsRehash, verify } from 'argon2'
+import { randomBytes, randomInt } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { Problem } from '@sallyport/chassis'
+import { argon2id, needsRehash } from 'argon2'
 import limit from 'p-limit'
+import { type HashingTask, startHashing } from './hashing.ts'
 
 /** OWASP's argon2id parameters: 19 MiB, two passes, one lane. */
 const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
-/** libuv's pool has four threads, which file and DNS calls share: hashing takes two of them at most. */
-const atOnce = 2
+/** How many hashes run at once: 76 MiB at most. More logins in a second come from more replicas. */
+const atOnce = Math.min(4, availableParallelism())
+
+/** Milliseconds that a login may be expected to wait for its turn, and that it may wait if more was in store. */
+const acceptableWait = 1_000
+const longestWait = 2_000
+
+/** Seconds after which those who were sent away come again, not all at once. */
+const returnWithin = 5
 
 export interface Passwords {
+  /**
+   * Carries out work that checks or makes a password, if its turn can come soon. Whatever looks up whose password it is
+   * belongs into the work, so that who is sent away learns nothing.
+   *
+   * @throws 503 LOGIN_BUSY at once, when a second would pass before its turn
+   */
+  admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
   /**
    * Compares in constant time, and takes as long for a person who does not exist.
    *
    * @param stored the hash kept for the person; undefined if there is no such person
+   * @throws 503 LOGIN_BUSY if its turn came too late after all, 503 UNAVAILABLE if hashing fails
    */
   verify(stored: string | undefined, password: string): Promise<boolean>
+  /** @throws as verify does */
   hash(password: string): Promise<string>
   /** Whether a stored hash was made with weaker parameters than today's. */
   isOutdated(stored: string): boolean
   /** How many passwords are being hashed or compared, and how many wait for it. */
   readonly running: number
   readonly waiting: number
+  close(): Promise<void>
 }
 
 export async function createPasswords(): Promise<Passwords> {
+  const hashing = startHashing(atOnce)
   const turn = limit(atOnce)
-  const nobody = await hash(randomBytes(32), parameters)
+  let admitted = 0
+  /** Milliseconds that a hash takes, as the last few did; before that, a guess. */
+  let usual = 50
+
+  async function perform(task: HashingTask): Promise<string | boolean> {
+    const came = performance.now()
+    return turn(async () => {
+      const began = performance.now()
+      if (began - came > longestWait) throw busy()
+      const answer = await hashing.perform(task)
+      usual += (performance.now() - began - usual) / 8
+      return answer
+    })
+  }
+  const hash = async (password: string) => (await perform({ kind: 'hash', password, parameters })) as string
+  const nobody = await hash(randomBytes(32).toString('base64'))
+
   return {
-    async verify(stored, password) {
-      const matches = await turn(() => verify(stored ?? nobody, password))
-      return stored !== undefined && matches
+    async admit(work) {
+      const ahead = Math.max(0, admitted + 1 - atOnce)
+      if ((ahead * usual) / atOnce > acceptableWait) throw busy()
+      admitted += 1
+      try {
+        return await work()
+      } finally {
+        admitted -= 1
+      }
     },
-    hash: (password) => turn(() => hash(password, parameters)),
+    async verify(stored, password) {
+      const matches = await perform({ kind: 'verify', password, stored: stored ?? nobody })
+      return stored !== undefined && matches === true
+    },
+    hash,
     isOutdated: (stored) => needsRehash(stored, parameters),
     get running() {
       return turn.activeCount
@@ -39,5 +86,12 @@ export async function createPasswords(): Promise<Passwords> {
     get waiting() {
       return turn.pendingCount
     },
+    close: hashing.close,
   }
+}
+
+function busy(): Problem {
+  return new Problem(503, 'LOGIN_BUSY', 'Too many people are signing in just now', {
+    headers: { 'retry-after': String(randomInt(1, returnWithin + 1)) },
+  })
 }

@@ -3,6 +3,7 @@ import { createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
+import { createPasswords } from './passwords.ts'
 import { createTokens } from './tokens.ts'
 
 // The app as it runs in development, with keys of the moment. Nothing listens, and no database is there to be asked.
@@ -16,13 +17,18 @@ const config = readConfig({
   JWT_REFRESH_SECRET: randomBytes(48).toString('base64'),
 })
 const logger = createLogger('auth', 'silent')
+const database = createDatabase(config.databaseUrl, { connections: 1, onError: logger.error.bind(logger) })
+const passwords = await createPasswords()
 const app = await buildApp({
   config,
-  database: createDatabase(config.databaseUrl, { connections: 1, onError: logger.error.bind(logger) }),
+  database,
+  loginDatabase: database,
   isOutage,
   logger,
+  passwords,
   tokens: await createTokens(config),
 })
 await app.ready()
 process.stdout.write(`${JSON.stringify(app.swagger(), null, 2)}\n`)
 await app.close()
+await passwords.close()

@@ -3,18 +3,24 @@ import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { openTokens } from './live-tokens.ts'
+import { showPasswordHashes } from './metrics.ts'
+import { createPasswords } from './passwords.ts'
 
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)
   const logger = createLogger('auth', config.logLevel)
-  const database = createDatabase(config.databaseUrl, {
-    connections: config.databaseConnections,
-    onError: (err) => logger.warn({ event: 'database_connection_lost', err }),
-  })
+  const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
+  const { forLogins, others } = config.databaseConnections
+  const database = createDatabase(config.databaseUrl, { connections: others, onError })
+  const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
   const tokens = await openTokens(() => readConfig(environment), logger)
-  const app = await buildApp({ config, database, isOutage, logger, tokens })
+  const passwords = await createPasswords()
+  showPasswordHashes(passwords)
+  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
   app.addHook('preClose', async () => tokens.close())
-  app.addHook('onClose', () => database.$disconnect())
+  app.addHook('onClose', async () => {
+    await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
+  })
   return { app, config, logger, ready: () => waitForDatabase(database, 0), onHangup: tokens.reload }
 })

@@ -36,7 +36,7 @@ const schema = {
       { description: 'An access token, and the refresh cookie' },
     ),
   },
-  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'] },
+  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
 }
 
 /** Checks e-mail and password, and opens a session. */
@@ -49,40 +49,41 @@ export function loginRoute(app: Application, { config, database, passwords, toke
       onResponse: async (_request, { statusCode }) => countLogin(statusCode),
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
-    async (request, reply) => {
-      const email = request.body.email.trim().toLowerCase()
-      const person = await database.user.findUnique({ where: { email } })
-      const matches = await passwords.verify(person?.passwordHash, request.body.password)
-      const refuse = async (reason: string) => {
-        await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
-        return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
-      }
-      if (!person || !matches) throw await refuse(person ? 'wrong password' : 'unknown e-mail')
-      if (person.disabledAt) throw await refuse('disabled')
+    async (request, reply) =>
+      passwords.admit(async () => {
+        const email = request.body.email.trim().toLowerCase()
+        const person = await database.user.findUnique({ where: { email } })
+        const matches = await passwords.verify(person?.passwordHash, request.body.password)
+        const refuse = async (reason: string) => {
+          await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
+          return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
+        }
+        if (!person || !matches) throw await refuse(person ? 'wrong password' : 'unknown e-mail')
+        if (person.disabledAt) throw await refuse('disabled')
 
-      const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
-      const session = await openSession(
-        database,
-        { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
-        config.session,
-      )
-      if (!session) throw await refuse('changed meanwhile')
+        const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
+        const session = await openSession(
+          database,
+          { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
+          config.session,
+        )
+        if (!session) throw await refuse('changed meanwhile')
 
-      await record(database, request.log, {
-        event: 'login_succeeded',
-        user: person.id,
-        session: session.id,
-        ip: request.ip,
-      })
-      setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
-      const { id, name, roles } = session.user
-      return {
-        accessToken: tokens.signAccess(session),
-        role: roles[0] as string,
-        roles,
-        user: { id, name, email: session.user.email },
-      }
-    },
+        await record(database, request.log, {
+          event: 'login_succeeded',
+          user: person.id,
+          session: session.id,
+          ip: request.ip,
+        })
+        setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+        const { id, name, roles } = session.user
+        return {
+          accessToken: tokens.signAccess(session),
+          role: roles[0] as string,
+          roles,
+          user: { id, name, email: session.user.email },
+        }
+      }),
   )
 
   /** Hashes the password anew if the stored hash is weaker than today's. @returns the hash that is stored now */

@@ -23,7 +23,7 @@ const schema = {
     newPassword: Type.String({ minLength: 12, maxLength: 1024 }),
   }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
-  problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'] },
+  problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
@@ -35,27 +35,28 @@ export function passwordRoute(app: Application, { config, database, passwords, s
       preHandler: signedIn,
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
-    async (request) => {
-      const { userId: user, sessionId: session, email } = request.identity
-      const { currentPassword, newPassword } = request.body
-      if (newPassword === currentPassword || newPassword.toLowerCase().includes(email))
-        throw new Problem(
-          400,
-          'PASSWORD_WEAK',
-          'The new password must be another one, without the e-mail address in it',
-        )
+    async (request) =>
+      passwords.admit(async () => {
+        const { userId: user, sessionId: session, email } = request.identity
+        const { currentPassword, newPassword } = request.body
+        if (newPassword === currentPassword || newPassword.toLowerCase().includes(email))
+          throw new Problem(
+            400,
+            'PASSWORD_WEAK',
+            'The new password must be another one, without the e-mail address in it',
+          )
 
-      const person = await database.user.findUnique({ where: { id: user } })
-      const matches = await passwords.verify(person?.passwordHash, currentPassword)
-      const to = matches ? await passwords.hash(newPassword) : ''
-      const from = person?.passwordHash ?? ''
-      const happened = { user, session, ip: request.ip }
-      if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
-        await record(database, request.log, { event: 'password_refused', ...happened })
-        throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
-      }
-      await record(database, request.log, { event: 'password_changed', ...happened })
-      return { message: 'The password was changed, and every other session has ended' }
-    },
+        const person = await database.user.findUnique({ where: { id: user } })
+        const matches = await passwords.verify(person?.passwordHash, currentPassword)
+        const to = matches ? await passwords.hash(newPassword) : ''
+        const from = person?.passwordHash ?? ''
+        const happened = { user, session, ip: request.ip }
+        if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
+          await record(database, request.log, { event: 'password_refused', ...happened })
+          throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
+        }
+        await record(database, request.log, { event: 'password_changed', ...happened })
+        return { message: 'The password was changed, and every other session has ended' }
+      }),
   )
 }

@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { demoPassword } from '@sallyport/database'
+import { Pool } from 'undici'
+import type { Server } from './auth-servers.ts'
+
+/** Milliseconds that each call took. */
+export type Times = number[]
+
+const pools = new Map<string, Pool>()
+function poolOf({ address }: Server): Pool {
+  const pool = pools.get(address) ?? new Pool(address, { connections: 600, pipelining: 1 })
+  pools.set(address, pool)
+  return pool
+}
+
+/** One call with the session whose turn it is; its next cookie takes the place of the one that was used. */
+async function callOnce(server: Server, turn: number): Promise<number> {
+  const index = turn % server.cookies.length
+  const began = performance.now()
+  const { statusCode, headers, body } = await poolOf(server).request({
+    method: server.method,
+    path: server.path,
+    headers: { cookie: server.cookies[index] as string },
+  })
+  await body.dump()
+  if (statusCode !== 200) throw new Error(`${server.name} answered ${statusCode}`)
+  const next = headers['set-cookie']
+  if (next) server.cookies[index] = String(next).split(';', 1)[0] as string
+  return performance.now() - began
+}
+
+/** Calls as fast as the server answers, some at once. @returns how many it answered */
+export async function callAtFullSpeed(server: Server, seconds: number, atOnce = 16): Promise<number> {
+  const end = performance.now() + seconds * 1000
+  let turn = 0
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      while (performance.now() < end) await callOnce(server, turn++)
+    }),
+  )
+  return turn
+}
+
+/** Calls at a fixed pace, whatever the answers take. */
+export async function callAtPace(server: Server, seconds: number, perSecond: number): Promise<Times> {
+  return Promise.all(await paced(seconds, perSecond, (turn) => callOnce(server, turn)))
+}
+
+export interface LoginAnswer {
+  status: number
+  took: number
+}
+
+async function logIn(server: Server): Promise<LoginAnswer> {
+  const began = performance.now()
+  const { statusCode, body } = await poolOf(server).request({
+    method: 'POST',
+    path: '/api/auth/login',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email: 'doctor@example.com', password: demoPassword }),
+  })
+  await body.dump()
+  return { status: statusCode, took: performance.now() - began }
+}
+
+/** Logins again and again, so many at once. @returns how many succeeded */
+export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: number): Promise<number> {
+  const end = performance.now() + seconds * 1000
+  let succeeded = 0
+  await Promise.all(
+    Array.from({ length: atOnce }, async () => {
+      while (performance.now() < end) {
+        const { status } = await logIn(server)
+        if (status === 200) succeeded += 1
+        // A person who is sent away does not come back within a bench.
+        else await sleep(200)
+      }
+    }),
+  )
+  return succeeded
+}
+
+/** Logins at a fixed pace, whatever the answers take. */
+export async function logInAtPace(server: Server, seconds: number, perSecond: number): Promise<LoginAnswer[]> {
+  return Promise.all(await paced(seconds, perSecond, () => logIn(server)))
+}
+
+async function paced<Outcome>(
+  seconds: number,
+  perSecond: number,
+  begin: (turn: number) => Promise<Outcome>,
+): Promise<Promise<Outcome>[]> {
+  const began = performance.now()
+  const running: Promise<Outcome>[] = []
+  while (running.length < seconds * perSecond) {
+    const due = Math.min(seconds * perSecond, ((performance.now() - began) / 1000) * perSecond)
+    while (running.length < due) running.push(begin(running.length))
+    await sleep(5)
+  }
+  return running
+}
+
+export async function closeConnections(): Promise<void> {
+  await Promise.all([...pools.values()].map((pool) => pool.close()))
+}

@@ -1,0 +1,93 @@
+/** Pictures for the documents: SVG as text, readable on light and on dark pages. */
+
+interface Bar {
+  label: string
+  value: number
+  /** Whether it is ours, and not what it is compared with. */
+  ours?: boolean
+}
+
+interface Point {
+  x: number
+  y: number
+}
+
+const width = 760
+const left = 300
+const right = 90
+
+/** Horizontal bars, from zero. */
+export function barChart(title: string, bars: Bar[], unit: string): string {
+  const most = Math.max(...bars.map(({ value }) => value))
+  const rows = bars.map(({ label, value, ours }, index) => {
+    const y = 64 + index * 34
+    const length = (value / most) * (width - left - right)
+    return `<text x="${left - 12}" y="${y + 16}" text-anchor="end">${escapeText(label)}</text>
+<rect class="${ours ? 'ours' : 'theirs'}" x="${left}" y="${y}" width="${length.toFixed(1)}" height="22" rx="3"/>
+<text x="${left + length + 8}" y="${y + 16}">${short(value)} ${unit}</text>`
+  })
+  return picture(title, 64 + bars.length * 34 + 12, rows)
+}
+
+interface Axes {
+  x: string
+  y: string
+}
+
+/** A line through measured points, and a second, dashed one to compare it with. */
+export function lineChart(title: string, points: Point[], compared: Point[], { x, y }: Axes): string {
+  const height = 400
+  const [from, to, top, bottom] = [70, width - 40, 80, height - 56]
+  const all = [...points, ...compared]
+  const [mostX, mostY] = [Math.max(...all.map((point) => point.x)), Math.max(...all.map((point) => point.y)) * 1.1]
+  const place = (point: Point) => ({
+    x: from + (point.x / mostX) * (to - from),
+    y: bottom - (point.y / mostY) * (bottom - top),
+  })
+  const path = (line: Point[]) =>
+    line
+      .map(place)
+      .map((at, index) => `${index === 0 ? 'M' : 'L'}${at.x.toFixed(1)} ${at.y.toFixed(1)}`)
+      .join(' ')
+  const ticks = [0, 0.25, 0.5, 0.75, 1].flatMap((share) => {
+    const at = place({ x: mostX * share, y: mostY * share })
+    return [
+      `<line class="grid" x1="${from}" x2="${to}" y1="${at.y}" y2="${at.y}"/>`,
+      `<text x="${from - 8}" y="${at.y + 5}" text-anchor="end">${short(mostY * share)}</text>`,
+      `<text x="${at.x}" y="${bottom + 20}" text-anchor="middle">${short(mostX * share)}</text>`,
+    ]
+  })
+  return picture(title, height, [
+    ...ticks,
+    `<path class="compared" d="${path(compared)}"/>`,
+    `<path class="line" d="${path(points)}"/>`,
+    ...points.map(place).map((at) => `<circle class="ours" cx="${at.x.toFixed(1)}" cy="${at.y.toFixed(1)}" r="4"/>`),
+    `<text x="${from}" y="${top - 14}">${escapeText(y)}</text>`,
+    `<text x="${to}" y="${bottom + 42}" text-anchor="end">${escapeText(x)}</text>`,
+  ])
+}
+
+function picture(title: string, height: number, parts: string[]): string {
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(title)}">
+<style>
+svg { background: #fff } text { font: 14px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 16px }
+.ours { fill: #0969da } .theirs { fill: #8c959f } .grid { stroke: #d8dee4 }
+.line { fill: none; stroke: #0969da; stroke-width: 2.5 } .compared { fill: none; stroke: #8c959f; stroke-dasharray: 6 5; stroke-width: 2 }
+@media (prefers-color-scheme: dark) {
+svg { background: #0d1117 } text { fill: #e6edf3 } .ours { fill: #4493f8 } .theirs { fill: #7d8590 } .grid { stroke: #30363d }
+.line { stroke: #4493f8 } .compared { stroke: #7d8590 }
+}
+</style>
+<text class="title" x="16" y="32">${escapeText(title)}</text>
+${parts.join('\n')}
+</svg>
+`
+}
+
+function short(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1).replace('.0', '') : value.toFixed(1)
+}
+
+function escapeText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+}

@@ -1,0 +1,111 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { setPriority } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { unavailable } from '@sallyport/chassis'
+import type { Options } from 'argon2'
+
+export type HashingTask =
+  | { kind: 'hash'; password: string; parameters: Options }
+  | { kind: 'verify'; password: string; stored: string }
+
+export type HashingAnswer = { result: string | boolean } | { fault: string }
+
+export interface Hashing {
+  /**
+   * @returns the hash, or whether the password is the one that was hashed
+   * @throws Error if the stored hash is none
+   * @throws 503 UNAVAILABLE if the process ended twice over this task, or did not answer in time
+   */
+  perform(task: HashingTask): Promise<string | boolean>
+  close(): Promise<void>
+}
+
+/** Milliseconds for one task: a hundred times what it takes. A process that is slower than that is started anew. */
+const answerWithin = 4_000
+
+/** Far below what serves requests: hashing takes the time that they leave. */
+const niceness = 10
+
+const program = fileURLToPath(new URL('hashing-process.js', import.meta.url))
+
+class TooLate extends Error {}
+
+/**
+ * Hashes in a process of its own, whose priority is lower than ours, so that refreshes need not wait for hashes: Linux
+ * has a priority for each thread, and those of our own that hash (libuv's pool) also read files and look up names.
+ * A process that ends is replaced with the next task, and what it had begun is begun once more.
+ *
+ * @param atOnce how many tasks run at once; each takes the memory of one hash
+ */
+export function startHashing(atOnce: number): Hashing {
+  let running: HashingProcess | undefined
+
+  function current(): HashingProcess {
+    if (!running || running.hasEnded()) running = startProcess(atOnce)
+    return running
+  }
+
+  return {
+    async perform(task) {
+      const answer = await current()
+        .ask(task)
+        .catch((error) => {
+          if (error instanceof TooLate) throw error
+          return current().ask(task)
+        })
+        .catch((error) => {
+          throw unavailable(error)
+        })
+      if ('fault' in answer) throw new Error(answer.fault)
+      return answer.result
+    },
+    close: async () => running?.close(),
+  }
+}
+
+type HashingProcess = ReturnType<typeof startProcess>
+
+function startProcess(atOnce: number) {
+  const child = fork(program, { env: { ...process.env, UV_THREADPOOL_SIZE: String(atOnce) } })
+  // Threads have the priority of the thread that starts them, and this early there is but one.
+  child.once('spawn', () => setPriority(child.pid as number, niceness))
+  const waiting = new Map<number, { resolve: (answer: HashingAnswer) => void; reject: (error: Error) => void }>()
+  let asked = 0
+  let ended: Error | undefined
+
+  function end(error: Error): void {
+    ended = error
+    for (const { reject } of waiting.values()) reject(error)
+    waiting.clear()
+    child.kill('SIGKILL')
+  }
+  child.on('message', ({ id, ...answer }: { id: number } & HashingAnswer) => {
+    waiting.get(id)?.resolve(answer)
+    waiting.delete(id)
+  })
+  child.once('exit', () => end(new Error('the process that hashes has ended')))
+  child.on('error', end)
+
+  return {
+    hasEnded: () => ended !== undefined,
+    async ask(work: HashingTask): Promise<HashingAnswer> {
+      const id = asked++
+      const late = setTimeout(() => end(new TooLate('the process that hashes does not answer')), answerWithin)
+      try {
+        return await new Promise((resolve, reject) => {
+          waiting.set(id, { resolve, reject })
+          child.send({ id, work })
+        })
+      } finally {
+        clearTimeout(late)
+      }
+    },
+    async close(): Promise<void> {
+      if (ended) return
+      const gone = once(child, 'exit')
+      child.disconnect()
+      await gone
+    },
+  }
+}
