@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { endProcesses } from '@sallyport/local'
 import t, { type Test } from 'tap'
+import WebSocket from 'ws'
 import { eventually, signIn, startSystem } from './system.ts'
 
 interface Span {
@@ -99,6 +100,16 @@ t.test('a request is one trace, from the gateway through the service', async (t)
     await eventually('the span arrives', () => lost().length === 1)
     t.match(lost()[0], { name: /^GET( \*)?$/ })
     t.equal(attribute(lost()[0], 'http.response.status_code'), 404)
+  })
+
+  t.test('a WebSocket opens as ever, and is not traced', async (t) => {
+    const socket = new WebSocket(`${gateway.replace('http', 'ws')}/api/notifications/ws`, {
+      headers: { authorization: `Bearer ${client.accessToken}` },
+    })
+    await once(socket, 'open')
+    socket.terminate()
+    await both(await called('/api/auth/me'))
+    t.notOk(spans.some((span) => span.name.includes('/ws')))
   })
 
   t.test('a fault is marked as one, and a collector that is away harms nothing', async (t) => {
