@@ -102,6 +102,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
     request.target = target
     request.route = route
+    if (request.trace) request.trace.route = route.prefix
 
     await rateLimit.client(request)
     const caller = await authenticate(request, verifier)

@@ -22,4 +22,5 @@ export {
   text,
   webAddress,
 } from './settings.ts'
+export type { Followed } from './tracing.ts'
 export { readTrust } from './trust.ts'

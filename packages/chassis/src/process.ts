@@ -1,3 +1,4 @@
+import diagnostics from 'node:diagnostics_channel'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
@@ -13,6 +14,7 @@ import {
   port,
   readSettings,
   text,
+  webAddress,
 } from './settings.ts'
 
 /** The settings every process has; each adds a port of its own, such as AUTH_PORT. */
@@ -38,6 +40,10 @@ export const processSettings = {
   SHUTDOWN_WAIT: duration({
     default: 0,
     desc: 'how long to serve on after saying that it is not ready, so that balancers see it, such as 5s (0 if not set)',
+  }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: webAddress({
+    default: undefined,
+    desc: 'the OpenTelemetry collector that gets traces, such as http://collector:4318',
   }),
   TRUSTED_PROXIES: addresses({
     default: [],
@@ -93,7 +99,9 @@ const closeWithin = 4_500
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   try {
+    const tracing = await traceRequests(name)
     const { app, config, logger, ready, onHangup } = await build(process.env)
+    tracing?.begin(logger)
     let closing = false
     const management = createManagement(logger, async () => {
       if (closing) throw new Error('closing')
@@ -115,6 +123,7 @@ export async function runProcess(name: string, build: (environment: Environment)
         await app.close()
         clearInterval(sweep)
         await management.close()
+        await tracing?.close()
         logger.info({ event: 'stopped', signal })
       },
     )
@@ -130,6 +139,27 @@ export async function runProcess(name: string, build: (environment: Environment)
     if (!(error instanceof ConfigurationError)) throw error
     for (const line of error.message.split('\n')) process.stderr.write(`sallyport ${name}: ${line}\n`)
     process.exit(1)
+  }
+}
+
+/** Has every request to the application that is built next followed, if there is a collector to tell of it. */
+async function traceRequests(name: string) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: to, TRUSTED_PROXIES: trustedProxies } = readSettings(
+    process.env,
+    processSettings,
+  )
+  if (to === undefined) return undefined
+  const { openTracing } = await import('./tracing.ts')
+  const tracing = openTracing(name, { to, trustedProxies })
+  // An application takes hooks for all of its routes only before it has any.
+  const follow = (message: unknown) => tracing.follow((message as { fastify: FastifyInstance }).fastify)
+  diagnostics.subscribe('fastify.initialization', follow)
+  return {
+    begin(logger: Logger): void {
+      diagnostics.unsubscribe('fastify.initialization', follow)
+      tracing.reportTo(logger)
+    },
+    close: tracing.close,
   }
 }
 
