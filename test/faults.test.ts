@@ -1,21 +1,23 @@
 import t from 'tap'
-import { Client, eventually, signIn, startSystem } from './system.ts'
+import { Client, children, eventually, isAlive, signIn, startSystem } from './system.ts'
 
 t.test('Postgres is killed while everything runs', async (t) => {
   const system = await startSystem(t)
   const { gateway, postgres, sql } = system
 
-  await t.test('before that: fifty logins of one user at once give fifty sessions', async (t) => {
+  await t.test('before that: fifty logins of one user, ten at once, give fifty sessions', async (t) => {
     const clients = Array.from({ length: 50 }, () => new Client(gateway))
-    await Promise.all(
-      clients.map((client) =>
-        eventually('a login that was asked to come again succeeds', async () => {
-          const { status, headers } = await client.login()
-          t.ok(status === 200 || (status === 503 && headers.has('retry-after')))
-          return status === 200
-        }),
-      ),
-    )
+    // Ten at a time: more may be asked to come again, and then do.
+    for (let next = 0; next < 50; next += 10)
+      await Promise.all(
+        clients.slice(next, next + 10).map((client) =>
+          eventually('a login succeeds', async () => {
+            const { status, headers } = await client.login()
+            if (status !== 200) t.match({ status, wait: headers.get('retry-after') }, { status: 503, wait: /^[1-5]$/ })
+            return status === 200
+          }),
+        ),
+      )
     t.equal((await sql('SELECT FROM auth.sessions')).rowCount, 50)
     const refreshed = await Promise.all(clients.map((client) => client.refresh()))
     t.ok(
@@ -101,8 +103,10 @@ t.test('a gateway that cannot hear of ended sessions', async (t) => {
   t.test('goes on verifying, and says how old its view is', async (t) => {
     const { gateway, processes } = await startSystem(t)
     const client = await signIn(gateway)
+    const hashing = children(processes.auth)
     processes.auth.child.kill('SIGKILL')
     await processes.auth.ended
+    await eventually('the process that hashes for it has ended too', () => !hashing.some(isAlive))
     t.equal((await client.call('GET', '/api/whoami')).status, 200)
     t.match(await client.refresh(), { status: 502, body: { code: 'UPSTREAM_UNREACHABLE' } })
     const metrics = await (await fetch(`http://127.0.0.1:${processes.gateway.managementPort}/metrics`)).text()

@@ -24,8 +24,11 @@ export interface Hashing {
 /** Milliseconds for one task: a hundred times what it takes. A process that is slower than that is started anew. */
 const answerWithin = 4_000
 
-/** Far below what serves requests: hashing takes the time that they leave. */
-const niceness = 10
+/**
+ * Below what serves requests, so that hashing takes the time that they leave. Measured: lower still helps refreshes no
+ * more, and leaves hashing little beside other programs of the machine.
+ */
+const niceness = 5
 
 const program = fileURLToPath(new URL('hashing-process.js', import.meta.url))
 
