@@ -9,11 +9,11 @@ RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --include-works
  && npx tsc --build gateway services/appointments services/auth services/notifications web/server web/src \
  && npx vite build web --logLevel warn
 # Again with what runs alone. Prisma's client brings a compiler of queries for each kind of database, in two sizes and
-# formats; its optional peers are the programs that made it. Then sources, types and maps go.
+# formats; its optional peers are the programs that made it. Then sources, types, maps and formats nobody loads go.
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --omit=dev --omit=optional --omit=peer $PARTS \
  && find node_modules/@prisma/client/runtime -name 'query_compiler_*' ! -name 'query_compiler_fast_bg.postgresql.*mjs' -delete \
  && find . \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.tsx' -o -name '*.md' -o -name '*.tsbuildinfo' \) -type f -delete \
- && rm -rf package-lock.json .npmrc tsconfig.base.json node_modules/@types packages/client packages/react web/src web/public \
+ && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext package-lock.json .npmrc tsconfig.base.json node_modules/@types packages/client packages/react web/src web/public \
  && find . -type d -empty -delete
 
 FROM node:24-bookworm-slim
