@@ -35,4 +35,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MANAGEMENT_PORT}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # In place of the base image's own, which is a shell script.
 ENTRYPOINT []
-CMD ["node", "gateway/dist/server.js"]
+CMD ["node", "--single-threaded-gc", "gateway/dist/server.js"]

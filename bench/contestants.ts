@@ -70,6 +70,8 @@ export async function startSallyport({ issuer, upstream }: Surroundings): Promis
 export const contestants: Record<string, (around: Surroundings) => Promise<Contestant | undefined>> = {
   Sallyport: startSallyport,
   'http-proxy, bare': ({ upstream }) => startScript('http-proxy, bare', 'http-proxy', { upstream }),
+  'http-proxy, connections kept': ({ upstream }) =>
+    startScript('http-proxy, connections kept', 'http-proxy', { upstream, KEPT: 'yes' }),
   '@fastify/http-proxy with @fastify/jwt': ({ upstream, issuer }) =>
     startScript('@fastify/http-proxy with @fastify/jwt', 'fastify-http-proxy', {
       upstream,
@@ -122,7 +124,7 @@ backend out
 async function startScript(
   name: string,
   script: string,
-  { upstream, ...environment }: { upstream: number; PUBLIC_KEY?: string },
+  { upstream, ...environment }: { upstream: number; PUBLIC_KEY?: string; KEPT?: string },
 ) {
   const port = await freePort()
   const file = fileURLToPath(new URL(`baselines/${script}.js`, import.meta.url))

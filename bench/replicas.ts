@@ -28,8 +28,10 @@ export interface Replicas {
 /**
  * Two auth replicas and two gateways, each gateway in front of one of them, on one Postgres with the demo users: all of
  * them real processes, on ports that stay theirs when they are killed and start again.
+ *
+ * @param settings for all of them, beside their own
  */
-export async function startReplicas(): Promise<Replicas> {
+export async function startReplicas(settings: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-replicas-'))
   const [postgresPort, authOne, authTwo, gatewayOne, gatewayTwo] = (await Promise.all(
     Array.from({ length: 5 }, freePort),
@@ -57,6 +59,7 @@ export async function startReplicas(): Promise<Replicas> {
     USER_RATE_LIMIT_MAX: '1000000',
     MANAGEMENT_PORT: '0',
     LOG_LEVEL: 'error',
+    ...settings,
   }
   const running = new Map<Name, RunningProcess>()
   async function start(name: Name): Promise<void> {
@@ -95,7 +98,15 @@ export async function startReplicas(): Promise<Replicas> {
     }
   }
 
-  return {
+  /** Ends Postgres in order; what it returns starts it again on the same data. */
+  async function pausePostgres() {
+    await postgres.stop()
+    return async () => {
+      postgres = await startPostgres({ folder, port: postgresPort })
+    }
+  }
+
+  const replicas: Replicas = {
     gateways: [gatewayOne, gatewayTwo].map((port) => `http://127.0.0.1:${port}`),
     kills: [
       ['auth one', () => kill('auth one')],
@@ -110,4 +121,5 @@ export async function startReplicas(): Promise<Replicas> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
+  return { ...replicas, pausePostgres }
 }

@@ -3,16 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rotateSession } from '@sallyport/auth/sessions'
 import { createDatabase, migrate, seed } from '@sallyport/database'
-import { startPostgres } from '@sallyport/local'
+import { freePort, startPostgres } from '@sallyport/local'
 import pg from 'pg'
 
 /**
- * What a refresh costs Postgres with few and with many sessions in the table: the CPU time of the backends, and the
- * pages that one statement touches. Both tables are in one server and take turns, so that a busy machine slows both.
+ * What sessions and refreshes cost Postgres with few and with many of them in the table: the CPU time of the backends,
+ * the pages that one statement touches, what is written ahead, and what a session takes. All tables are in one server
+ * and take turns, so that a busy machine slows all of them.
  *
- *   npm run bench:sessions
+ *   npm run bench:sessions                (SIZES=10000,1000000 leaves out the largest)
  */
-const sizes = [10_000, 1_000_000]
+const sizes = (process.env.SIZES ?? '10000,1000000,5000000').split(',').map(Number)
 const rounds = 12
 const refreshesEach = 500
 const limits = { idleSeconds: 604_800, maxSeconds: 2_592_000, graceSeconds: 10 }
@@ -20,11 +21,12 @@ const limits = { idleSeconds: 604_800, maxSeconds: 2_592_000, graceSeconds: 10 }
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-sessions-'))
 const server = await startPostgres({
   folder,
-  port: 5_999,
-  settings: ['fsync=off', 'shared_buffers=1GB', 'autovacuum=off'],
+  port: await freePort(),
+  settings: ['fsync=off', 'shared_buffers=1GB', 'autovacuum=off', 'shared_preload_libraries=pg_stat_statements'],
 })
 const admin = new pg.Client({ connectionString: server.url })
 await admin.connect()
+await admin.query('CREATE EXTENSION pg_stat_statements')
 
 const tables = []
 for (const size of sizes) {
@@ -42,9 +44,25 @@ for (const size of sizes) {
     [user.id, size],
   )
   await filler.query('VACUUM ANALYZE auth.sessions')
+  const { rows: space } = await filler.query("SELECT pg_total_relation_size('auth.sessions') AS bytes")
   const { rows: sample } = await filler.query(`SELECT id FROM auth.sessions ORDER BY random() LIMIT ${refreshesEach}`)
   await filler.end()
-  tables.push({ size, url, database, userId: user.id, ids: sample.map(({ id }) => id), ticks: 0, generation: 0 })
+  tables.push({
+    size,
+    url,
+    database,
+    userId: user.id,
+    bytes: Number(space[0].bytes),
+    ids: sample.map(({ id }) => id),
+    ticks: 0,
+    written: 0,
+    generation: 0,
+  })
+}
+
+async function writtenAhead(): Promise<number> {
+  const { rows } = await admin.query("SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes")
+  return Number(rows[0].bytes)
 }
 
 async function ticksOf(size: number): Promise<number> {
@@ -58,6 +76,7 @@ async function ticksOf(size: number): Promise<number> {
 for (let round = 0; round <= rounds; round++)
   for (const table of tables) {
     const before = await ticksOf(table.size)
+    const beforehand = await writtenAhead()
     const waiting = [...table.ids]
     await Promise.all(
       Array.from({ length: 4 }, async () => {
@@ -70,14 +89,16 @@ for (let round = 0; round <= rounds; round++)
     )
     table.generation += 1
     // The first round warms caches and prepares statements.
-    if (round > 0) table.ticks += (await ticksOf(table.size)) - before
+    if (round === 0) continue
+    table.ticks += (await ticksOf(table.size)) - before
+    table.written += (await writtenAhead()) - beforehand
   }
 
 process.stdout.write(
-  '| sessions in the table | backend CPU per refresh | pages touched (EXPLAIN) | index used |\n| ---: | ---: | ---: | --- |\n',
+  '| sessions in the table | backend CPU per refresh | WAL per refresh | bytes per session | pages touched (EXPLAIN) | index used |\n| ---: | ---: | ---: | ---: | ---: | --- |\n',
 )
 const costs = []
-for (const { size, url, database, ids, ticks } of tables) {
+for (const { size, url, database, ids, ticks, written, bytes } of tables) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query(
@@ -89,11 +110,22 @@ for (const { size, url, database, ids, ticks } of tables) {
   // A tick is a hundredth of a second on Linux.
   const cost = (ticks * 10_000) / (rounds * refreshesEach)
   costs.push(cost)
-  process.stdout.write(`| ${size} | ${cost.toFixed(0)} us | ${pages} | ${/"Index Name":"(\w+)"/.exec(text)?.[1]} |\n`)
+  process.stdout.write(
+    `| ${size} | ${cost.toFixed(0)} us | ${Math.round(written / (rounds * refreshesEach))} | ${Math.round(bytes / size)} | ${pages} | ${/"Index Name":"(\w+)"/.exec(text)?.[1]} |\n`,
+  )
   await client.end()
   await database.$disconnect()
 }
-process.stdout.write(`\nratio: ${((costs[1] as number) / (costs[0] as number)).toFixed(2)}\n`)
+process.stdout.write(`\nmost to fewest: ${((costs.at(-1) as number) / (costs[0] as number)).toFixed(2)}\n`)
+
+const { rows: statements } = await admin.query(
+  `SELECT regexp_replace(left(query, 60), '\\s+', ' ', 'g') AS statement, sum(calls) AS calls,
+     sum(total_exec_time) * 1000 / sum(calls) AS us, sum(wal_bytes) / sum(calls) AS wal
+   FROM pg_stat_statements WHERE query ILIKE '%sessions%' GROUP BY 1 HAVING sum(calls) > 1000 ORDER BY 2 DESC`,
+)
+process.stdout.write('\n| statement (pg_stat_statements) | calls | mean time | WAL |\n| --- | ---: | ---: | ---: |\n')
+for (const { statement, calls, us, wal } of statements)
+  process.stdout.write(`| ${statement} | ${calls} | ${Number(us).toFixed(0)} us | ${Math.round(wal)} |\n`)
 await admin.end()
 await server.stop()
 rmSync(folder, { recursive: true, force: true })

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { ConfigurationError } from '@sallyport/chassis'
+import pg from 'pg'
+import { Gauge } from 'prom-client'
 import { Prisma, PrismaClient } from './generated/client.ts'
 import { migrationNames } from './migration-files.ts'
 
@@ -19,21 +21,46 @@ const answerWithin = 4_000
 
 /** Opens Prisma on a pool of connections. Nothing connects before the first query. */
 export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
-  const pool = {
+  const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: connectWithin,
     query_timeout: answerWithin,
     keepAlive: true,
     application_name: 'sallyport',
-  }
+  })
+  pools.push(pool)
   const adapter = new PrismaPg(pool, {
+    disposeExternalPool: true,
     onPoolError: onError,
     onConnectionError: onError,
     statementNameGenerator: nameStatements(),
   })
   return new PrismaClient({ adapter })
 }
+
+/** Every pool of this process, of which there is one outside of tests. */
+const pools: pg.Pool[] = []
+
+new Gauge({
+  name: 'sallyport_database_connections',
+  help: 'Connections to the database, by whether one is in use',
+  labelNames: ['state'],
+  collect() {
+    this.reset()
+    for (const { totalCount, idleCount } of pools) {
+      this.inc({ state: 'active' }, totalCount - idleCount)
+      this.inc({ state: 'idle' }, idleCount)
+    }
+  },
+})
+new Gauge({
+  name: 'sallyport_database_waiting',
+  help: 'Queries that wait for a connection to the database',
+  collect() {
+    this.set(pools.reduce((sum, { waitingCount }) => sum + waitingCount, 0))
+  },
+})
 
 /** Names statements so that each connection prepares a text once: a third of a rotation's cost is planning. */
 function nameStatements(): (query: { sql: string }) => string {

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
-import { freePort, startDatabase, temporaryFolder } from './system.ts'
+import { Agent, request } from 'undici'
+import { eventually, freePort, startDatabase, temporaryFolder } from './system.ts'
 
 const migrateProgram = fileURLToPath(new URL('../../prisma/dist/migrate.js', import.meta.url))
 
@@ -198,10 +199,47 @@ t.test('a database without tables: the line says to migrate, and migrating twice
   await waitForDatabase(database, 5)
 })
 
-t.test('a second signal ends a process at once, the first in order', async (t) => {
-  const gateway = await startProcess('gateway', { ...process.env, ...settings(t) }, () => {})
-  gateway.child.kill('SIGTERM')
-  t.strictSame(await gateway.ended, [0, null])
+t.test('one signal ends a process in order, a second one at once', async (t) => {
+  const start = (wait: string) =>
+    startProcess('gateway', { ...process.env, ...settings(t), SHUTDOWN_WAIT: wait }, () => {})
+  const [patient, hurried] = await Promise.all([start('0s'), start('60s')])
+  patient.child.kill('SIGTERM')
+  t.strictSame(await patient.ended, [0, null])
+
+  const management = `http://127.0.0.1:${hurried.managementPort}/readyz`
+  hurried.child.kill('SIGTERM')
+  await eventually('it waits', async () => (await request(management)).body.text().then((text) => text.includes('not')))
+  hurried.child.kill('SIGTERM')
+  t.strictSame(await hurried.ended, [1, null])
+})
+
+t.test('a process that is told to stop says so first, and serves until balancers have seen it', async (t) => {
+  const { child, port, managementPort, ended } = await startProcess(
+    'gateway',
+    { ...process.env, ...settings(t), SHUTDOWN_WAIT: '2s' },
+    () => {},
+  )
+  const agent = new Agent({ connections: 1 })
+  const ask = () => request(`http://127.0.0.1:${port}/nowhere`, { dispatcher: agent })
+  const before = await ask()
+  await before.body.dump()
+  t.equal(before.headers.connection, 'keep-alive')
+
+  const told = Date.now()
+  child.kill('SIGTERM')
+  await eventually('it says that it is not ready', async () => {
+    const { statusCode, body } = await request(`http://127.0.0.1:${managementPort}/readyz`)
+    return statusCode === 503 && (await body.text()).includes('not ready') && Date.now() - told > 100
+  })
+  const during = await ask()
+  await during.body.dump()
+  t.match(during, { statusCode: 404, headers: { connection: 'close' } }, 'answered, and the connection is at its end')
+  const fresh = await ask()
+  await fresh.body.dump()
+  t.equal(fresh.statusCode, 404, 'a new connection is still taken')
+  t.strictSame(await ended, [0, null])
+  t.ok(Date.now() - told >= 2_000)
+  await agent.close()
 })
 
 t.test('an error that nothing handled is logged, and the process ends in order with code 1', async (t) => {

@@ -239,7 +239,12 @@ t.test('bodies and answers', async (t) => {
   const api = await new Upstream().serve(t)
   const nobody = await freePort()
   const tersePort = await freePort()
-  const { gateway, port, log } = await startGateway(t, [
+  const {
+    gateway,
+    port,
+    log,
+    process: running,
+  } = await startGateway(t, [
     { prefix: '/', upstreams: [api.url], access: 'public', timeout: 300, bodyLimit: 1000 },
     { prefix: '/large', upstreams: [api.url], access: 'public', bodyLimit: 64 * 1024 * 1024 },
     { prefix: '/down', upstreams: [`http://127.0.0.1:${nobody}`], access: 'public' },
@@ -384,6 +389,8 @@ t.test('bodies and answers', async (t) => {
     t.ok(limited?.headers.get('retry-after'))
     t.match(await limited?.json(), { code: 'RATE_LIMITED' })
     t.equal((await fetch(gateway)).status, 200, 'other routes are not touched')
+    const metrics = await (await fetch(`http://127.0.0.1:${running.managementPort}/metrics`)).text()
+    t.match(metrics, /^sallyport_rate_limited_total\{limit="client"\} 1$/m)
   })
 
   t.test('the log names what went wrong upstream, and the client is not told', async (t) => {

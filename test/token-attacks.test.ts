@@ -329,7 +329,7 @@ attacks['claims that are missing or of the wrong kind'] = [
   ['exp in milliseconds', withClaims({ exp: Date.now() + 600_000 })],
   ['exp without end', signed(header(), JSON.stringify(claims()).replace(/"exp":\d+/, '"exp":1e400'))],
   ['exp NaN', signed(header(), JSON.stringify(claims()).replace(/"exp":\d+/, '"exp":NaN'))],
-  ['iat a minute ahead', withClaims({ iat: now() + 60 })],
+  ['iat seven minutes ahead', withClaims({ iat: now() + 420 })],
   ['iat a year ahead', withClaims({ iat: now() + 31_536_000, exp: now() + 31_536_600 })],
   [
     'claims in __proto__',

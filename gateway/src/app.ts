@@ -17,6 +17,7 @@ import type { Config } from './config.ts'
 import { forward } from './forward.ts'
 import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
+import { measure } from './measure.ts'
 import { checkMessage } from './message.ts'
 import { fromPage, openToPages } from './pages.ts'
 import { isInternal, normalise, type Target } from './path.ts'
@@ -65,8 +66,13 @@ export async function buildApp(config: Config, environment: Record<string, strin
     childLoggerFactory: (parent) => parent,
     trustProxy: config.trustedProxies.length > 0 ? isTrusted : false,
     genReqId: (raw) => requestIdOf(raw, isTrusted),
+    // A request that comes over a connection still open is served to the end of the process.
+    return503OnClosing: false,
     // A path that cannot be read never comes to the handlers.
-    frameworkErrors: refuse,
+    frameworkErrors: (error, request, reply) => {
+      measure(request, reply)
+      return refuse(error, request, reply)
+    },
     routerOptions: { constraints: { fromPage } },
     clientErrorHandler: answerClientError,
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 500, requestTimeout: 0, keepAliveTimeout: 72_000 },
@@ -74,6 +80,10 @@ export async function buildApp(config: Config, environment: Record<string, strin
   // Bodies are streamed, never parsed.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  app.addHook('onRequest', (request, reply, done) => {
+    measure(request, reply)
+    done()
+  })
   const security = Object.entries(securityHeaders(config.production)).flat()
 
   const rateLimit = await openRateLimit(app, config, sharedCounts)
@@ -92,6 +102,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
     request.target = target
     request.route = route
+    if (request.trace) request.trace.route = route.prefix
 
     await rateLimit.client(request)
     const caller = await authenticate(request, verifier)
@@ -140,5 +151,5 @@ export async function buildApp(config: Config, environment: Record<string, strin
     sharedCounts?.close()
     await upstreams.close()
   })
-  return { app, keySet, revocations, routes, upstreams, sharedCounts }
+  return { app, keySet, routes, revocations, upstreams, upgrader, verifier, sharedCounts }
 }

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { type Body, beginBody, discardRest, hasBody } from './body.ts'
 import { answerHeaders } from './headers.ts'
+import { openEventStreams } from './measure.ts'
 import type { Upstream } from './upstreams.ts'
 import type { Caller } from './verify.ts'
 import type { Watch } from './watch.ts'
@@ -120,13 +121,14 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#upstream.answered()
     const headers = answerHeaders(answered, ownHeaders)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
-    if (caller && headerOf('content-type', headers)?.startsWith('text/event-stream')) {
+    if (headerOf('content-type', headers)?.startsWith('text/event-stream')) {
+      openEventStreams.add(client)
       // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
       const end = () => {
         client.end()
         this.#end(new Error('the token no longer holds'))
       }
-      client.once('close', watch.over(caller, end))
+      if (caller) client.once('close', watch.over(caller, end))
     }
     reply.hijack()
     this.#hasBegun = true

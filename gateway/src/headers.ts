@@ -87,7 +87,7 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
     'x-forwarded-proto',
     request.protocol,
     'traceparent',
-    traceOf(raw.headers.traceparent, request.id),
+    request.trace?.traceparent ?? traceOf(raw.headers.traceparent, request.id),
     identityHeaders.requestId,
     request.id,
   )

@@ -1,6 +1,7 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { Counter } from 'prom-client'
 import type { SharedCounts } from './shared-counts.ts'
 import type { Caller } from './verify.ts'
 
@@ -9,6 +10,12 @@ const window = 60
 
 /** Counts kept in this process at most; the one that was not used for longest goes first. */
 const mostCounts = 50_000
+
+const limited = new Counter({
+  name: 'sallyport_rate_limited_total',
+  help: 'Requests refused for being too many, by what they were counted by',
+  labelNames: ['limit'],
+})
 
 interface Settings {
   /** Requests a minute from one client address, and by one user wherever they call from. */
@@ -50,6 +57,7 @@ declare module 'fastify' {
  */
 export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: SharedCounts | undefined) {
   async function openLimiter(name: Name, limit: Limit) {
+    limited.inc({ limit: name }, 0)
     const options = { ...limit, timeWindow: window * 1000 }
     const countHere = await openCounter(app, { ...options, cache: mostCounts })
     const countAll =
@@ -67,6 +75,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
       count.name = name
       if (!request.limit || count.remaining < request.limit.remaining) request.limit = count
       if (!count.isExceeded) return
+      limited.inc({ limit: name })
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
         headers: { 'retry-after': String(count.ttlInSeconds) },
       })

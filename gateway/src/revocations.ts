@@ -19,6 +19,10 @@ export interface Revocations {
   onRevoked(listener: (revoked: { session: string } | { user: string }) => void): () => void
   /** How long ago the view was last known to be current, in seconds. */
   age(): number
+  /** Whether the stream is open and has told everything up to now; never if there is none. */
+  readonly isCurrent: boolean
+  /** How many ended sessions, and people with changed roles, the view holds. */
+  readonly held: { sessions: number; users: number }
   close(): void
 }
 
@@ -94,6 +98,12 @@ export function openRevocations(settings: Settings, logger: Logger, timing = usu
   const age = () => (settings.url ? (performance.now() - lastCurrent) / 1000 : 0)
   return {
     age,
+    get isCurrent() {
+      return current
+    },
+    get held() {
+      return { sessions: sessions.size, users: users.size }
+    },
     check({ sessionId, userId, roles }) {
       if (settings.failClosed && age() > settings.maxAge)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', {

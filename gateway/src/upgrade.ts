@@ -62,6 +62,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
   })
 
   return {
+    /** What is open now. */
+    open: open as ReadonlySet<unknown>,
+
     isUpgrade: (raw: IncomingMessage) => upgrades.has(raw),
 
     /** Lets upgrades take the way of requests: until one is forwarded, it is answered like any other. */

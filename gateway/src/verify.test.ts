@@ -232,10 +232,10 @@ t.test('every claim is needed, in its own type', async (t) => {
   for (const claims of mistyped) t.equal(typeof (await outcome(withClaims(claims))), 'string', JSON.stringify(claims))
 })
 
-t.test('a token from the future is refused, but clocks may differ by half a minute', async (t) => {
-  t.equal(await outcome(withClaims({ iat: now() + 60 })), 'TOKEN_INVALID')
+t.test('a token from the future is refused, but a clock may have stepped by minutes', async (t) => {
+  t.equal(await outcome(withClaims({ iat: now() + 400 })), 'TOKEN_INVALID')
   t.equal(await outcome(withClaims({ nbf: now() + 60 })), 'TOKEN_INVALID')
-  t.type(await outcome(withClaims({ iat: now() + 20 })), 'object')
+  t.type(await outcome(withClaims({ iat: now() + 300 })), 'object')
 })
 
 t.test('one token has one spelling', async (t) => {

@@ -25,6 +25,8 @@ export interface Verifier {
    * @throws 401 TOKEN_EXPIRED or TOKEN_INVALID; 503 while no key set could be fetched
    */
   verify(token: string): Caller | Promise<Caller>
+  /** The tokens that are kept, and how often one was there, or was not, since the start. */
+  readonly cache: { size: number; hits: number; misses: number }
 }
 
 /** Bounds of the cache of verified tokens. */
@@ -34,8 +36,14 @@ const mostBytes = 64 * 1024 * 1024
 /** What a cached token costs beside its own characters, roughly: claims and signed assertions. */
 const overhead = 1_500
 
-/** How far in the future a token may have been issued, by clocks that differ, in seconds. */
+/** How far in the future a token may begin to hold, by clocks that differ, in seconds. */
 const skew = 30
+
+/**
+ * How far in the future a token may have been issued. More than the skew, as a clock that steps by minutes should sign
+ * nobody out, and when a token was issued decides nothing else (RFC 7519 section 4.1.6).
+ */
+const issuedAhead = 360
 
 /** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138. */
 const latest = 1e11
@@ -51,6 +59,8 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     maxSize: mostBytes,
     sizeCalculation: (_caller, token) => token.length + overhead,
   })
+  let hits = 0
+  let misses = 0
 
   function check(token: string, parts: SignedToken, key: PublicKey | undefined): Caller {
     if (!key) throw invalid('no such key')
@@ -64,14 +74,19 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     verify(token) {
       const known = verified.get(token)
       if (known && keySet.holds(known.keyId)) {
+        hits += 1
         if (known.expiresAt > Date.now() / 1000) return known
         verified.delete(token)
         throw expired()
       }
+      misses += 1
       const parts = readToken(token)
       if (typeof parts === 'string') throw invalid(parts)
       const key = keySet.find(parts.keyId)
       return key instanceof Promise ? key.then((found) => check(token, parts, found)) : check(token, parts, key)
+    },
+    get cache() {
+      return { size: verified.size, hits, misses }
     },
   }
 }
@@ -80,7 +95,8 @@ function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { 
   const { iss, aud, sub, sid, email, role, roles, iat, exp, nbf = 0, jti, client_id } = claims ?? {}
   const now = Date.now() / 1000
   if (iss !== issuer || !(aud === audience || (isTexts(aud) && aud.includes(audience)))) throw invalid('not for here')
-  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || Math.max(iat, nbf) > now + skew) throw invalid('wrong times')
+  if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || nbf > now + skew || iat > now + issuedAhead)
+    throw invalid('wrong times')
   if (typeof jti !== 'string' || typeof client_id !== 'string') throw invalid('wrong claims')
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')

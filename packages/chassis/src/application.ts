@@ -9,6 +9,7 @@ import Fastify, {
 } from 'fastify'
 import FindMyWay, { type HTTPMethod } from 'find-my-way'
 import { Problem, toProblem, unavailable } from './problem.ts'
+import { observeRequest } from './request-durations.ts'
 
 export type Application = ReturnType<typeof createApplication>
 
@@ -28,7 +29,8 @@ const maxParamLength = 200
 
 /**
  * A Fastify application as every service of ours starts out: JSON bodies only, validated without coercion and
- * stripped of what the schema does not name, problem details for every error, security headers on every answer.
+ * stripped of what the schema does not name, problem details for every error, security headers on every answer, and its
+ * time counted by route.
  */
 export function createApplication(options: ApplicationOptions) {
   const headers = securityHeaders(options.production)
@@ -36,6 +38,8 @@ export function createApplication(options: ApplicationOptions) {
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
+    // A request that comes over a connection still open is served to the end of the process.
+    return503OnClosing: false,
     bodyLimit: options.bodyLimit,
     genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
     routerOptions: { maxParamLength },
@@ -52,6 +56,9 @@ export function createApplication(options: ApplicationOptions) {
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers(headers)
   })
+  app.addHook('onResponse', async ({ routeOptions, method }, { statusCode, elapsedTime }) =>
+    observeRequest(routeOptions.url, method, statusCode, elapsedTime / 1000),
+  )
   const allowedMethods = collectMethods(app)
   app.setErrorHandler((error, request, reply) =>
     answerWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),

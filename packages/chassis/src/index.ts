@@ -2,6 +2,7 @@ export { type Application, answerWithProblem, createApplication, securityHeaders
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, problemSchema, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
+export { observeRequest } from './request-durations.ts'
 export {
   addresses,
   ConfigurationError,
@@ -21,4 +22,5 @@ export {
   text,
   webAddress,
 } from './settings.ts'
+export type { Followed } from './tracing.ts'
 export { readTrust } from './trust.ts'

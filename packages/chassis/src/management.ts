@@ -1,5 +1,5 @@
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
-import { collectDefaultMetrics, register } from 'prom-client'
+import { collectDefaultMetrics, Gauge, register } from 'prom-client'
 
 /**
  * What operators ask a process, on a port of its own that no route of the gateway leads to: `/healthz` (it is
@@ -10,6 +10,18 @@ import { collectDefaultMetrics, register } from 'prom-client'
 export function createManagement(logger: FastifyBaseLogger, ready: () => Promise<void>) {
   const app = Fastify({ loggerInstance: logger, logController: new LogController({ disableRequestLogging: true }) })
   collectDefaultMetrics()
+  new Gauge({
+    name: 'sallyport_ready',
+    help: 'Whether the process can serve (1) or not (0), as /readyz says',
+    async collect() {
+      this.set(
+        await ready().then(
+          () => 1,
+          () => 0,
+        ),
+      )
+    },
+  })
   app.get('/healthz', async () => ({ status: 'alive' }))
   app.get('/readyz', async (_request, reply) => {
     try {

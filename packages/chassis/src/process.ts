@@ -1,9 +1,21 @@
+import diagnostics from 'node:diagnostics_channel'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { createManagement } from './management.ts'
-import { addresses, ConfigurationError, choice, type Environment, port, readSettings, text } from './settings.ts'
+import {
+  addresses,
+  ConfigurationError,
+  choice,
+  duration,
+  type Environment,
+  port,
+  readSettings,
+  text,
+  webAddress,
+} from './settings.ts'
 
 /** The settings every process has; each adds a port of its own, such as AUTH_PORT. */
 export const processSettings = {
@@ -25,6 +37,14 @@ export const processSettings = {
     default: undefined,
     desc: 'the port for health and metrics (the own port + 1000 if not set)',
   }),
+  SHUTDOWN_WAIT: duration({
+    default: 0,
+    desc: 'how long to serve on after saying that it is not ready, so that balancers see it, such as 5s (0 if not set)',
+  }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: webAddress({
+    default: undefined,
+    desc: 'the OpenTelemetry collector that gets traces, such as http://collector:4318',
+  }),
   TRUSTED_PROXIES: addresses({
     default: [],
     desc: 'addresses or CIDR ranges of the proxies whose X-Forwarded-For is believed, separated by commas',
@@ -39,6 +59,8 @@ export interface ProcessConfig {
   /** The variable that sets `port`, named to the user when the port is taken. */
   portVariable: string
   managementPort: number
+  /** Milliseconds between being unready and taking no more connections. */
+  shutdownWait: number
   trustedProxies: string[]
 }
 
@@ -51,6 +73,7 @@ export function processConfig(environment: Environment, portVariable: string, ow
     port: ownPort,
     portVariable,
     managementPort: settings.MANAGEMENT_PORT ?? (ownPort === 0 ? 0 : ownPort + 1000),
+    shutdownWait: settings.SHUTDOWN_WAIT * 1000,
     trustedProxies: settings.TRUSTED_PROXIES,
   }
 }
@@ -65,17 +88,20 @@ export interface Service {
   onHangup?: () => void
 }
 
-/** How long a process may take to finish what it began once it is told to stop, in milliseconds. */
+/** How long a process may take to finish what it began once it takes no more connections, in milliseconds. */
 const closeWithin = 4_500
 
 /**
- * Runs a service as a process: it listens, says so in one log line, and on SIGTERM or SIGINT finishes the requests
- * under way and exits with 0. A second signal ends it at once. What cannot start is one line on standard error for
+ * Runs a service as a process: it listens and says so in one log line. On SIGTERM or SIGINT it says that it is not
+ * ready, waits until balancers have seen it, takes no more connections, finishes the requests under way and exits with
+ * 0. A second signal ends it at once. What cannot start is one line on standard error for
  * each thing to mend, and exit code 1.
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   try {
+    const tracing = await traceRequests(name)
     const { app, config, logger, ready, onHangup } = await build(process.env)
+    tracing?.begin(logger)
     let closing = false
     const management = createManagement(logger, async () => {
       if (closing) throw new Error('closing')
@@ -83,15 +109,21 @@ export async function runProcess(name: string, build: (environment: Environment)
     })
     if (onHangup) process.on('SIGHUP', onHangup)
     const grace = closeWithGrace(
-      { delay: closeWithin, logger, skip: onHangup ? ['SIGHUP'] : [] },
+      { delay: config.shutdownWait + closeWithin, logger, skip: onHangup ? ['SIGHUP'] : [] },
       async ({ err, signal }) => {
         closing = true
         if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
+        // From here each answer ends its connection, so that the client's next one goes to another process.
+        app.server.prependListener('request', (_request, response) => {
+          response.shouldKeepAlive = false
+        })
+        if (!err) await sleep(config.shutdownWait)
         // A connection whose request ends after this point would stay open, waiting for the next one.
         const sweep = setInterval(() => app.server.closeIdleConnections(), 50)
         await app.close()
         clearInterval(sweep)
         await management.close()
+        await tracing?.close()
         logger.info({ event: 'stopped', signal })
       },
     )
@@ -107,6 +139,27 @@ export async function runProcess(name: string, build: (environment: Environment)
     if (!(error instanceof ConfigurationError)) throw error
     for (const line of error.message.split('\n')) process.stderr.write(`sallyport ${name}: ${line}\n`)
     process.exit(1)
+  }
+}
+
+/** Has every request to the application that is built next followed, if there is a collector to tell of it. */
+async function traceRequests(name: string) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: to, TRUSTED_PROXIES: trustedProxies } = readSettings(
+    process.env,
+    processSettings,
+  )
+  if (to === undefined) return undefined
+  const { openTracing } = await import('./tracing.ts')
+  const tracing = openTracing(name, { to, trustedProxies })
+  // An application takes hooks for all of its routes only before it has any.
+  const follow = (message: unknown) => tracing.follow((message as { fastify: FastifyInstance }).fastify)
+  diagnostics.subscribe('fastify.initialization', follow)
+  return {
+    begin(logger: Logger): void {
+      diagnostics.unsubscribe('fastify.initialization', follow)
+      tracing.reportTo(logger)
+    },
+    close: tracing.close,
   }
 }
 

@@ -5,7 +5,7 @@ import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { startHousekeeping } from './housekeeping.ts'
-import { createPasswords } from './passwords.ts'
+import type { Passwords } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
 import { loginRoute } from './routes/login.ts'
@@ -26,29 +26,30 @@ interface Parts {
   loginDatabase: Database
   isOutage: (error: unknown) => boolean
   logger: Logger
+  passwords: Passwords
   tokens: Tokens
 }
 
 /** The auth service: who people are, and which sessions they have. */
-export async function buildApp({ config, database, loginDatabase, isOutage, logger, tokens }: Parts) {
+export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
   await app.register(cookie)
   await app.register(rateLimit, {
     global: false,
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
-  const passwords = await createPasswords()
   const revocations = openRevocations(config, database, logger)
   const stopHousekeeping = startHousekeeping(database, logger)
   app.addHook('preClose', async () => {
     stopHousekeeping()
     await revocations.close()
   })
-  app.addHook('onClose', passwords.close)
 
   const signedIn = requireIdentity(config.trust)
   const admin = requireRole(['admin'], config.trust)
   const mayLookUp = requireRole(config.directoryRoles, config.trust)
+
+  if (config.docs) await (await import('./openapi.ts')).serveDocs(app, { signedIn, withRole: [admin, mayLookUp] })
 
   loginRoute(app, { config, database: loginDatabase, passwords, tokens })
   refreshRoute(app, { config, database, tokens })

@@ -5,6 +5,7 @@ import {
   positive,
   privateKeys,
   processConfig,
+  processSettings,
   readSettings,
   readTrust,
   roles,
@@ -17,6 +18,7 @@ export type Config = ReturnType<typeof readConfig>
 /** @throws ConfigurationError with a line for every setting to mend */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
+    NODE_ENV: processSettings.NODE_ENV,
     AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
     DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
     DATABASE_CONNECTIONS: positive({ default: 10, desc: 'the most connections to open (10 if not set)' }),
@@ -47,6 +49,8 @@ export function readConfig(environment: Record<string, string | undefined>) {
   })
   return {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
+    /** Whether to serve the description of the API, which is for those who write against it. */
+    docs: settings.NODE_ENV === 'development',
     databaseUrl: settings.DATABASE_URL,
     databaseConnections: shareConnections(settings.DATABASE_CONNECTIONS),
     databaseWait: settings.DATABASE_WAIT,

@@ -37,6 +37,9 @@ export interface Passwords {
   hash(password: string): Promise<string>
   /** Whether a stored hash was made with weaker parameters than today's. */
   isOutdated(stored: string): boolean
+  /** How many passwords are being hashed or compared, and how many wait for it. */
+  readonly running: number
+  readonly waiting: number
   close(): Promise<void>
 }
 
@@ -77,6 +80,12 @@ export async function createPasswords(): Promise<Passwords> {
     },
     hash,
     isOutdated: (stored) => needsRehash(stored, parameters),
+    get running() {
+      return turn.activeCount
+    },
+    get waiting() {
+      return turn.pendingCount
+    },
     close: hashing.close,
   }
 }

@@ -3,6 +3,8 @@ import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { openTokens } from './live-tokens.ts'
+import { showPasswordHashes } from './metrics.ts'
+import { createPasswords } from './passwords.ts'
 
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)
@@ -13,10 +15,12 @@ await runProcess('auth', async (environment) => {
   const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
   const tokens = await openTokens(() => readConfig(environment), logger)
-  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, tokens })
+  const passwords = await createPasswords()
+  showPasswordHashes(passwords)
+  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
   app.addHook('preClose', async () => tokens.close())
   app.addHook('onClose', async () => {
-    await Promise.all([database.$disconnect(), loginDatabase.$disconnect()])
+    await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
   })
   return { app, config, logger, ready: () => waitForDatabase(database, 0), onHangup: tokens.reload }
 })

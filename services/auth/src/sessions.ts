@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database, Prisma } from '@sallyport/database'
+import { sessionsEnded } from './metrics.ts'
 import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
 
 /** Why a session ended. */
@@ -202,7 +203,9 @@ export async function endSession(
     SELECT count(pg_notify(${revocationChannel}, json_build_object(
       'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
     FROM ended`
-  return result?.ended === 1
+  const { ended } = result as { ended: number }
+  sessionsEnded.inc({ reason }, ended)
+  return ended === 1
 }
 
 /**
@@ -240,7 +243,9 @@ export async function endSessionsOf(
     SELECT count(pg_notify(${revocationChannel}, json_build_object(
       'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
     FROM ended`
-  return (result as { ended: number }).ended
+  const { ended } = result as { ended: number }
+  sessionsEnded.inc({ reason }, ended)
+  return ended
 }
 
 function toLiveSession(row: SessionRow): LiveSession {

@@ -1,8 +1,9 @@
-import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
+import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
+import { countLogin } from '../metrics.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import type { Passwords } from '../passwords.ts'
 import { record } from '../security-events.ts'
@@ -17,20 +18,25 @@ interface Parts {
 }
 
 const schema = {
+  operationId: 'login',
+  tags: ['session'],
   summary: 'Sign in',
   body: Type.Object({
-    email: Type.String({ minLength: 3, maxLength: 254, pattern: storable }),
+    email: Type.String({ minLength: 3, maxLength: 254, pattern: storable, examples: ['doctor@example.com'] }),
     password: Type.String({ minLength: 1, maxLength: 1024 }),
   }),
   response: {
-    200: Type.Object({
-      accessToken: Type.String(),
-      role: Type.String(),
-      roles: Type.Array(Type.String()),
-      user: Type.Object({ id: Type.String(), name: Type.String(), email: Type.String() }),
-    }),
-    '4xx': problemSchema,
+    200: Type.Object(
+      {
+        accessToken: Type.String(),
+        role: Type.String(),
+        roles: Type.Array(Type.String()),
+        user: Type.Object({ id: Type.String(), name: Type.String(), email: Type.String() }),
+      },
+      { description: 'An access token, and the refresh cookie' },
+    ),
   },
+  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
 }
 
 /** Checks e-mail and password, and opens a session. */
@@ -40,6 +46,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     {
       schema,
       onRequest: requireOwnOrigin(config.origins),
+      onResponse: async (_request, { statusCode }) => countLogin(statusCode),
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
     async (request, reply) =>

@@ -1,4 +1,4 @@
-import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Application } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
@@ -16,14 +16,24 @@ interface Parts {
   signedIn: Guard
 }
 
-const response = { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema }
+const shared = {
+  tags: ['session'],
+  response: { 200: Type.Object({ message: Type.String() }, { description: 'Signed out; the cookie is cleared' }) },
+  problems: { 403: ['ORIGIN_REFUSED'] },
+}
+
+/** Signing out needs no cookie: without one it is done already. */
+const security = [{ refreshCookie: [] }, {}]
 
 export function logoutRoutes(app: Application, { config, database, tokens, signedIn }: Parts): void {
   const ownOrigin = requireOwnOrigin(config.origins)
 
   app.post(
     '/api/auth/logout',
-    { schema: { summary: 'Sign out of this session', response }, onRequest: ownOrigin },
+    {
+      schema: { operationId: 'logout', summary: 'Sign out of this session', security, ...shared },
+      onRequest: ownOrigin,
+    },
     async (request, reply) => {
       const claims = readClaims(readRefreshCookie(request, config))
       if (claims && (await endSession(database, claims.sessionId, 'logout'))) {
@@ -38,7 +48,11 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
 
   app.post(
     '/api/auth/logout-all',
-    { schema: { summary: 'Sign out everywhere', response }, onRequest: ownOrigin, preHandler: signedIn },
+    {
+      schema: { operationId: 'logoutAll', summary: 'Sign out everywhere', ...shared },
+      onRequest: ownOrigin,
+      preHandler: signedIn,
+    },
     async (request, reply) => {
       const { userId: user } = request.identity
       await endAllSessions(database, user, 'logout_all')

@@ -1,20 +1,25 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 
 const schema = {
+  operationId: 'me',
+  tags: ['account'],
   summary: 'Who I am',
   response: {
-    200: Type.Object({
-      id: Type.String(),
-      name: Type.String(),
-      email: Type.String(),
-      role: Type.String(),
-      roles: Type.Array(Type.String()),
-    }),
-    '4xx': problemSchema,
+    200: Type.Object(
+      {
+        id: Type.String(),
+        name: Type.String(),
+        email: Type.String(),
+        role: Type.String(),
+        roles: Type.Array(Type.String()),
+      },
+      { description: 'As the database has it now' },
+    ),
   },
+  problems: { 404: ['USER_NOT_FOUND'] },
 }
 
 export function meRoute(app: Application, { database, signedIn }: { database: Database; signedIn: Guard }): void {

@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
@@ -15,12 +15,15 @@ interface Parts {
 }
 
 const schema = {
+  operationId: 'changePassword',
+  tags: ['account'],
   summary: 'Change my password',
   body: Type.Object({
     currentPassword: Type.String({ minLength: 1, maxLength: 1024 }),
     newPassword: Type.String({ minLength: 12, maxLength: 1024 }),
   }),
-  response: { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema },
+  response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
+  problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */

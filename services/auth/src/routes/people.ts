@@ -1,4 +1,4 @@
-import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Application } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
@@ -12,8 +12,10 @@ interface Parts {
 
 const uuid = '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'
 const response = {
-  200: Type.Object({ people: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })) }),
-  '4xx': problemSchema,
+  200: Type.Object(
+    { people: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })) },
+    { description: 'Ids and names' },
+  ),
 }
 
 /** Names, and nothing else, for services that know people by their ids alone. */
@@ -22,6 +24,8 @@ export function peopleRoutes(app: Application, { database, signedIn, mayLookUp }
     '/api/auth/people',
     {
       schema: {
+        operationId: 'listPeople',
+        tags: ['directory'],
         summary: 'The names of people',
         querystring: Type.Object({
           ids: Type.String({ pattern: `^${uuid}(,${uuid}){0,99}$`, description: '1 to 100 ids, with commas between' }),
@@ -42,6 +46,8 @@ export function peopleRoutes(app: Application, { database, signedIn, mayLookUp }
     '/api/auth/directory',
     {
       schema: {
+        operationId: 'listPeopleByRole',
+        tags: ['directory'],
         summary: 'The people who have a role',
         querystring: Type.Object({ role: Type.String({ pattern: '^[a-z][a-z0-9_-]{0,31}$' }) }),
         response,

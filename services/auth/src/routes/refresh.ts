@@ -1,8 +1,9 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { clearRefreshCookie, readRefreshCookie, setRefreshCookie } from '../cookie.ts'
+import { refreshes } from '../metrics.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import { hashAttempt } from '../rotation.ts'
 import { record } from '../security-events.ts'
@@ -16,11 +17,20 @@ interface Parts {
 }
 
 const schema = {
+  operationId: 'refresh',
+  tags: ['session'],
+  security: [{ refreshCookie: [] }],
   summary: 'Get the next access token and refresh cookie',
   headers: Type.Object({ 'x-refresh-attempt': Type.Optional(Type.String({ minLength: 16, maxLength: 128 })) }),
   response: {
-    200: Type.Object({ accessToken: Type.String(), role: Type.String(), roles: Type.Array(Type.String()) }),
-    '4xx': problemSchema,
+    200: Type.Object(
+      { accessToken: Type.String(), role: Type.String(), roles: Type.Array(Type.String()) },
+      { description: 'The next access token, and the next refresh cookie' },
+    ),
+  },
+  problems: {
+    401: ['REFRESH_MISSING', 'REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'],
+    403: ['ORIGIN_REFUSED'],
   },
 }
 
@@ -31,17 +41,24 @@ const schema = {
 export function refreshRoute(app: Application, { config, database, tokens }: Parts): void {
   app.post('/api/auth/refresh', { schema, onRequest: requireOwnOrigin(config.origins) }, async (request, reply) => {
     const cookie = readRefreshCookie(request, config)
-    if (cookie === undefined) throw new Problem(401, 'REFRESH_MISSING', 'There is no refresh cookie')
+    if (cookie === undefined) {
+      refreshes.inc({ outcome: 'missing' })
+      throw new Problem(401, 'REFRESH_MISSING', 'There is no refresh cookie')
+    }
     const claims = readClaims(cookie)
     const attempt = request.headers['x-refresh-attempt']
     const outcome = await rotateSession(
       database,
       { ...claims, attemptHash: attempt === undefined ? undefined : hashAttempt(attempt) },
       config.session,
-    )
+    ).catch((error) => {
+      refreshes.inc({ outcome: 'unavailable' })
+      throw error
+    })
 
     const who = { user: claims.userId, session: claims.sessionId, ip: request.ip }
     if (outcome.kind === 'replayed') {
+      refreshes.inc({ outcome: 'reused' })
       await record(database, request.log, {
         event: 'refresh_reused',
         reason: `generation ${claims.generation}`,
@@ -53,11 +70,13 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
       })
     }
     if (outcome.kind === 'ended') {
+      refreshes.inc({ outcome: 'ended' })
       clearRefreshCookie(reply, config)
       throw new Problem(401, 'SESSION_ENDED', 'The session has ended', { members: { reason: outcome.reason } })
     }
-    if (outcome.kind === 'rotated' && outcome.forgotten > 0)
-      request.log.error({ event: 'refresh_fast_forward', forgotten: outcome.forgotten, ...who })
+    const isFastForward = outcome.kind === 'rotated' && outcome.forgotten > 0
+    refreshes.inc({ outcome: isFastForward ? 'fast_forwarded' : outcome.kind })
+    if (isFastForward) request.log.error({ event: 'refresh_fast_forward', forgotten: outcome.forgotten, ...who })
     request.log.info({ event: `refresh_${outcome.kind}`, generation: outcome.session.generation, ...who })
 
     const { session } = outcome
@@ -70,6 +89,7 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
       } catch (error) {
         const { code } = error as Problem
         request.log.warn({ event: 'refresh_refused', code, ip: request.ip })
+        refreshes.inc({ outcome: code === 'REFRESH_EXPIRED' ? 'expired' : 'invalid' })
         if (code === 'REFRESH_EXPIRED') clearRefreshCookie(reply, config)
         throw error
       }

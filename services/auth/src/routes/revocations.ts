@@ -14,7 +14,7 @@ export function revocationsRoute(
   app: Application,
   { config, revocations }: { config: Config; revocations: Revocations },
 ): void {
-  app.get('/internal/revocations', async (request, reply) => {
+  app.get('/internal/revocations', { schema: { hide: true } }, async (request, reply) => {
     if (!isGateway(request.headers.authorization, config.revocationsSecrets))
       throw new Problem(401, 'GATEWAY_ONLY', 'This is for gateways')
 

@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Session } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import bowser from 'bowser'
@@ -25,10 +25,14 @@ export function sessionRoutes(app: Application, { database, signedIn }: { databa
     '/api/auth/sessions',
     {
       schema: {
+        operationId: 'listSessions',
+        tags: ['account'],
         summary: 'My sessions',
         response: {
-          200: Type.Object({ sessions: Type.Array(SessionView), ended: Type.Array(EndedSessionView) }),
-          '4xx': problemSchema,
+          200: Type.Object(
+            { sessions: Type.Array(SessionView), ended: Type.Array(EndedSessionView) },
+            { description: 'Those that go on, and those that ended within a day' },
+          ),
         },
       },
       preHandler: signedIn,
@@ -63,9 +67,12 @@ export function sessionRoutes(app: Application, { database, signedIn }: { databa
     '/api/auth/sessions/:id',
     {
       schema: {
+        operationId: 'endSession',
+        tags: ['account'],
         summary: 'End one of my sessions',
         params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
-        response: { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema },
+        response: { 200: Type.Object({ message: Type.String() }, { description: 'The session has ended' }) },
+        problems: { 404: ['SESSION_NOT_FOUND'] },
       },
       preHandler: signedIn,
     },

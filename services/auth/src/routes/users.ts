@@ -1,4 +1,4 @@
-import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
+import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
@@ -19,6 +19,8 @@ const UserView = Type.Object({
 const Id = Type.Object({ id: Type.String({ format: 'uuid' }) })
 
 const listSchema = {
+  operationId: 'listUsers',
+  tags: ['administration'],
   summary: 'The users, page by page',
   querystring: Type.Object({
     email: Type.Optional(
@@ -28,12 +30,16 @@ const listSchema = {
     cursor: Type.Optional(Type.String({ format: 'uuid', description: '`nextCursor` of the page before' })),
   }),
   response: {
-    200: Type.Object({ users: Type.Array(UserView), nextCursor: Type.Union([Type.String(), Type.Null()]) }),
-    '4xx': problemSchema,
+    200: Type.Object(
+      { users: Type.Array(UserView), nextCursor: Type.Union([Type.String(), Type.Null()]) },
+      { description: 'A page, and where the next begins' },
+    ),
   },
 }
 
 const changeSchema = {
+  operationId: 'changeUser',
+  tags: ['administration'],
   summary: "Change a user's roles, disable or enable them",
   params: Id,
   body: Type.Object({
@@ -42,13 +48,17 @@ const changeSchema = {
     ),
     disabled: Type.Optional(Type.Boolean()),
   }),
-  response: { 200: UserView, '4xx': problemSchema },
+  response: { 200: { ...UserView, description: 'The user as changed' } },
+  problems: { 404: ['USER_NOT_FOUND'], 409: ['LAST_ADMIN'] },
 }
 
 const endSchema = {
+  operationId: 'endSessionsOfUser',
+  tags: ['administration'],
   summary: 'End every session of a user',
   params: Id,
-  response: { 200: Type.Object({ message: Type.String() }), '4xx': problemSchema },
+  response: { 200: Type.Object({ message: Type.String() }, { description: 'How many have ended' }) },
+  problems: { 404: ['USER_NOT_FOUND'] },
 }
 
 const unknownUser = () => new Problem(404, 'USER_NOT_FOUND', 'There is no such user')

@@ -1,0 +1,129 @@
+import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { demoPassword } from '@sallyport/database'
+import { Agent, request } from 'undici'
+import { startReplicas } from './replicas.ts'
+
+/**
+ * Postgres is away for minutes while clients call: those with valid tokens are served by the gateways all the time, the
+ * auth service says at once that it cannot, and when Postgres is back everything goes on with the sessions of before.
+ *
+ *   npm run outage -- [minutes]
+ */
+const minutes = Number(process.argv[2] ?? 10)
+const perSecond = 50
+const people = 20
+
+// A service that needs no database.
+const service = createServer((_request, response) => response.end('{}')).listen(0, '127.0.0.1')
+await new Promise((resolve) => service.once('listening', resolve))
+const { port } = service.address() as { port: number }
+const { gateways, pausePostgres, stop } = await startReplicas({ APPOINTMENTS_URL: `http://127.0.0.1:${port}` })
+const dispatcher = new Agent({ connections: 64 })
+
+async function call(method: 'GET' | 'POST', path: string, headers: Record<string, string>, json?: object) {
+  const begun = performance.now()
+  const gateway = gateways[Math.floor(Math.random() * gateways.length)] as string
+  const answer = await request(gateway + path, {
+    dispatcher,
+    method,
+    headers: { ...headers, ...(json ? { 'content-type': 'application/json' } : {}) },
+    ...(json ? { body: JSON.stringify(json) } : {}),
+  })
+  const body = await answer.body.text()
+  const cookie = /(?:__Host-)?refreshToken=[^;]+/.exec(String(answer.headers['set-cookie']))?.[0]
+  return { status: answer.statusCode, cookie, body, took: performance.now() - begun }
+}
+
+const crowd: { cookie: string; token: string }[] = []
+while (crowd.length < people) {
+  const { body, cookie } = await call(
+    'POST',
+    '/api/auth/login',
+    {},
+    { email: 'doctor@example.com', password: demoPassword },
+  )
+  crowd.push({ cookie: cookie as string, token: JSON.parse(body).accessToken })
+}
+const someone = () => crowd[Math.floor(Math.random() * people)] as (typeof crowd)[number]
+
+const served = { requests: 0, failed: 0 }
+const refused = { requests: 0, other: 0, slowest: 0 }
+let isAway = false
+let isOver = false
+const wrong: string[] = []
+
+async function useToken(): Promise<void> {
+  served.requests += 1
+  const { status } = await call('GET', '/api/whoami', { authorization: `Bearer ${someone().token}` }).catch(() => ({
+    status: 0,
+  }))
+  if (status !== 200) served.failed += 1
+}
+
+async function askAuth(): Promise<void> {
+  refused.requests += 1
+  const { status, took, body } =
+    Math.random() < 0.5
+      ? await call('POST', '/api/auth/refresh', { cookie: someone().cookie })
+      : await call('POST', '/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword })
+  refused.slowest = Math.max(refused.slowest, took)
+  if (status === 503) return
+  refused.other += 1
+  wrong.push(`${status} ${body}`)
+}
+
+const resume = await pausePostgres()
+// What was on its way has come to its end.
+await sleep(500)
+isAway = true
+const begun = Date.now()
+const asking = (async () => {
+  while (isAway) {
+    await askAuth()
+    await sleep(200)
+  }
+})()
+const using = (async () => {
+  for (let sent = 0; !isOver; await sleep(5))
+    while (sent < ((Date.now() - begun) / 1000) * perSecond) {
+      sent += 1
+      void useToken()
+    }
+})()
+await sleep(minutes * 60_000)
+isAway = false
+await asking
+await resume()
+const back = Date.now()
+const signedOut = { count: 0 }
+let recovered = 0
+for (const person of crowd)
+  for (;;) {
+    const { status } = await call('POST', '/api/auth/refresh', { cookie: person.cookie })
+    if (status === 401) signedOut.count += 1
+    if (status === 200 || status === 401) {
+      recovered ||= Date.now() - back
+      break
+    }
+    await sleep(20)
+  }
+isOver = true
+await using
+await dispatcher.close()
+await stop()
+service.close()
+
+process.stdout.write(`| what | figure |
+| --- | ---: |
+| minutes without Postgres | ${minutes} |
+| requests with valid tokens | ${served.requests} |
+| of them not served | ${served.failed} |
+| refreshes and logins meanwhile | ${refused.requests} |
+| of them not answered with 503 | ${refused.other} |
+| slowest of these answers | ${refused.slowest.toFixed(0)} ms |
+| first refresh after Postgres took connections again | ${recovered} ms |
+| people signed out | ${signedOut.count} |
+`)
+for (const answer of wrong) process.stdout.write(`not 503: ${answer}\n`)
+process.exit(served.failed + refused.other + signedOut.count === 0 && recovered < 5_000 ? 0 : 1)

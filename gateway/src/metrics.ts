@@ -1,0 +1,82 @@
+import { Counter, Gauge } from 'prom-client'
+import type { buildApp } from './app.ts'
+import { openEventStreams } from './measure.ts'
+
+type Parts = Pick<
+  Awaited<ReturnType<typeof buildApp>>,
+  'revocations' | 'upstreams' | 'upgrader' | 'verifier' | 'sharedCounts'
+>
+
+/** Shows the state of a gateway as it is when it is asked. Requests are counted in measure.ts. */
+export function showState({ revocations, upstreams, upgrader, verifier, sharedCounts }: Parts): void {
+  new Gauge({
+    name: 'sallyport_upstream_up',
+    help: 'Whether requests are sent to an upstream (1), or it failed too often (0)',
+    labelNames: ['upstream'],
+    collect() {
+      this.reset()
+      for (const { origin, isUp } of upstreams.all) this.set({ upstream: origin }, Number(isUp))
+    },
+  })
+  new Gauge({
+    name: 'sallyport_open_connections',
+    help: 'WebSockets and streams of server-sent events that are open',
+    labelNames: ['kind'],
+    collect() {
+      this.set({ kind: 'websocket' }, upgrader.open.size)
+      this.set({ kind: 'event_stream' }, openEventStreams.size)
+    },
+  })
+
+  new Gauge({
+    name: 'sallyport_revocation_view_age_seconds',
+    help: 'How long ago the view of ended sessions was last known to be current',
+    collect() {
+      this.set(revocations.age())
+    },
+  })
+  new Gauge({
+    name: 'sallyport_revocation_stream_connected',
+    help: 'Whether the stream of ended sessions is open and up to date (1) or not (0)',
+    collect() {
+      this.set(Number(revocations.isCurrent))
+    },
+  })
+  new Gauge({
+    name: 'sallyport_revocations',
+    help: 'Ended sessions, and users with changed roles, that tokens in use may still name',
+    labelNames: ['of'],
+    collect() {
+      this.set({ of: 'session' }, revocations.held.sessions)
+      this.set({ of: 'user' }, revocations.held.users)
+    },
+  })
+
+  new Gauge({
+    name: 'sallyport_token_cache_tokens',
+    help: 'Verified access tokens that are kept',
+    collect() {
+      this.set(verifier.cache.size)
+    },
+  })
+  new Counter({
+    name: 'sallyport_token_cache_lookups_total',
+    help: 'Access tokens looked up among those that are kept, by whether they were there',
+    labelNames: ['result'],
+    // The gateway counts by itself, which takes a fraction of the time.
+    collect() {
+      this.reset()
+      this.inc({ result: 'hit' }, verifier.cache.hits)
+      this.inc({ result: 'miss' }, verifier.cache.misses)
+    },
+  })
+
+  if (sharedCounts)
+    new Gauge({
+      name: 'sallyport_rate_limit_shared',
+      help: 'Whether requests are counted together with the other gateways (1), or here alone (0)',
+      collect() {
+        this.set(Number(sharedCounts.isThere))
+      },
+    })
+}

@@ -1,0 +1,121 @@
+import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Guard } from '@sallyport/identity'
+import type { FastifySchema } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifySchema {
+    /** The codes that the route answers with, by status, beside those that follow from what it takes (`problemsOf`). */
+    problems?: Problems
+  }
+}
+
+type Problems = Record<number, string[]>
+
+/** What a route needs of its caller, by the guard that it has. */
+interface Guards {
+  signedIn: Guard
+  withRole: Guard[]
+}
+
+/** The routes' tags, in the order in which they are shown. */
+const tags = [
+  { name: 'session', description: 'Signing in, staying signed in, signing out' },
+  { name: 'account', description: 'What signed-in people see and change of their own' },
+  { name: 'directory', description: 'Names of people, for services and those who may look them up' },
+  { name: 'administration', description: 'Users, for admins' },
+  { name: 'keys', description: 'What access tokens are verified with' },
+]
+
+/**
+ * Describes the routes that follow as OpenAPI 3.1, and serves that at /docs/json and as a page at /docs. What a route
+ * asks of its caller comes from its guard, and the codes from its schema, so that neither is said twice.
+ *
+ * For development: the packages behind it are not installed in production, and calls of the page go nowhere.
+ */
+export async function serveDocs(app: Application, guards: Guards): Promise<void> {
+  const { default: swagger } = await import('@fastify/swagger')
+  const { default: swaggerUi } = await import('@fastify/swagger-ui')
+  app.addSchema(problemSchema)
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Sallyport: the auth API',
+        version: '1',
+        description:
+          'Sign-in, sessions and users, as they are at the gateway. Errors are problem details (RFC 9457) with a stable `code`. The gateway answers some requests itself, with codes that any call can have; docs/api.md lists them all.',
+      },
+      servers: [{ url: 'http://localhost:5000', description: 'the gateway' }],
+      tags,
+      components: {
+        securitySchemes: {
+          accessToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+          refreshCookie: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: 'refreshToken',
+            description: '`__Host-refreshToken` in production',
+          },
+        },
+      },
+    },
+    refResolver: { buildLocalReference: (json) => String(json.$id) },
+    transform: ({ schema, url, route }) => {
+      const needs = [route.preHandler].flat()[0] as Guard | undefined
+      const isSignedIn = needs === guards.signedIn || guards.withRole.includes(needs as Guard)
+      const { problems, ...described } = schema as FastifySchema
+      const everyProblem = [
+        problems ?? {},
+        problemsOf(described),
+        isSignedIn ? signedInProblems : {},
+        guards.withRole.includes(needs as Guard) ? { 403: ['ROLE_REQUIRED'] } : {},
+      ]
+      return {
+        url,
+        schema: {
+          ...described,
+          ...(isSignedIn ? { security: [{ accessToken: [] }] } : {}),
+          response: { ...(described.response as object), ...responses(everyProblem) },
+        },
+      }
+    },
+  })
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP:
+      "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    uiConfig: { supportedSubmitMethods: [], layout: 'BaseLayout' },
+  })
+}
+
+/** Of the gateway and of our guards. */
+const signedInProblems = {
+  401: ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED'],
+}
+
+/** The codes that follow from what a route takes; each route can fail, and has a limit at the gateway at least. */
+function problemsOf({ body, params, querystring, headers }: FastifySchema): Problems {
+  return {
+    ...(body || params || querystring || headers
+      ? { 400: ['REQUEST_INVALID', ...(body ? ['BODY_MALFORMED'] : [])] }
+      : {}),
+    ...(body ? { 413: ['BODY_TOO_LARGE'], 415: ['MEDIA_TYPE_UNSUPPORTED'] } : {}),
+    ...(params ? { 414: ['PATH_INVALID'] } : {}),
+    429: ['RATE_LIMITED'],
+    500: ['INTERNAL'],
+    503: ['UNAVAILABLE'],
+  }
+}
+
+function responses(parts: Problems[]): Record<string, object> {
+  const statuses = [...new Set(parts.flatMap((problems) => Object.keys(problems)))]
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const codes = parts.flatMap((problems) => problems[Number(status)] ?? [])
+      const schema = {
+        allOf: [{ $ref: 'Problem#' }, { type: 'object', properties: { code: { type: 'string', enum: codes } } }],
+      }
+      return [status, { description: codes.join(', '), content: { 'application/problem+json': { schema } } }]
+    }),
+  )
+}
