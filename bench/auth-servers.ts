@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +15,8 @@ export interface Server {
   method: 'GET' | 'POST'
   path: string
   pid: number
+  /** Of the process that hashes passwords for it, if there is one. */
+  hashingPid?: number
   /** One for each session; a refresh replaces its own. */
   cookies: string[]
   stop(): Promise<unknown>
@@ -94,6 +96,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     LOG_LEVEL: 'fatal',
   }
   const running = await startProcess('auth', environment, () => {})
+  const pid = running.child.pid as number
   const tokens = await createTokens({
     accessToken: {
       issuer: environment.JWT_ISSUER,
@@ -117,7 +120,8 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     address: `http://127.0.0.1:${running.port}`,
     method: 'POST',
     path: '/api/auth/refresh',
-    pid: running.child.pid as number,
+    pid,
+    hashingPid: Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')),
     cookies: ids.map(
       (id) => `refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
     ),

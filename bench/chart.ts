@@ -85,7 +85,7 @@ ${parts.join('\n')}
 }
 
 function short(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1).replace('.0', '') : value.toFixed(1)
+  return value >= 100 ? value.toFixed(0) : String(Number(value.toFixed(value >= 10 ? 1 : 2)))
 }
 
 function escapeText(text: string): string {

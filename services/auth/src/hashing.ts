@@ -25,8 +25,8 @@ export interface Hashing {
 const answerWithin = 4_000
 
 /**
- * Below what serves requests, so that hashing takes the time that they leave. Measured: lower still helps refreshes no
- * more, and leaves hashing little beside other programs of the machine.
+ * Below what serves requests, so that hashing takes the time that they leave; not lower, since then it hardly gets any
+ * beside other programs of the machine.
  */
 const niceness = 5
 
