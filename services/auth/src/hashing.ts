@@ -24,6 +24,9 @@ export interface Hashing {
 /** Milliseconds for one task: a hundred times what it takes. A process that is slower than that is started anew. */
 const answerWithin = 4_000
 
+/** The same for its first ones, which wait until it has started. */
+const startWithin = 20_000
+
 /**
  * Below what serves requests, so that hashing takes the time that they leave; not lower, since then it hardly gets any
  * beside other programs of the machine.
@@ -75,6 +78,7 @@ function startProcess(atOnce: number) {
   child.once('spawn', () => setPriority(child.pid as number, niceness))
   const waiting = new Map<number, { resolve: (answer: HashingAnswer) => void; reject: (error: Error) => void }>()
   let asked = 0
+  let hasStarted = false
   let ended: Error | undefined
 
   function end(error: Error): void {
@@ -83,6 +87,9 @@ function startProcess(atOnce: number) {
     waiting.clear()
     child.kill('SIGKILL')
   }
+  child.once('message', () => {
+    hasStarted = true
+  })
   child.on('message', ({ id, ...answer }: { id: number } & HashingAnswer) => {
     waiting.get(id)?.resolve(answer)
     waiting.delete(id)
@@ -94,7 +101,8 @@ function startProcess(atOnce: number) {
     hasEnded: () => ended !== undefined,
     async ask(work: HashingTask): Promise<HashingAnswer> {
       const id = asked++
-      const late = setTimeout(() => end(new TooLate('the process that hashes does not answer')), answerWithin)
+      const tooLate = () => end(new TooLate('the process that hashes does not answer'))
+      const late = setTimeout(tooLate, hasStarted ? answerWithin : startWithin)
       try {
         return await new Promise((resolve, reject) => {
           waiting.set(id, { resolve, reject })
