@@ -79,13 +79,6 @@ t.test('logins beyond what hashing can do', async (t) => {
     t.not(hashingProcess(auth), first)
   })
 
-  await t.test('it hears the signals that a terminal sends to all, and works until its parent ends', async (t) => {
-    const pid = hashingProcess(auth)
-    process.kill(pid, 'SIGINT')
-    t.equal((await logIn(people[0])).status, 200)
-    t.equal(hashingProcess(auth), pid)
-  })
-
   await t.test('a stored hash that is none is a fault of ours, and stops nobody else', async (t) => {
     const { rows } = await sql("SELECT password_hash FROM auth.users WHERE email = 'patient@example.com'")
     await sql("UPDATE auth.users SET password_hash = 'none' WHERE email = 'patient@example.com'")

@@ -3,8 +3,6 @@ import type { HashingAnswer, HashingTask } from './hashing.ts'
 
 /** The process that hashes passwords, for hashing.ts: a task comes as a message, and so goes its answer. */
 
-// Ctrl-C in a terminal reaches us too, and hashes are still waited for: the parent's end of the channel ends us.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ignore)
 process.on('disconnect', process.exit)
 process.on('message', async ({ id, work }: { id: number; work: HashingTask }) => {
   const answer: HashingAnswer = await perform(work).then(
@@ -19,5 +17,3 @@ process.send?.({})
 function perform(work: HashingTask): Promise<string | boolean> {
   return work.kind === 'hash' ? hash(work.password, work.parameters) : verify(work.stored, work.password)
 }
-
-function ignore(): void {}

@@ -73,7 +73,8 @@ export function startHashing(atOnce: number): Hashing {
 type HashingProcess = ReturnType<typeof startProcess>
 
 function startProcess(atOnce: number) {
-  const child = fork(program, { env: { ...process.env, UV_THREADPOOL_SIZE: String(atOnce) } })
+  // A process group of its own: Ctrl-C in a terminal reaches us alone, and hashes are still waited for.
+  const child = fork(program, { detached: true, env: { ...process.env, UV_THREADPOOL_SIZE: String(atOnce) } })
   // Threads have the priority of the thread that starts them, and this early there is but one.
   child.once('spawn', () => setPriority(child.pid as number, niceness))
   const waiting = new Map<number, { resolve: (answer: HashingAnswer) => void; reject: (error: Error) => void }>()
