@@ -5,6 +5,7 @@ import { callAtFullSpeed, callAtPace, closeConnections, logInAtFullSpeed, logInA
 import { endChild, type Server, startBaseline, startServers } from './auth-servers.ts'
 import { barChart, lineChart } from './chart.ts'
 import { cpuSeconds } from './cpu.ts'
+import { median, quantile } from './quantile.ts'
 
 /**
  * Logins and refreshes beside what people would otherwise use, all in one run and in turns, since machines differ and
@@ -154,12 +155,3 @@ draw(
 )
 await closeConnections()
 await stop()
-
-function quantile(figures: number[], share: number): number {
-  const sorted = figures.toSorted((one, other) => one - other)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number
-}
-
-function median(figures: number[]): number {
-  return quantile(figures, 0.5)
-}

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { demoPassword } from '@sallyport/database'
-import { request } from 'undici'
+import { type Answer, call, logIn } from './caller.ts'
 import { findContainers } from './containers.ts'
 import { startReplicas } from './replicas.ts'
 
@@ -37,23 +36,13 @@ const { gateways, kills, stop } = values.project
   ? findContainers(values.engine, values.project, values.gateway)
   : await startReplicas()
 
-const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)]
-
-async function call(path: string, headers: Record<string, string>, body?: object) {
-  const answer = await request(anyGateway() + path, {
-    method: 'POST',
-    headers: { ...headers, ...(body ? { 'content-type': 'application/json' } : {}) },
-    ...(body ? { body: JSON.stringify(body) } : {}),
-    headersTimeout: 10_000,
-  })
-  const text = await answer.body.text()
-  const cookie = /(?:__Host-)?refreshToken=[^;]+/.exec(String(answer.headers['set-cookie']))?.[0]
-  return { status: answer.statusCode, cookie, text }
-}
+const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)] as string
+const askForNext = (headers: Record<string, string>): Promise<Answer> =>
+  call('POST', `${anyGateway()}/api/auth/refresh`, headers)
 
 /** One session's life: refresh after refresh, until all together have made as many as wanted. */
 async function live(): Promise<void> {
-  let cookie = await logIn()
+  let cookie = await begin()
   while (counts.refreshes < wanted) {
     const next = await refresh(cookie)
     if (next === undefined) return
@@ -62,11 +51,9 @@ async function live(): Promise<void> {
   }
 }
 
-async function logIn(): Promise<string> {
+async function begin(): Promise<string> {
   for (;;) {
-    const login = await call('/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword }).catch(
-      () => undefined,
-    )
+    const login = await logIn(anyGateway()).catch(() => undefined)
     if (login?.cookie) return login.cookie
     await sleep(200)
   }
@@ -81,10 +68,7 @@ async function refresh(cookie: string): Promise<string | undefined> {
     if (tries > 0) counts.retries += 1
     const twice = Math.random() < doubling
     if (twice) counts.doubled += 1
-    const answers = await Promise.allSettled([
-      call('/api/auth/refresh', headers),
-      ...(twice ? [call('/api/auth/refresh', headers)] : []),
-    ])
+    const answers = await Promise.allSettled([askForNext(headers), ...(twice ? [askForNext(headers)] : [])])
     const received = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
     for (const { status, cookie: next } of received) if (status === 200 && next) successors.add(next)
     if (successors.size > 1) counts.differed += 1
@@ -92,7 +76,7 @@ async function refresh(cookie: string): Promise<string | undefined> {
     const over = received.find(({ status }) => status === 401)
     if (over) {
       counts.lost += 1
-      reasons.push(over.text)
+      reasons.push(over.body)
       return undefined
     }
     if (received.every(({ status }) => status !== 200)) {

@@ -7,6 +7,7 @@ import autocannon from 'autocannon'
 import { type Contestant, contestants, startUpstream } from './contestants.ts'
 import { cpuSeconds } from './cpu.ts'
 import { startIssuer } from './issuer.ts'
+import { median } from './quantile.ts'
 
 /**
  * What a request through each gateway costs: CPU time of its process by request at full load, and the 99th percentile
@@ -80,21 +81,17 @@ for (let round = 0; round < rounds; round++) {
 await Promise.all([...field, upstream].map((contestant) => contestant.stop()))
 issuer.close()
 
-const ours = median(cost.get('Sallyport'))
+const ours = median(cost.get('Sallyport') ?? [])
 process.stdout.write(
   `| gateway | CPU a request | Sallyport's share of it | p99 at ${equalLoad} a second |\n| --- | ---: | ---: | ---: |\n`,
 )
 for (const { name } of field) {
-  const theirs = median(cost.get(name))
+  const theirs = median(cost.get(name) ?? [])
   process.stdout.write(
-    `| ${name} | ${theirs.toFixed(1)} us | ${(ours / theirs).toFixed(2)} | ${median(slowest.get(name)).toFixed(1)} ms |\n`,
+    `| ${name} | ${theirs.toFixed(1)} us | ${(ours / theirs).toFixed(2)} | ${median(slowest.get(name) ?? []).toFixed(1)} ms |\n`,
   )
 }
 
 function note(figures: Map<string, number[]>, name: string, figure: number): void {
   figures.set(name, [...(figures.get(name) ?? []), figure])
-}
-
-function median(figures: number[] = []): number {
-  return figures.toSorted((one, other) => one - other)[Math.floor(figures.length / 2)] as number
 }

@@ -1,7 +1,6 @@
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { demoPassword } from '@sallyport/database'
-import { Agent, request } from 'undici'
+import { call, closeConnections, logIn } from './caller.ts'
 import { startReplicas } from './replicas.ts'
 
 /**
@@ -19,30 +18,12 @@ const service = createServer((_request, response) => response.end('{}')).listen(
 await new Promise((resolve) => service.once('listening', resolve))
 const { port } = service.address() as { port: number }
 const { gateways, pausePostgres, stop } = await startReplicas({ APPOINTMENTS_URL: `http://127.0.0.1:${port}` })
-const dispatcher = new Agent({ connections: 64 })
-
-async function call(method: 'GET' | 'POST', path: string, headers: Record<string, string>, json?: object) {
-  const begun = performance.now()
-  const gateway = gateways[Math.floor(Math.random() * gateways.length)] as string
-  const answer = await request(gateway + path, {
-    dispatcher,
-    method,
-    headers: { ...headers, ...(json ? { 'content-type': 'application/json' } : {}) },
-    ...(json ? { body: JSON.stringify(json) } : {}),
-  })
-  const body = await answer.body.text()
-  const cookie = /(?:__Host-)?refreshToken=[^;]+/.exec(String(answer.headers['set-cookie']))?.[0]
-  return { status: answer.statusCode, cookie, body, took: performance.now() - begun }
-}
+const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)] as string
+const refresh = (cookie: string) => call('POST', `${anyGateway()}/api/auth/refresh`, { cookie })
 
 const crowd: { cookie: string; token: string }[] = []
 while (crowd.length < people) {
-  const { body, cookie } = await call(
-    'POST',
-    '/api/auth/login',
-    {},
-    { email: 'doctor@example.com', password: demoPassword },
-  )
+  const { body, cookie } = await logIn(anyGateway())
   crowd.push({ cookie: cookie as string, token: JSON.parse(body).accessToken })
 }
 const someone = () => crowd[Math.floor(Math.random() * people)] as (typeof crowd)[number]
@@ -55,19 +36,17 @@ const wrong: string[] = []
 
 async function useToken(): Promise<void> {
   served.requests += 1
-  const { status } = await call('GET', '/api/whoami', { authorization: `Bearer ${someone().token}` }).catch(() => ({
-    status: 0,
-  }))
+  const { status } = await call('GET', `${anyGateway()}/api/whoami`, {
+    authorization: `Bearer ${someone().token}`,
+  }).catch(() => ({ status: 0 }))
   if (status !== 200) served.failed += 1
 }
 
 async function askAuth(): Promise<void> {
   refused.requests += 1
-  const { status, took, body } =
-    Math.random() < 0.5
-      ? await call('POST', '/api/auth/refresh', { cookie: someone().cookie })
-      : await call('POST', '/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword })
-  refused.slowest = Math.max(refused.slowest, took)
+  const begun = performance.now()
+  const { status, body } = await (Math.random() < 0.5 ? refresh(someone().cookie) : logIn(anyGateway()))
+  refused.slowest = Math.max(refused.slowest, performance.now() - begun)
   if (status === 503) return
   refused.other += 1
   wrong.push(`${status} ${body}`)
@@ -96,12 +75,12 @@ isAway = false
 await asking
 await resume()
 const back = Date.now()
-const signedOut = { count: 0 }
+let signedOut = 0
 let recovered = 0
 for (const person of crowd)
   for (;;) {
-    const { status } = await call('POST', '/api/auth/refresh', { cookie: person.cookie })
-    if (status === 401) signedOut.count += 1
+    const { status } = await refresh(person.cookie)
+    if (status === 401) signedOut += 1
     if (status === 200 || status === 401) {
       recovered ||= Date.now() - back
       break
@@ -110,7 +89,7 @@ for (const person of crowd)
   }
 isOver = true
 await using
-await dispatcher.close()
+await closeConnections()
 await stop()
 service.close()
 
@@ -123,7 +102,7 @@ process.stdout.write(`| what | figure |
 | of them not answered with 503 | ${refused.other} |
 | slowest of these answers | ${refused.slowest.toFixed(0)} ms |
 | first refresh after Postgres took connections again | ${recovered} ms |
-| people signed out | ${signedOut.count} |
+| people signed out | ${signedOut} |
 `)
 for (const answer of wrong) process.stdout.write(`not 503: ${answer}\n`)
-process.exit(served.failed + refused.other + signedOut.count === 0 && recovered < 5_000 ? 0 : 1)
+process.exit(served.failed + refused.other + signedOut === 0 && recovered < 5_000 ? 0 : 1)

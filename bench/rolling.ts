@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { demoPassword } from '@sallyport/database'
 import {
   endProcesses,
   freePort,
@@ -14,8 +13,8 @@ import {
   startPostgres,
   startProcess,
 } from '@sallyport/local'
-import { Agent, request } from 'undici'
 import { startBalancer } from './balancer.ts'
+import { type Answer, call, closeConnections, logIn } from './caller.ts'
 
 /**
  * Every process of the system is restarted in turn, two of each, while clients call: 200 requests a second, mixed, over
@@ -73,30 +72,6 @@ for (const kind of kinds) await balancers[kind].look()
 
 const counts = { sent: 0, answered: 0, failed: 0, restarts: 0 }
 const byKind = new Map<string, number>()
-const agent = new Agent({ connections: 64, pipelining: 1 })
-
-interface Answer {
-  status: number
-  cookie: string | undefined
-  body: string
-}
-
-async function call(
-  origin: string,
-  method: 'GET' | 'POST',
-  path: string,
-  headers = {},
-  json?: object,
-): Promise<Answer> {
-  const answer = await request(origin + path, {
-    dispatcher: agent,
-    method,
-    headers: { ...headers, ...(json ? { 'content-type': 'application/json' } : {}) },
-    ...(json ? { body: JSON.stringify(json) } : {}),
-  })
-  const cookie = /(?:__Host-)?refreshToken=[^;]+/.exec(String(answer.headers['set-cookie']))?.[0]
-  return { status: answer.statusCode, cookie, body: await answer.body.text() }
-}
 
 interface Person {
   cookie: string
@@ -104,14 +79,10 @@ interface Person {
   isRefreshing: boolean
 }
 
-async function logIn(): Promise<Answer> {
-  return call(at('gateway'), 'POST', '/api/auth/login', {}, { email: 'doctor@example.com', password: demoPassword })
-}
-
 async function refresh(person: Person): Promise<Answer> {
   person.isRefreshing = true
   const headers = { cookie: person.cookie, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
-  const answer = await call(at('gateway'), 'POST', '/api/auth/refresh', headers).finally(() => {
+  const answer = await call('POST', `${at('gateway')}/api/auth/refresh`, headers).finally(() => {
     person.isRefreshing = false
   })
   if (answer.status === 200) Object.assign(person, keep(answer))
@@ -122,21 +93,21 @@ const keep = ({ cookie, body }: Answer) => ({ cookie: cookie as string, token: J
 const asPerson = ({ token }: Person) => ({ authorization: `Bearer ${token}` })
 
 const crowd: Person[] = []
-while (crowd.length < people) crowd.push({ ...keep(await logIn()), isRefreshing: false })
+while (crowd.length < people) crowd.push({ ...keep(await logIn(at('gateway'))), isRefreshing: false })
 
-const whoami = (person: Person) => call(at('gateway'), 'GET', '/api/whoami', asPerson(person))
+const whoami = (person: Person) => call('GET', `${at('gateway')}/api/whoami`, asPerson(person))
 
 /** What people do, and how often of a hundred times. */
 const habits: Record<string, { share: number; act: (person: Person) => Promise<Answer> }> = {
-  login: { share: 1, act: logIn },
+  login: { share: 1, act: () => logIn(at('gateway')) },
   refresh: { share: 20, act: (person) => (person.isRefreshing ? whoami(person) : refresh(person)) },
   whoami: { share: 30, act: whoami },
   appointments: {
     share: 24,
-    act: (person) => call(at('gateway'), 'GET', '/api/doctor/appointments', asPerson(person)),
+    act: (person) => call('GET', `${at('gateway')}/api/doctor/appointments`, asPerson(person)),
   },
-  me: { share: 20, act: (person) => call(at('gateway'), 'GET', '/api/auth/me', asPerson(person)) },
-  page: { share: 5, act: () => call(at('web'), 'GET', '/login', { accept: 'text/html' }) },
+  me: { share: 20, act: (person) => call('GET', `${at('gateway')}/api/auth/me`, asPerson(person)) },
+  page: { share: 5, act: () => call('GET', `${at('web')}/login`, { accept: 'text/html' }) },
 }
 const hundred = Object.entries(habits).flatMap(([name, { share }]) => Array<string>(share).fill(name))
 
@@ -180,7 +151,7 @@ await restarting
 while (counts.answered < counts.sent) await sleep(50)
 const seconds = (Date.now() - begun) / 1000
 
-await agent.close()
+await closeConnections()
 for (const balancer of Object.values(balancers)) balancer.stop()
 await endProcesses(running)
 await postgres.stop()
