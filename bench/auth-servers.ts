@@ -40,8 +40,8 @@ export async function startServers() {
   const others: Server[] = []
   for (const [name, script, more] of [
     ['bare node:http', 'bare', {}],
-    ["the guide's design", 'original', {}],
-    ["the guide's design, keys prepared", 'original', { KEYS: 'prepared' }],
+    ['the design it replaces', 'original', {}],
+    ['the design it replaces, keys prepared', 'original', { KEYS: 'prepared' }],
     ["better-auth's session check", 'better-auth', {}],
   ] as const) {
     const database = `other_${others.length}`

@@ -39,7 +39,7 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
   return new PrismaClient({ adapter })
 }
 
-/** Every pool of this process, of which there is one outside of tests. */
+/** Every pool of this process: auth has one for logins and one for everything else. */
 const pools: pg.Pool[] = []
 
 new Gauge({

@@ -94,8 +94,8 @@ const closeWithin = 4_500
 /**
  * Runs a service as a process: it listens and says so in one log line. On SIGTERM or SIGINT it says that it is not
  * ready, waits until balancers have seen it, takes no more connections, finishes the requests under way and exits with
- * 0. A second signal ends it at once. What cannot start is one line on standard error for
- * each thing to mend, and exit code 1.
+ * 0. A second signal ends it at once. What cannot start is one line on standard error for each thing to mend, and exit
+ * code 1.
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   try {
