@@ -8,7 +8,8 @@ export interface Answer {
   body: string
 }
 
-const agent = new Agent({ connections: 64, pipelining: 1, headersTimeout: 10_000 })
+const openAgent = () => new Agent({ connections: 400, pipelining: 1, headersTimeout: 10_000 })
+let agent = openAgent()
 
 /** One request over connections that are kept; nothing is tried twice. */
 export async function call(
@@ -32,4 +33,9 @@ export function logIn(gateway: string): Promise<Answer> {
   return call('POST', `${gateway}/api/auth/login`, {}, { email: 'doctor@example.com', password: demoPassword })
 }
 
-export const closeConnections = () => agent.close()
+/** Closes every connection once it is not in use; the next request opens a new one. */
+export async function closeConnections(): Promise<void> {
+  const before = agent
+  agent = openAgent()
+  await before.close()
+}

@@ -6,13 +6,12 @@ import {
   type EmbeddedPostgres,
   endProcesses,
   freePort,
-  keepSecrets,
   prepareOwnDatabase,
   type RunningProcess,
-  routesFile,
   startPostgres,
   startProcess,
 } from '@sallyport/local'
+import { settingsFor } from './settings.ts'
 
 type Name = 'auth one' | 'auth two' | 'gateway one' | 'gateway two'
 
@@ -45,34 +44,24 @@ export async function startReplicas(settings: Record<string, string> = {}) {
   let postgres: EmbeddedPostgres = await startPostgres({ folder, port: postgresPort })
   const databases = await prepareOwnDatabase(postgres.url)
 
-  const environment = {
-    ...process.env,
-    ...keepSecrets(join(folder, 'secrets')),
-    DATABASE_URL: databases.auth,
-    JWT_ISSUER: 'https://issuer.bench',
-    JWT_AUDIENCE: 'https://api.bench',
-    GATEWAY_ROUTES: routesFile,
-    APPOINTMENTS_URL: 'http://127.0.0.1:1',
-    NOTIFICATIONS_URL: 'http://127.0.0.1:1',
-    LOGIN_RATE_LIMIT_MAX: '1000000',
-    RATE_LIMIT_MAX: '1000000',
-    USER_RATE_LIMIT_MAX: '1000000',
-    MANAGEMENT_PORT: '0',
-    LOG_LEVEL: 'error',
-    ...settings,
-  }
+  const nowhere = 'http://127.0.0.1:1'
+  const addressesOf = (auth: number) => ({
+    auth: `http://127.0.0.1:${auth}`,
+    appointments: nowhere,
+    notifications: nowhere,
+  })
   const running = new Map<Name, RunningProcess>()
   async function start(name: Name): Promise<void> {
     const { port, auth } = places[name]
-    const addresses = {
+    const environment = {
+      ...settingsFor(folder, addressesOf(auth)),
+      DATABASE_URL: databases.auth,
       AUTH_PORT: String(port),
       GATEWAY_PORT: String(port),
-      AUTH_URL: `http://127.0.0.1:${auth}`,
-      JWKS_URL: `http://127.0.0.1:${auth}/.well-known/jwks.json`,
-      REVOCATIONS_URL: `http://127.0.0.1:${auth}/internal/revocations`,
+      ...settings,
     }
     const program = name.startsWith('auth') ? 'auth' : 'gateway'
-    running.set(name, await startProcess(program, { ...environment, ...addresses }, () => {}))
+    running.set(name, await startProcess(program, environment, () => {}))
   }
   for (const name of Object.keys(places) as Name[]) await start(name)
 

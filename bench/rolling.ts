@@ -6,15 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   endProcesses,
   freePort,
-  keepSecrets,
   prepareOwnDatabase,
   type RunningProcess,
-  routesFile,
   startPostgres,
   startProcess,
 } from '@sallyport/local'
 import { startBalancer } from './balancer.ts'
 import { type Answer, call, closeConnections, logIn } from './caller.ts'
+import { settingsFor } from './settings.ts'
 
 /**
  * Every process of the system is restarted in turn, two of each, while clients call: 200 requests a second, mixed, over
@@ -41,21 +40,12 @@ for (const kind of kinds) balancers[kind] = await startBalancer(places.filter((p
 const at = (kind: Name) => `http://127.0.0.1:${balancers[kind].port}`
 
 const environment = {
-  ...process.env,
-  ...keepSecrets(join(folder, 'secrets')),
-  AUTH_URL: at('auth'),
-  APPOINTMENTS_URL: at('appointments'),
-  NOTIFICATIONS_URL: at('notifications'),
-  JWKS_URL: `${at('auth')}/.well-known/jwks.json`,
-  REVOCATIONS_URL: `${at('auth')}/internal/revocations`,
-  JWT_ISSUER: 'https://issuer.bench',
-  JWT_AUDIENCE: 'https://api.bench',
-  GATEWAY_ROUTES: routesFile,
-  LOGIN_RATE_LIMIT_MAX: '1000000',
-  RATE_LIMIT_MAX: '1000000',
-  USER_RATE_LIMIT_MAX: '1000000',
+  ...settingsFor(folder, {
+    auth: at('auth'),
+    appointments: at('appointments'),
+    notifications: at('notifications'),
+  }),
   SHUTDOWN_WAIT: '2s',
-  LOG_LEVEL: 'error',
 }
 const running: RunningProcess[] = []
 async function start(index: number): Promise<void> {

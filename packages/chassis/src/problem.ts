@@ -58,7 +58,6 @@ export function unavailable(cause: unknown): Problem {
 /** What Fastify and our guards throw, by code, as the problem a caller is shown. */
 const titles: Record<string, [status: number, code: string, title: string]> = {
   FST_ERR_VALIDATION: [400, 'REQUEST_INVALID', 'The request has missing or wrong values'],
-  FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'BODY_MALFORMED', 'The body is not valid JSON'],
   FST_ERR_CTP_INVALID_JSON_BODY: [400, 'BODY_MALFORMED', 'The body is not valid JSON'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'BODY_MALFORMED', 'The body is not as long as announced'],
   FST_ERR_CTP_BODY_TOO_LARGE: [413, 'BODY_TOO_LARGE', 'The body is too large'],

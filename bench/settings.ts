@@ -1,0 +1,30 @@
+import { join } from 'node:path'
+import { keepSecrets, routesFile } from '@sallyport/local'
+
+/** Where the services answer, as gateways find them. */
+export interface Addresses {
+  auth: string
+  appointments: string
+  notifications: string
+}
+
+/** Settings of every process of a system under load: secrets of its own, and no limit that a bench would meet. */
+export function settingsFor(folder: string, { auth, appointments, notifications }: Addresses) {
+  return {
+    ...process.env,
+    ...keepSecrets(join(folder, 'secrets')),
+    AUTH_URL: auth,
+    APPOINTMENTS_URL: appointments,
+    NOTIFICATIONS_URL: notifications,
+    JWKS_URL: `${auth}/.well-known/jwks.json`,
+    REVOCATIONS_URL: `${auth}/internal/revocations`,
+    JWT_ISSUER: 'https://issuer.bench',
+    JWT_AUDIENCE: 'https://api.bench',
+    GATEWAY_ROUTES: routesFile,
+    LOGIN_RATE_LIMIT_MAX: '1000000',
+    RATE_LIMIT_MAX: '1000000',
+    USER_RATE_LIMIT_MAX: '1000000',
+    MANAGEMENT_PORT: '0',
+    LOG_LEVEL: 'error',
+  }
+}
