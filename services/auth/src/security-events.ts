@@ -1,11 +1,13 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 
-/** Something that happened to an account or a session, as operators and auditors look for it. */
+/**
+ * Something that happened to an account or a session, as operators and auditors look for it. One more is written where a
+ * session opens: see sessions.ts.
+ */
 export interface SecurityEvent {
   event:
     | 'user_created'
-    | 'login_succeeded'
     | 'login_failed'
     | 'refresh_reused'
     | 'session_ended'
@@ -26,5 +28,7 @@ export interface SecurityEvent {
 export async function record(database: Database, log: Pick<Logger, 'warn'>, happened: SecurityEvent): Promise<void> {
   log.warn(happened)
   const { event, user = null, session = null, ip = null, reason = null } = happened
-  await database.securityEvent.create({ data: { event, userId: user, sessionId: session, ip, reason } })
+  await database.$executeRaw`
+    INSERT INTO auth.security_events (event, user_id, session_id, ip, reason)
+    VALUES (${event}, ${user}::uuid, ${session}::uuid, ${ip}, ${reason})`
 }

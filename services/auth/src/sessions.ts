@@ -53,7 +53,8 @@ interface NewSession {
 
 /**
  * Opens a session for someone whose password was just checked. The person's row is locked and looked at once more in
- * the same statement, so that no session opens after the person was disabled or the password changed.
+ * the same statement, so that no session opens after the person was disabled or the password changed. The security event
+ * of the login is written with it, so that there is not the one without the other.
  *
  * @returns undefined if that happened
  */
@@ -74,6 +75,9 @@ export async function openSession(
              now() + ${maxSeconds} * interval '1 second'
       FROM person
       RETURNING *
+    ), recorded AS (
+      INSERT INTO auth.security_events (event, user_id, session_id, ip)
+      SELECT 'login_succeeded', user_id, id, ip FROM opened
     )
     SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
            floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles

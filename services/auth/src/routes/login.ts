@@ -52,7 +52,10 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     async (request, reply) =>
       passwords.admit(async () => {
         const email = request.body.email.trim().toLowerCase()
-        const person = await database.user.findUnique({ where: { email } })
+        const person = await database.user.findUnique({
+          where: { email },
+          select: { id: true, passwordHash: true, disabledAt: true },
+        })
         const matches = await passwords.verify(person?.passwordHash, request.body.password)
         const refuse = async (reason: string) => {
           await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
@@ -69,12 +72,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         )
         if (!session) throw await refuse('changed meanwhile')
 
-        await record(database, request.log, {
-          event: 'login_succeeded',
-          user: person.id,
-          session: session.id,
-          ip: request.ip,
-        })
+        request.log.warn({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
         setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
         const { id, name, roles } = session.user
         return {
