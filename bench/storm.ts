@@ -103,7 +103,7 @@ async function signOut(person: Person): Promise<void> {
 
 async function leave(person: Person): Promise<void> {
   const headers = asPerson(person)
-  const left = AbortSignal.timeout(1 + Math.random() * 10)
+  const left = AbortSignal.timeout(Math.ceil(Math.random() * 10))
   await request(`${address}/api/doctor/appointments`, { headers, signal: left }).then(
     ({ body }) => body.dump(),
     () => count('clients that left'),
@@ -111,7 +111,10 @@ async function leave(person: Person): Promise<void> {
 }
 
 async function openSocket({ token }: Person): Promise<void> {
-  const socket = new WebSocket(`${address.replace('http', 'ws')}/api/notifications/ws`, [`sallyport.bearer.${token}`])
+  const socket = new WebSocket(`${address.replace('http', 'ws')}/api/notifications/ws`, [
+    'notes',
+    `sallyport.bearer.${token}`,
+  ])
   const closed = new Promise((resolve) => socket.addEventListener('close', resolve))
   socket.addEventListener('open', async () => {
     count('WebSockets')
@@ -122,7 +125,7 @@ async function openSocket({ token }: Person): Promise<void> {
 }
 
 async function openStream(person: Person): Promise<void> {
-  const left = AbortSignal.timeout(100 + Math.random() * 2_000)
+  const left = AbortSignal.timeout(100 + Math.ceil(Math.random() * 2_000))
   const headers = { ...asPerson(person), accept: 'text/event-stream' }
   await request(`${address}/api/notifications/stream`, { headers, signal: left }).then(
     ({ body }) => body.dump().catch(() => count('event streams')),
@@ -221,11 +224,14 @@ async function look({ child, managementPort }: (typeof running)[number]): Promis
   }
 }
 
-/** What a process keeps once nobody calls: looked at until it is the least, since connections that are kept run out. */
-async function rest(seconds: number): Promise<Map<string, AtRest>> {
+/** Longer than an unused connection between two of our processes is kept, in milliseconds. */
+const connectionsAreKept = 90_000
+
+/** What a process has at the least while nobody calls. */
+async function rest(): Promise<Map<string, AtRest>> {
   await closeConnections()
   const least = new Map<string, AtRest>()
-  for (const end = performance.now() + seconds * 1000; performance.now() < end; await sleep(1_000))
+  for (const end = performance.now() + connectionsAreKept; performance.now() < end; await sleep(1_000))
     for (const process of running) {
       const now = await look(process)
       const before = least.get(process.name) ?? now
@@ -246,12 +252,12 @@ const watched: [string, number][] = [
 const memory = new Map(watched.map(([name]) => [name, [] as number[]]))
 
 await storm(warmUpMinutes, () => {})
-const before = await rest(15)
+const before = await rest()
 counts.clear()
 await storm(minutes, () => {
   for (const [name, pid] of watched) memory.get(name)?.push(residentBytes(pid) / 1024 / 1024)
 })
-const after = await rest(30)
+const after = await rest()
 await endProcesses(running)
 await postgres.stop()
 rmSync(folder, { recursive: true, force: true })
