@@ -1,13 +1,14 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createTokens } from '@sallyport/auth/tokens'
 import { endProcesses, freePort, keepSecrets, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
+import { childrenOf } from './cpu.ts'
 
 export interface Server {
   name: string
@@ -121,7 +122,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     method: 'POST',
     path: '/api/auth/refresh',
     pid,
-    hashingPid: Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')),
+    hashingPid: childrenOf(pid)[0] as number,
     cookies: ids.map(
       (id) => `refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
     ),

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { demoPassword } from '@sallyport/database'
 import { Agent, request } from 'undici'
 
@@ -31,6 +32,29 @@ export async function call(
 /** Signs in as a demo user. */
 export function logIn(gateway: string): Promise<Answer> {
   return call('POST', `${gateway}/api/auth/login`, {}, { email: 'doctor@example.com', password: demoPassword })
+}
+
+/** Someone who is signed in. */
+export interface Person {
+  /** The refresh cookie, as `name=value`. */
+  cookie: string
+  token: string
+}
+
+/** Who an answer to a login or a refresh says one is. */
+export function toPerson({ cookie, body }: Answer): Person {
+  return { cookie: cookie as string, token: JSON.parse(body).accessToken }
+}
+
+export const asPerson = ({ token }: Person) => ({ authorization: `Bearer ${token}` })
+
+/** Refreshes as the browser client does, with an id for the attempt. The person goes on with what the answer gives. */
+export async function refresh(gateway: string, person: Person): Promise<Answer> {
+  const attempt = randomBytes(16).toString('base64url')
+  const headers = { cookie: person.cookie, 'x-refresh-attempt': attempt }
+  const answer = await call('POST', `${gateway}/api/auth/refresh`, headers)
+  if (answer.status === 200) Object.assign(person, toPerson(answer))
+  return answer
 }
 
 /** Closes every connection once it is not in use; the next request opens a new one. */

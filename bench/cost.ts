@@ -1,14 +1,14 @@
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
-import { type Answer, call, closeConnections, logIn } from './caller.ts'
+import { asPerson, call, closeConnections, logIn, type Person, refresh, toPerson } from './caller.ts'
 import { startUpstream } from './contestants.ts'
-import { cpuSeconds } from './cpu.ts'
+import { childrenOf, cpuSeconds } from './cpu.ts'
 import { median } from './quantile.ts'
 import { settingsFor } from './settings.ts'
+import { writtenAhead } from './written-ahead.ts'
 
 /**
  * What a request, a refresh and a login cost each part of the system, whether the cost of a mixture is the sum of these,
@@ -42,26 +42,15 @@ const address = `http://127.0.0.1:${gateway.port}`
 const admin = new pg.Client({ connectionString: postgres.url })
 await admin.connect()
 
-interface Person {
-  cookie: string
-  token: string
-}
-const keep = ({ cookie, body }: Answer): Person => ({ cookie: cookie as string, token: JSON.parse(body).accessToken })
 const crowd: Person[] = []
 while (crowd.length < people) {
   const answers = await Promise.all(Array.from({ length: 4 }, () => logIn(address)))
-  crowd.push(...answers.filter(({ status }) => status === 200).map(keep))
+  crowd.push(...answers.filter(({ status }) => status === 200).map(toPerson))
 }
 
 const kinds = {
-  request: ({ token }: Person) => call('GET', `${address}/api/whoami`, { authorization: `Bearer ${token}` }),
-  async refresh(person: Person) {
-    const attempt = randomBytes(16).toString('base64url')
-    const headers = { cookie: person.cookie, 'x-refresh-attempt': attempt }
-    const answer = await call('POST', `${address}/api/auth/refresh`, headers)
-    if (answer.status === 200) Object.assign(person, keep(answer))
-    return answer
-  },
+  request: (person: Person) => call('GET', `${address}/api/whoami`, asPerson(person)),
+  refresh: (person: Person) => refresh(address, person),
   login: () => logIn(address),
 }
 type Kind = keyof typeof kinds
@@ -70,8 +59,6 @@ const names = Object.keys(kinds) as Kind[]
 /** How often each comes in the mixture. */
 const mixture: Record<Kind, number> = { request: 0.8, refresh: 0.19, login: 0.01 }
 
-const childrenOf = (pid: number) =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 const sum = (figures: number[]) => figures.reduce((all, figure) => all + figure, 0)
 
 /** CPU seconds used so far by each part. */
@@ -84,10 +71,6 @@ const parts = {
 type Part = keyof typeof parts
 const partNames = Object.keys(parts) as Part[]
 const used = () => Object.fromEntries(partNames.map((part) => [part, parts[part]()])) as Record<Part, number>
-async function writtenAhead(): Promise<number> {
-  const { rows } = await admin.query("SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes")
-  return Number(rows[0].bytes)
-}
 
 interface Cost {
   /** Microseconds of CPU of each part. */
@@ -100,7 +83,7 @@ interface Cost {
 
 /** Calls as fast as answers come. */
 async function measure(callers: number, next: () => Kind): Promise<Cost> {
-  const [before, beforehand] = [used(), await writtenAhead()]
+  const [before, beforehand] = [used(), await writtenAhead(admin)]
   const calls = { request: 0, refresh: 0, login: 0 }
   const end = performance.now() + seconds * 1000
   const own = (worker: number) => crowd.filter((_, index) => index % callers === worker)
@@ -122,7 +105,7 @@ async function measure(callers: number, next: () => Kind): Promise<Cost> {
       Part,
       number
     >,
-    written: ((await writtenAhead()) - beforehand) / total,
+    written: ((await writtenAhead(admin)) - beforehand) / total,
     calls,
   }
 }
@@ -133,7 +116,7 @@ function draw(): Kind {
   return at < mixture.login + mixture.refresh ? 'refresh' : 'request'
 }
 
-const figures = { request: [], refresh: [], login: [], mixed: [] } as Record<Kind | 'mixed', Cost[]>
+const figures: Record<Kind, Cost[]> = { request: [], refresh: [], login: [] }
 const differences: number[] = []
 for (let round = -2; round < rounds; round++) {
   const alone = {} as Record<Kind, Cost>
@@ -142,7 +125,6 @@ for (let round = -2; round < rounds; round++) {
   // The first two rounds warm up.
   if (round < 0) continue
   for (const kind of names) figures[kind].push(alone[kind])
-  figures.mixed.push(mixed)
   const calls = sum(Object.values(mixed.calls))
   const expected = sum(names.map((kind) => (sum(Object.values(alone[kind].cpu)) * mixed.calls[kind]) / calls))
   differences.push(sum(Object.values(mixed.cpu)) / expected)

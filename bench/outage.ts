@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { call, closeConnections, logIn } from './caller.ts'
+import { asPerson, call, closeConnections, logIn, type Person, toPerson } from './caller.ts'
 import { startReplicas } from './replicas.ts'
 
 /**
@@ -21,12 +21,9 @@ const { gateways, pausePostgres, stop } = await startReplicas({ APPOINTMENTS_URL
 const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)] as string
 const refresh = (cookie: string) => call('POST', `${anyGateway()}/api/auth/refresh`, { cookie })
 
-const crowd: { cookie: string; token: string }[] = []
-while (crowd.length < people) {
-  const { body, cookie } = await logIn(anyGateway())
-  crowd.push({ cookie: cookie as string, token: JSON.parse(body).accessToken })
-}
-const someone = () => crowd[Math.floor(Math.random() * people)] as (typeof crowd)[number]
+const crowd: Person[] = []
+while (crowd.length < people) crowd.push(toPerson(await logIn(anyGateway())))
+const someone = () => crowd[Math.floor(Math.random() * people)] as Person
 
 const served = { requests: 0, failed: 0 }
 const refused = { requests: 0, other: 0, slowest: 0 }
@@ -36,9 +33,7 @@ const wrong: string[] = []
 
 async function useToken(): Promise<void> {
   served.requests += 1
-  const { status } = await call('GET', `${anyGateway()}/api/whoami`, {
-    authorization: `Bearer ${someone().token}`,
-  }).catch(() => ({ status: 0 }))
+  const { status } = await call('GET', `${anyGateway()}/api/whoami`, asPerson(someone())).catch(() => ({ status: 0 }))
   if (status !== 200) served.failed += 1
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +11,7 @@ import {
   startProcess,
 } from '@sallyport/local'
 import { startBalancer } from './balancer.ts'
-import { type Answer, call, closeConnections, logIn } from './caller.ts'
+import { type Answer, asPerson, call, closeConnections, logIn, type Person, refresh, toPerson } from './caller.ts'
 import { settingsFor } from './settings.ts'
 
 /**
@@ -63,34 +62,22 @@ for (const kind of kinds) await balancers[kind].look()
 const counts = { sent: 0, answered: 0, failed: 0, restarts: 0 }
 const byKind = new Map<string, number>()
 
-interface Person {
-  cookie: string
-  token: string
-  isRefreshing: boolean
-}
-
-async function refresh(person: Person): Promise<Answer> {
-  person.isRefreshing = true
-  const headers = { cookie: person.cookie, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
-  const answer = await call('POST', `${at('gateway')}/api/auth/refresh`, headers).finally(() => {
-    person.isRefreshing = false
-  })
-  if (answer.status === 200) Object.assign(person, keep(answer))
-  return answer
-}
-
-const keep = ({ cookie, body }: Answer) => ({ cookie: cookie as string, token: JSON.parse(body).accessToken as string })
-const asPerson = ({ token }: Person) => ({ authorization: `Bearer ${token}` })
-
 const crowd: Person[] = []
-while (crowd.length < people) crowd.push({ ...keep(await logIn(at('gateway'))), isRefreshing: false })
+while (crowd.length < people) crowd.push(toPerson(await logIn(at('gateway'))))
+/** Those whose refresh is under way; a browser makes one at a time. */
+const refreshing = new Set<Person>()
+
+async function refreshOnce(person: Person): Promise<Answer> {
+  refreshing.add(person)
+  return refresh(at('gateway'), person).finally(() => refreshing.delete(person))
+}
 
 const whoami = (person: Person) => call('GET', `${at('gateway')}/api/whoami`, asPerson(person))
 
 /** What people do, and how often of a hundred times. */
 const habits: Record<string, { share: number; act: (person: Person) => Promise<Answer> }> = {
   login: { share: 1, act: () => logIn(at('gateway')) },
-  refresh: { share: 20, act: (person) => (person.isRefreshing ? whoami(person) : refresh(person)) },
+  refresh: { share: 20, act: (person) => (refreshing.has(person) ? whoami(person) : refreshOnce(person)) },
   whoami: { share: 30, act: whoami },
   appointments: {
     share: 24,

@@ -1,10 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rotateSession } from '@sallyport/auth/sessions'
 import { createDatabase, type Database, migrate, seed } from '@sallyport/database'
 import { freePort, startPostgres } from '@sallyport/local'
 import pg from 'pg'
+import { cpuSeconds } from './cpu.ts'
+import { writtenAhead } from './written-ahead.ts'
 
 /**
  * What sessions and refreshes cost Postgres with few and with many of them in the table: the CPU time of the backends,
@@ -37,7 +39,7 @@ interface Table {
   bytes: number
   ids: string[]
   generation: number
-  ticks: number
+  cpu: number
   written: number
   writtenFirst: number
 }
@@ -68,24 +70,17 @@ for (const size of sizes) {
     userId: user.id,
     bytes: Number(space[0].bytes),
     ids: sample.map(({ id }) => id),
-    ticks: 0,
+    cpu: 0,
     written: 0,
     writtenFirst: 0,
     generation: 0,
   })
 }
 
-async function writtenAhead(): Promise<number> {
-  const { rows } = await admin.query("SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes")
-  return Number(rows[0].bytes)
-}
-
-async function ticksOf(size: number): Promise<number> {
+/** Seconds of CPU that the server's connections to a database have used so far. */
+async function usedFor(size: number): Promise<number> {
   const { rows } = await admin.query('SELECT pid FROM pg_stat_activity WHERE datname = $1', [`sessions_${size}`])
-  return rows.reduce((sum, { pid }) => {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') as string[]
-    return sum + Number(fields[11]) + Number(fields[12])
-  }, 0)
+  return rows.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0)
 }
 
 /** Refreshes every session of the sample once. */
@@ -105,28 +100,28 @@ async function refreshAll(table: Table): Promise<void> {
 
 for (let round = 0; round <= rounds; round++)
   for (const table of tables) {
-    const before = await ticksOf(table.size)
-    const beforehand = await writtenAhead()
+    const before = await usedFor(table.size)
+    const beforehand = await writtenAhead(admin)
     await refreshAll(table)
     // The first round warms caches and prepares statements.
     if (round === 0) continue
-    table.ticks += (await ticksOf(table.size)) - before
-    table.written += (await writtenAhead()) - beforehand
+    table.cpu += (await usedFor(table.size)) - before
+    table.written += (await writtenAhead(admin)) - beforehand
   }
 
 // A page that changes for the first time after a checkpoint is written ahead whole.
 for (const table of tables) {
   await admin.query('CHECKPOINT')
-  const beforehand = await writtenAhead()
+  const beforehand = await writtenAhead(admin)
   await refreshAll(table)
-  table.writtenFirst = (await writtenAhead()) - beforehand
+  table.writtenFirst = (await writtenAhead(admin)) - beforehand
 }
 
 process.stdout.write(
   '| sessions in the table | backend CPU per refresh | WAL per refresh | the first after a checkpoint | bytes per session | pages touched (EXPLAIN) | index used |\n| ---: | ---: | ---: | ---: | ---: | ---: | --- |\n',
 )
 const costs = []
-for (const { size, url, database, ids, ticks, written, writtenFirst, bytes } of tables) {
+for (const { size, url, database, ids, cpu, written, writtenFirst, bytes } of tables) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query(
@@ -135,8 +130,7 @@ for (const { size, url, database, ids, ticks, written, writtenFirst, bytes } of 
   const text = JSON.stringify(rows[0])
   const pages =
     Number(/"Shared Hit Blocks":(\d+)/.exec(text)?.[1]) + Number(/"Shared Read Blocks":(\d+)/.exec(text)?.[1])
-  // A tick is a hundredth of a second on Linux.
-  const cost = (ticks * 10_000) / (rounds * refreshesEach)
+  const cost = (cpu * 1e6) / (rounds * refreshesEach)
   costs.push(cost)
   process.stdout.write(
     `| ${size} | ${cost.toFixed(0)} us | ${Math.round(written / (rounds * refreshesEach))} B | ${Math.round(writtenFirst / refreshesEach)} B | ${Math.round(bytes / size)} | ${pages} | ${/"Index Name":"(\w+)"/.exec(text)?.[1]} |\n`,

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { request, WebSocket } from 'undici'
-import { type Answer, call, closeConnections, logIn } from './caller.ts'
-import { residentBytes } from './cpu.ts'
+import { type Answer, asPerson, call, closeConnections, logIn, type Person, refresh, toPerson } from './caller.ts'
+import { childrenOf, residentBytes } from './cpu.ts'
 import { median } from './quantile.ts'
 import { settingsFor } from './settings.ts'
 
@@ -54,51 +54,36 @@ const warnings: string[] = []
 for (const { name, child } of running)
   child.stderr?.on('data', (text: string) => warnings.push(`${name}: ${text.trim()}`))
 
-interface Person {
-  cookie: string
-  token: string
-  isBusy: boolean
-}
-
-const keep = ({ cookie, body }: Answer) => ({ cookie: cookie as string, token: JSON.parse(body).accessToken as string })
-const asPerson = ({ token }: Person) => ({ authorization: `Bearer ${token}` })
-
 async function signIn(): Promise<Person> {
   for (;;) {
     const answer = await logIn(address)
-    if (answer.status === 200) return { ...keep(answer), isBusy: false }
+    if (answer.status === 200) return toPerson(answer)
     await sleep(1_000)
   }
 }
 const crowd = await Promise.all(Array.from({ length: people }, signIn))
+/** Who waits for an answer. A browser makes one refresh at a time, and uses no token while it does. */
+const busy = new Set<Person>()
 
 const counts = new Map<string, number>()
 const faults: string[] = []
 const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1)
 
 /** Notes an answer; any but those expected is a fault. */
-function expect(what: string, { status, body }: Pick<Answer, 'status' | 'body'>, expected: number[]): boolean {
+function expect(what: string, { status, body }: Answer, expected: number[]): void {
   count(`${what} ${status}`)
-  if (expected.includes(status)) return status === 200
-  faults.push(`${what}: ${status} ${body}`)
-  return false
+  if (!expected.includes(status)) faults.push(`${what}: ${status} ${body}`)
 }
 
-/** One at a time for each person, as a browser does it. */
-async function refresh(person: Person): Promise<void> {
-  const attempt = randomBytes(16).toString('base64url')
-  const answer = await call('POST', `${address}/api/auth/refresh`, {
-    cookie: person.cookie,
-    'x-refresh-attempt': attempt,
-  })
-  if (expect('refresh', answer, [200])) Object.assign(person, keep(answer))
+async function refreshAndCall(person: Person): Promise<void> {
+  expect('refresh', await refresh(address, person), [200])
   expect('first use of a token', await call('GET', `${address}/api/whoami`, asPerson(person)), [200])
 }
 
 async function signOut(person: Person): Promise<void> {
   const { cookie } = person
   expect('logout', await call('POST', `${address}/api/auth/logout`, { cookie }), [200])
-  Object.assign(person, await signIn(), { isBusy: true })
+  Object.assign(person, await signIn())
 }
 
 async function leave(person: Person): Promise<void> {
@@ -116,19 +101,25 @@ async function openSocket({ token }: Person): Promise<void> {
     `sallyport.bearer.${token}`,
   ])
   const closed = new Promise((resolve) => socket.addEventListener('close', resolve))
+  let isOpen = false
   socket.addEventListener('open', async () => {
+    isOpen = true
     count('WebSockets')
     await sleep(Math.random() * 2_000)
     socket.close()
   })
   await closed
+  if (!isOpen) faults.push('a WebSocket did not open')
 }
 
 async function openStream(person: Person): Promise<void> {
   const left = AbortSignal.timeout(100 + Math.ceil(Math.random() * 2_000))
   const headers = { ...asPerson(person), accept: 'text/event-stream' }
   await request(`${address}/api/notifications/stream`, { headers, signal: left }).then(
-    ({ body }) => body.dump().catch(() => count('event streams')),
+    ({ statusCode, body }) => {
+      count(`event streams ${statusCode}`)
+      return body.dump().catch(() => {})
+    },
     () => count('clients that left'),
   )
 }
@@ -136,7 +127,7 @@ async function openStream(person: Person): Promise<void> {
 /** What comes, and how often a second. What needs a person takes one who is doing nothing else. */
 const weather: { perSecond: number; act: (person: Person) => Promise<unknown> }[] = [
   { perSecond: 60, act: async () => expect('login', await logIn(address), [200, 503]) },
-  { perSecond: 60, act: refresh },
+  { perSecond: 60, act: refreshAndCall },
   {
     perSecond: 60,
     act: async (person) =>
@@ -182,12 +173,12 @@ async function storm(forMinutes: number, watch: () => void): Promise<void> {
       for (; (sent[index] as number) < seconds * perSecond; sent[index] = (sent[index] as number) + 1) {
         const person = crowd[Math.floor(Math.random() * people)] as Person
         // Who waits for an answer does not ask: what is too much is left out, not put off.
-        if (under.size >= mostAtOnce || person.isBusy) continue
-        person.isBusy = true
+        if (under.size >= mostAtOnce || busy.has(person)) continue
+        busy.add(person)
         const acting = act(person)
           .catch((error) => faults.push(String(error.cause ?? error)))
           .finally(() => {
-            person.isBusy = false
+            busy.delete(person)
             under.delete(acting)
           })
         under.add(acting)
@@ -244,10 +235,9 @@ async function rest(): Promise<Map<string, AtRest>> {
   return least
 }
 
-const hashing = Number(readFileSync(`/proc/${auth.child.pid}/task/${auth.child.pid}/children`, 'utf8'))
 const watched: [string, number][] = [
   ...running.map(({ name, child }): [string, number] => [name, child.pid as number]),
-  ['auth, hashing', hashing],
+  ['auth, hashing', childrenOf(auth.child.pid as number)[0] as number],
 ]
 const memory = new Map(watched.map(([name]) => [name, [] as number[]]))
 
