@@ -19,8 +19,8 @@ import { settingsFor } from './settings.ts'
  *   npm run bench:storm -- [minutes]
  */
 const minutes = Number(process.argv[2] ?? 30)
-/** Until caches are full and pools as large as they get. */
-const warmUpMinutes = Math.min(5, minutes / 3)
+/** Of each of the two: together until the gateway's cache of tokens is full, and pools are as large as they get. */
+const warmUpMinutes = Math.min(10, minutes / 3)
 const people = 200
 /** Calls under way at once at most; the storm pauses there, as callers that wait for answers do. */
 const mostAtOnce = 400
@@ -29,13 +29,11 @@ const folder = mkdtempSync(join(tmpdir(), 'sallyport-storm-'))
 const postgres = await startPostgres({ folder, port: await freePort() })
 const databases = await prepareOwnDatabase(postgres.url)
 const ports = { auth: await freePort(), appointments: await freePort(), notifications: await freePort() }
-const addresses = {
+const settings = settingsFor(folder, {
   auth: `http://127.0.0.1:${ports.auth}`,
   appointments: `http://127.0.0.1:${ports.appointments}`,
   notifications: `http://127.0.0.1:${ports.notifications}`,
-}
-// Tokens are remembered until they expire: soon, so that as many are forgotten as are new.
-const settings = { ...settingsFor(folder, addresses), JWT_EXPIRES_IN: '1m' }
+})
 const start = (name: 'auth' | 'appointments' | 'notifications' | 'gateway', own: Record<string, string>) =>
   startProcess(name, { ...settings, ...own }, () => {})
 const auth = await start('auth', { DATABASE_URL: databases.auth, AUTH_PORT: String(ports.auth) })
