@@ -214,6 +214,8 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       })
       const event = JSON.stringify({ session: 'early', reason: 'logout', at: 0 })
       await sql("SELECT pg_notify('sallyport_revocations', $1)", [event])
+      // Whoever was there before is told at once: from here on the process knows of it.
+      await eventually('the process hears of it', () => text.all.includes('"early"'))
       await locked.query('COMMIT')
       const late = await waiting
       await eventually('it hears of it', () => /"early"[\s\S]*event: current/.test(late.text.all))

@@ -128,6 +128,18 @@ t.test('a token is checked once, and ends all the same', async (t) => {
   t.equal(await outcome(token), 'TOKEN_EXPIRED', 'also when it is no longer remembered')
 })
 
+t.test('a token that has expired is not kept for long', async (t) => {
+  const fresh = createVerifier({ issuer: 'https://issuer.test', audience: 'https://api.test' }, keySet)
+  for (let count = 0; count < 3; count++) await outcome(withClaims({}), fresh)
+  const [then, alsoThen] = [Date.now(), performance.now()]
+  t.intercept(Date, 'now', { value: () => then + 601_000 })
+  t.intercept(performance, 'now', { value: () => alsoThen + 601_000 })
+  const token = withClaims({})
+  await outcome(token, fresh)
+  t.equal(fresh.cache.size, 1, 'with the next token that comes')
+  t.type(await outcome(token, fresh), 'object')
+})
+
 t.test('a key that is still to be fetched is waited for', async (t) => {
   const slow = createVerifier(
     { issuer: 'https://issuer.test', audience: 'https://api.test' },

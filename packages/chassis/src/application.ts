@@ -79,7 +79,8 @@ export function createApplication(options: ApplicationOptions) {
 export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error)
   const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
-  if (problem.statusCode >= 500) request.log.error({ ...line, err: problem.cause ?? problem }, problem.message)
+  // Where nothing is behind it, the code says it all.
+  if (problem.statusCode >= 500) request.log.error({ ...line, err: problem.cause }, problem.message)
   else request.log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)
   return reply
     .code(problem.statusCode)

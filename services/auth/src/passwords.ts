@@ -20,10 +20,16 @@ const returnWithin = 5
 
 export interface Passwords {
   /**
+   * For turning someone away before anything of the request is read, which costs least. It reserves nothing.
+   *
+   * @throws 503 LOGIN_BUSY when a second would pass before the turn of work that comes now
+   */
+  requireTurn(): void
+  /**
    * Carries out work that checks or makes a password, if its turn can come soon. Whatever looks up whose password it is
    * belongs into the work, so that who is sent away learns nothing.
    *
-   * @throws 503 LOGIN_BUSY at once, when a second would pass before its turn
+   * @throws 503 LOGIN_BUSY at once, as requireTurn does
    */
   admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
   /**
@@ -63,10 +69,15 @@ export async function createPasswords(): Promise<Passwords> {
   const hash = async (password: string) => (await perform({ kind: 'hash', password, parameters })) as string
   const nobody = await hash(randomBytes(32).toString('base64'))
 
+  function requireTurn() {
+    const ahead = Math.max(0, admitted + 1 - atOnce)
+    if ((ahead * usual) / atOnce > acceptableWait) throw busy()
+  }
+
   return {
+    requireTurn,
     async admit(work) {
-      const ahead = Math.max(0, admitted + 1 - atOnce)
-      if ((ahead * usual) / atOnce > acceptableWait) throw busy()
+      requireTurn()
       admitted += 1
       try {
         return await work()

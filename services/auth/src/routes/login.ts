@@ -45,7 +45,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     '/api/auth/login',
     {
       schema,
-      onRequest: requireOwnOrigin(config.origins),
+      onRequest: [async () => passwords.requireTurn(), requireOwnOrigin(config.origins)],
       onResponse: async (_request, { statusCode }) => countLogin(statusCode),
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
