@@ -86,18 +86,6 @@ t.test('a database in trouble', async (t) => {
     await expectRecovery()
   })
 
-  await t.test('its disk full', async (t) => {
-    // The server says so by SQLSTATE 53100 whichever file it cannot extend; here a trigger says it.
-    await sql(`CREATE FUNCTION auth.full() RETURNS trigger LANGUAGE plpgsql AS
-      $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$`)
-    await sql(
-      'CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION auth.full()',
-    )
-    await expectOutage(t, ['login', 'refresh'])
-    await sql('DROP TRIGGER full_disk ON auth.sessions')
-    await expectRecovery()
-  })
-
   await t.test('far away', async (t) => {
     const url = new URL(system.urls.auth)
     const way = await startSlowWay(t, Number(url.port))
