@@ -10,12 +10,16 @@ import { writtenAhead } from './written-ahead.ts'
 
 /**
  * What sessions and refreshes cost Postgres with few and with many of them in the table: the CPU time of the backends,
- * the pages that one statement touches, what is written ahead, and what a session takes. All tables are in one server
- * and take turns, so that a busy machine slows all of them.
+ * the pages that one statement touches, what is written ahead, what a session takes, and how long a vacuum is after an
+ * eighth of them changed: in one table, and in one of partitions by id. All tables are in one server and take turns, so
+ * that a busy machine slows all of them.
  *
- *   npm run bench:sessions                (SIZES=10000,1000000 leaves out the largest)
+ *   npm run bench:sessions                (SIZES=10000,1000000/16 leaves out the largest; /16 is for 16 partitions)
  */
-const sizes = (process.env.SIZES ?? '10000,1000000,5000000').split(',').map(Number)
+const layouts = (process.env.SIZES ?? '10000,1000000,5000000,5000000/16').split(',').map((layout) => {
+  const [size, partitions] = layout.split('/').map(Number)
+  return { size: size as number, partitions }
+})
 const rounds = 12
 const refreshesEach = 500
 const limits = { idleSeconds: 604_800, maxSeconds: 2_592_000, graceSeconds: 10 }
@@ -33,6 +37,10 @@ await admin.query('CREATE EXTENSION pg_stat_statements')
 /** Sessions in a database of their own, and those of them that are refreshed. */
 interface Table {
   size: number
+  /** The tables that hold them. */
+  parts: string[]
+  /** The database's. */
+  name: string
   url: string
   database: Database
   userId: string
@@ -44,27 +52,48 @@ interface Table {
   writtenFirst: number
 }
 
+/** Puts a table of partitions in the place of an empty one that is alike. @returns their names */
+async function partition(client: pg.Client, table: string, partitions: number): Promise<string[]> {
+  await client.query(`ALTER TABLE ${table} RENAME TO whole`)
+  await client.query(`CREATE TABLE ${table} (LIKE auth.whole INCLUDING ALL) PARTITION BY HASH (id)`)
+  await client.query('DROP TABLE auth.whole')
+  const parts = Array.from({ length: partitions }, (_, index) => `${table}_${index}`)
+  for (const [index, part] of parts.entries())
+    await client.query(
+      `CREATE TABLE ${part} PARTITION OF ${table} FOR VALUES WITH (MODULUS ${partitions}, REMAINDER ${index}) WITH (fillfactor = 70)`,
+    )
+  await client.query(`ALTER TABLE ${table} ADD FOREIGN KEY (user_id) REFERENCES auth.users ON DELETE CASCADE`)
+  return parts
+}
+
 const tables: Table[] = []
-for (const size of sizes) {
-  await admin.query(`CREATE DATABASE sessions_${size}`)
-  const url = server.url.replace(/sallyport$/, `sessions_${size}`)
+for (const { size, partitions } of layouts) {
+  const name = `sessions_${size}_${partitions ?? 1}`
+  await admin.query(`CREATE DATABASE ${name}`)
+  const url = server.url.replace(/sallyport$/, name)
   await migrate(url)
   const database = createDatabase(url, { connections: 4, onError: process.emitWarning })
   await seed(database)
   const user = await database.user.findFirstOrThrow()
   const filler = new pg.Client({ connectionString: url })
   await filler.connect()
+  const parts = partitions ? await partition(filler, 'auth.sessions', partitions) : ['auth.sessions']
   await filler.query(
     `INSERT INTO auth.sessions (id, user_id, expires_at, absolute_expires_at)
      SELECT gen_random_uuid(), $1, now() + interval '7 days', now() + interval '30 days' FROM generate_series(1, $2::int)`,
     [user.id, size],
   )
   await filler.query('VACUUM ANALYZE auth.sessions')
-  const { rows: space } = await filler.query("SELECT pg_total_relation_size('auth.sessions') AS bytes")
+  const { rows: space } = await filler.query(
+    'SELECT sum(pg_total_relation_size(part::regclass)) AS bytes FROM unnest($1::text[]) part',
+    [parts],
+  )
   const { rows: sample } = await filler.query(`SELECT id FROM auth.sessions ORDER BY random() LIMIT ${refreshesEach}`)
   await filler.end()
   tables.push({
     size,
+    parts,
+    name,
     url,
     database,
     userId: user.id,
@@ -78,8 +107,8 @@ for (const size of sizes) {
 }
 
 /** Seconds of CPU that the server's connections to a database have used so far. */
-async function usedFor(size: number): Promise<number> {
-  const { rows } = await admin.query('SELECT pid FROM pg_stat_activity WHERE datname = $1', [`sessions_${size}`])
+async function usedFor({ name }: Table): Promise<number> {
+  const { rows } = await admin.query('SELECT pid FROM pg_stat_activity WHERE datname = $1', [name])
   return rows.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0)
 }
 
@@ -100,12 +129,12 @@ async function refreshAll(table: Table): Promise<void> {
 
 for (let round = 0; round <= rounds; round++)
   for (const table of tables) {
-    const before = await usedFor(table.size)
+    const before = await usedFor(table)
     const beforehand = await writtenAhead(admin)
     await refreshAll(table)
     // The first round warms caches and prepares statements.
     if (round === 0) continue
-    table.cpu += (await usedFor(table.size)) - before
+    table.cpu += (await usedFor(table)) - before
     table.written += (await writtenAhead(admin)) - beforehand
   }
 
@@ -118,10 +147,10 @@ for (const table of tables) {
 }
 
 process.stdout.write(
-  '| sessions in the table | backend CPU per refresh | WAL per refresh | the first after a checkpoint | bytes per session | pages touched (EXPLAIN) | index used |\n| ---: | ---: | ---: | ---: | ---: | ---: | --- |\n',
+  '| sessions | tables | backend CPU per refresh | WAL per refresh | the first after a checkpoint | bytes per session | pages touched (EXPLAIN) | vacuum of all | the longest of one table |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n',
 )
-const costs = []
-for (const { size, url, database, ids, cpu, written, writtenFirst, bytes } of tables) {
+const costs: number[] = []
+for (const { size, parts, url, database, ids, cpu, written, writtenFirst, bytes } of tables) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   const { rows } = await client.query(
@@ -132,13 +161,21 @@ for (const { size, url, database, ids, cpu, written, writtenFirst, bytes } of ta
     Number(/"Shared Hit Blocks":(\d+)/.exec(text)?.[1]) + Number(/"Shared Read Blocks":(\d+)/.exec(text)?.[1])
   const cost = (cpu * 1e6) / (rounds * refreshesEach)
   costs.push(cost)
+  await client.query("UPDATE auth.sessions SET rotated_at = now() WHERE left(id::text, 1) IN ('0', '8')")
+  const vacuums: number[] = []
+  for (const part of parts) {
+    const began = performance.now()
+    await client.query(`VACUUM ${part}`)
+    vacuums.push((performance.now() - began) / 1000)
+  }
+  const allVacuums = vacuums.reduce((sum, one) => sum + one, 0)
   process.stdout.write(
-    `| ${size} | ${cost.toFixed(0)} us | ${Math.round(written / (rounds * refreshesEach))} B | ${Math.round(writtenFirst / refreshesEach)} B | ${Math.round(bytes / size)} | ${pages} | ${/"Index Name":"(\w+)"/.exec(text)?.[1]} |\n`,
+    `| ${size} | ${parts.length} | ${cost.toFixed(0)} us | ${Math.round(written / (rounds * refreshesEach))} B | ${Math.round(writtenFirst / refreshesEach)} B | ${Math.round(bytes / size)} | ${pages} | ${allVacuums.toFixed(2)} s | ${Math.max(...vacuums).toFixed(2)} s |\n`,
   )
   await client.end()
   await database.$disconnect()
 }
-process.stdout.write(`\nmost to fewest: ${((costs.at(-1) as number) / (costs[0] as number)).toFixed(2)}\n`)
+process.stdout.write(`\nin the first's: ${costs.map((cost) => (cost / (costs[0] as number)).toFixed(2)).join(', ')}\n`)
 
 const { rows: statements } = await admin.query(
   `SELECT regexp_replace(left(query, 60), '\\s+', ' ', 'g') AS statement, sum(calls) AS calls,
