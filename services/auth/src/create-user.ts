@@ -28,12 +28,13 @@ export async function createUser(database: Database, { email, name, roles, passw
   const wrong = roles.find((role) => !isRole(role))
   if (wrong !== undefined || roles.length === 0)
     throw refuse(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
-  if (password.length < 12 || password.length > 1024 || password.toLowerCase().includes(email.toLowerCase()))
-    throw refuse('the password must have from 12 to 1024 characters, without the e-mail address in it')
+  if (password.length < 12 || password.length > 1024) throw refuse('the password must have from 12 to 1024 characters')
 
   const passwords = await createPasswords()
-  const passwordHash = await passwords.hash(password).finally(passwords.close)
   try {
+    if (await passwords.isGuessable(password, { email, name }))
+      throw refuse('the password is too easy to guess: a usual one, a pattern, or made of the name or e-mail address')
+    const passwordHash = await passwords.hash(password)
     const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })
     const log = createLogger('create-user', 'silent')
     await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
@@ -42,6 +43,8 @@ export async function createUser(database: Database, { email, name, roles, passw
     if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')
       throw refuse(`there is a user ${email} already`)
     throw error
+  } finally {
+    await passwords.close()
   }
 }
 

@@ -14,6 +14,14 @@ process.on('message', async ({ id, work }: { id: number; work: HashingTask }) =>
 // Whoever waits knows from here on that an answer takes no longer than its hash.
 process.send?.({})
 
-function perform(work: HashingTask): Promise<string | boolean> {
-  return work.kind === 'hash' ? hash(work.password, work.parameters) : verify(work.stored, work.password)
+async function perform(work: HashingTask): Promise<string | boolean> {
+  switch (work.kind) {
+    case 'hash':
+      return hash(work.password, work.parameters)
+    case 'verify':
+      return verify(work.stored, work.password)
+    case 'judge':
+      // Its dictionary takes time and memory that logins do not need.
+      return (await import('./guessable.ts')).isGuessable(work.password, work.words)
+  }
 }

@@ -8,12 +8,13 @@ import type { Options } from 'argon2'
 export type HashingTask =
   | { kind: 'hash'; password: string; parameters: Options }
   | { kind: 'verify'; password: string; stored: string }
+  | { kind: 'judge'; password: string; words: string[] }
 
 export type HashingAnswer = { result: string | boolean } | { fault: string }
 
 export interface Hashing {
   /**
-   * @returns the hash, or whether the password is the one that was hashed
+   * @returns the hash; or whether the password is the one that was hashed, or can be guessed
    * @throws Error if the stored hash is none
    * @throws 503 UNAVAILABLE if the process ended twice over this task, or did not answer in time
    */

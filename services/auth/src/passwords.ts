@@ -41,6 +41,12 @@ export interface Passwords {
   verify(stored: string | undefined, password: string): Promise<boolean>
   /** @throws as verify does */
   hash(password: string): Promise<string>
+  /**
+   * Whether a new password is among the first that an attacker would try for this person (ASVS V6.2.4, V6.2.11).
+   *
+   * @throws as verify does
+   */
+  isGuessable(password: string, person: { email: string; name: string }): Promise<boolean>
   /** Whether a stored hash was made with weaker parameters than today's. */
   isOutdated(stored: string): boolean
   /** How many passwords are being hashed or compared, and how many wait for it. */
@@ -90,6 +96,10 @@ export async function createPasswords(): Promise<Passwords> {
       return stored !== undefined && matches === true
     },
     hash,
+    async isGuessable(password, { email, name }) {
+      const words = [email, name, ...`${email} ${name}`.split(/[^\p{L}\p{N}]+/u), 'sallyport']
+      return (await perform({ kind: 'judge', password, words })) === true
+    },
     isOutdated: (stored) => needsRehash(stored, parameters),
     get running() {
       return turn.activeCount

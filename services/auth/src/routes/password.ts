@@ -37,16 +37,17 @@ export function passwordRoute(app: Application, { config, database, passwords, s
     },
     async (request) =>
       passwords.admit(async () => {
-        const { userId: user, sessionId: session, email } = request.identity
+        const { userId: user, sessionId: session } = request.identity
         const { currentPassword, newPassword } = request.body
-        if (newPassword === currentPassword || newPassword.toLowerCase().includes(email))
-          throw new Problem(
-            400,
-            'PASSWORD_WEAK',
-            'The new password must be another one, without the e-mail address in it',
-          )
+        if (newPassword === currentPassword)
+          throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
         const person = await database.user.findUnique({ where: { id: user } })
+        if (person && (await passwords.isGuessable(newPassword, person)))
+          throw new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
+            detail:
+              'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
+          })
         const matches = await passwords.verify(person?.passwordHash, currentPassword)
         const to = matches ? await passwords.hash(newPassword) : ''
         const from = person?.passwordHash ?? ''
