@@ -55,7 +55,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const assertions = createAssertions(config.identityKey)
   const watch = createWatch(revocations)
   const upgrader = createUpgrader({ config, watch, logger })
-  const sharedCounts = config.redisUrl === undefined ? undefined : openSharedCounts(config.redisUrl, logger)
+  const sharedCounts = config.redisUrl === undefined ? undefined : await openSharedCounts(config.redisUrl, logger)
   const isProxy = proxyAddress.compile(config.trustedProxies)
   const isTrusted = (address: string) => isProxy(address, 0)
 

@@ -55,7 +55,7 @@ t.test('what others have counted counts here, and without the store a gateway co
   const { port } = server.address() as { port: number }
   const lines: string[] = []
   const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
-  const shared = openSharedCounts(`redis://127.0.0.1:${port}`, logger)
+  const shared = await openSharedCounts(`redis://127.0.0.1:${port}`, logger)
   const app = Fastify()
   const limit = await openRateLimit(app, { requestsPerMinute: 3, userRequestsPerMinute: 3 }, shared)
   t.teardown(async () => {

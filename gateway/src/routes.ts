@@ -1,28 +1,54 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
-import Type, { type Static } from 'typebox'
-import { Compile } from 'typebox/compile'
+import { Ajv, type ErrorObject } from 'ajv'
 import { parse } from 'yaml'
 import { fold, normalise } from './path.ts'
 import { inTurn, type Upstream, type Upstreams } from './upstreams.ts'
 
-const RouteEntry = Type.Object(
-  {
-    prefix: Type.String(),
-    upstreams: Type.Array(Type.String(), { minItems: 1 }),
-    access: Type.Enum(['public', 'optional', 'authenticated']),
-    roles: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
-    timeout: Type.Optional(Type.Integer({ minimum: 1 })),
-    bodyLimit: Type.Optional(Type.Integer({ minimum: 0 })),
-    rateLimit: Type.Optional(Type.Integer({ minimum: 1 })),
-    websocket: Type.Optional(Type.Boolean()),
-    audience: Type.Optional(Type.String({ minLength: 1 })),
-    forwardAuthorization: Type.Optional(Type.Boolean()),
+/** One entry of the file. */
+interface RouteEntry {
+  prefix: string
+  upstreams: string[]
+  access: 'public' | 'optional' | 'authenticated'
+  roles?: string[]
+  timeout?: number
+  bodyLimit?: number
+  rateLimit?: number
+  websocket?: boolean
+  audience?: string
+  forwardAuthorization?: boolean
+}
+
+const texts = { type: 'array', items: { type: 'string' }, minItems: 1 }
+
+const isRouteFile = new Ajv().compile<{ routes: RouteEntry[] }>({
+  type: 'object',
+  required: ['routes'],
+  additionalProperties: false,
+  properties: {
+    routes: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['prefix', 'upstreams', 'access'],
+        additionalProperties: false,
+        properties: {
+          prefix: { type: 'string' },
+          upstreams: texts,
+          access: { enum: ['public', 'optional', 'authenticated'] },
+          roles: texts,
+          timeout: { type: 'integer', minimum: 1 },
+          bodyLimit: { type: 'integer', minimum: 0 },
+          rateLimit: { type: 'integer', minimum: 1 },
+          websocket: { type: 'boolean' },
+          audience: { type: 'string', minLength: 1 },
+          forwardAuthorization: { type: 'boolean' },
+        },
+      },
+    },
   },
-  { additionalProperties: false },
-)
-const RouteFile = Compile(Type.Object({ routes: Type.Array(RouteEntry) }, { additionalProperties: false }))
+})
 
 /** One entry of the route table, with its defaults filled in. */
 export interface Route {
@@ -125,10 +151,12 @@ export function readRoutes(
 ): Map<string, Route> {
   const refuse = (why: string, cause?: unknown) => new ConfigurationError(`${file}: ${why}`, { cause })
   const content = readContent(file, refuse)
-  if (!RouteFile.Check(content)) {
-    const [error] = RouteFile.Errors(content)
-    const fault = error?.keyword === 'boolean' ? 'is not known' : error?.message
-    throw refuse(`${error?.instancePath || 'the file'} ${fault}; see docs/routes.md for what a route takes`)
+  if (!isRouteFile(content)) {
+    const { instancePath, params, message } = (isRouteFile.errors as ErrorObject[])[0] as ErrorObject
+    const { additionalProperty: unknown } = params
+    const fault =
+      unknown === undefined ? `${instancePath || 'the file'} ${message}` : `${instancePath}/${unknown} is not known`
+    throw refuse(`${fault}; see docs/routes.md for what a route takes`)
   }
   const table = new Map<string, Route>()
   for (const entry of content.routes) {
@@ -150,7 +178,7 @@ function readContent(file: string, refuse: (why: string, cause: unknown) => Erro
 }
 
 function toRoute(
-  entry: Static<typeof RouteEntry>,
+  entry: RouteEntry,
   environment: Record<string, string | undefined>,
   known: Upstreams,
   refuse: (why: string) => Error,

@@ -1,5 +1,5 @@
 import type { Logger } from '@sallyport/chassis'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 
 /** Milliseconds for the store to answer before a request goes on without it, and between two tries to reach it. */
 const answerWithin = 200
@@ -16,7 +16,9 @@ export interface SharedCounts {
 }
 
 /** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is there again. */
-export function openSharedCounts(url: string, logger: Logger): SharedCounts {
+export async function openSharedCounts(url: string, logger: Logger): Promise<SharedCounts> {
+  // Most gateways have none, and start sooner without its client.
+  const { Redis } = await import('ioredis')
   const redis = new Redis(url, {
     enableOfflineQueue: false,
     enableAutoPipelining: true,

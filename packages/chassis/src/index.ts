@@ -1,6 +1,6 @@
 export { type Application, answerWithProblem, createApplication, securityHeaders } from './application.ts'
 export { createLogger, type Logger } from './logging.ts'
-export { Problem, problemSchema, storable, unavailable } from './problem.ts'
+export { Problem, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
 export { observeRequest } from './request-durations.ts'
 export {

@@ -1,5 +1,3 @@
-import Type from 'typebox'
-
 interface ProblemOptions {
   /** Shown to the caller: how to mend the request. */
   detail?: string
@@ -83,18 +81,6 @@ export function toProblem(error: unknown): Problem {
     return new Problem(statusCode, code, message ?? code)
   return new Problem(500, 'INTERNAL', 'Something went wrong', { cause: error })
 }
-
-export const problemSchema = Type.Object(
-  {
-    type: Type.String(),
-    title: Type.String(),
-    status: Type.Integer(),
-    code: Type.String(),
-    error: Type.String(),
-    detail: Type.Optional(Type.String()),
-  },
-  { $id: 'Problem', description: 'RFC 9457 problem details', additionalProperties: true },
-)
 
 /** The pattern of text that Postgres can hold: any but the character NUL. */
 export const storable = '^[^\\u0000]*$'

@@ -1,4 +1,5 @@
-import { type Application, Problem, problemSchema, storable } from '@sallyport/chassis'
+import { type Application, Problem, storable } from '@sallyport/chassis'
+import { problemSchema } from '@sallyport/chassis/problem-schema'
 import type { Appointment, Database, Prisma } from '@sallyport/database'
 import type { Guard, Identity } from '@sallyport/identity'
 import Type from 'typebox'

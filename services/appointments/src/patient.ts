@@ -1,4 +1,5 @@
-import { type Application, problemSchema } from '@sallyport/chassis'
+import type { Application } from '@sallyport/chassis'
+import { problemSchema } from '@sallyport/chassis/problem-schema'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
