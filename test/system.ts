@@ -9,7 +9,6 @@ import {
   endProcesses,
   freePort,
   keepSecrets,
-  prepareOwnDatabase,
   type RunningProcess,
   routesFile,
   startPostgres,
@@ -17,6 +16,7 @@ import {
 } from '@sallyport/local'
 import pg from 'pg'
 import type { Test } from 'tap'
+import { copyPreparedPostgres } from './prepared-postgres.ts'
 
 export { demoPassword } from '@sallyport/database'
 export { freePort } from '@sallyport/local'
@@ -80,10 +80,16 @@ export interface TestDatabase {
 export async function startDatabase(t: Test, settings: string[] = []): Promise<TestDatabase> {
   const folder = temporaryFolder(t)
   const port = await freePort()
+  const prepared = await copyPreparedPostgres(folder)
   const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200', ...settings] })
   const state = { postgres: await start() }
   const { url } = state.postgres
-  const urls = await prepareOwnDatabase(url)
+  const at = (address: string) => Object.assign(new URL(address), { port }).toString()
+  const urls = {
+    auth: at(prepared.auth),
+    appointments: at(prepared.appointments),
+    notifications: at(prepared.notifications),
+  }
   const database = createDatabase(urls.auth, { connections: 8, onError: () => {} })
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   pool.on('error', () => {})
