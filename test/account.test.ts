@@ -200,6 +200,7 @@ t.test('accounts, and who may change them', async (t) => {
       "UPDATE auth.sessions SET expires_at = now() - interval '1 minute' WHERE revoked_at IS NULL AND id <> $1",
       [claimsOf(laptop.accessToken as string).sid],
     )
+    laptop.cookie = undefined
     const { id } = (await laptop.call('POST', '/api/auth/login', { body })).body.user
     await sql("UPDATE auth.sessions SET expires_at = now() - interval '1 minute' WHERE user_agent = $1", [firefox])
     const after = await laptop.call('GET', '/api/auth/sessions')

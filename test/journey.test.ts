@@ -139,6 +139,21 @@ t.test('a day with the system, across real processes', async (t) => {
     t.equal((await doctor.call('GET', '/api/auth/me')).status, 200)
   })
 
+  await t.test('who signs in again has one session, not two: the one whose cookie is replaced ends', async (t) => {
+    const browser = await signIn(gateway, 'patient@example.com')
+    const before = Object.assign(new Client(gateway), { cookie: browser.cookie, accessToken: browser.accessToken })
+    const elsewhere = await signIn(gateway, 'patient@example.com')
+    t.equal((await browser.login('doctor@example.com')).status, 200, 'as whomever')
+    t.match(await before.refresh(), { status: 401, body: { code: 'SESSION_ENDED', reason: 'logout' } })
+    await eventually('its access token ends too', async () => (await before.call('GET', '/api/whoami')).status === 401)
+    t.equal((await browser.refresh()).status, 200)
+    t.equal((await elsewhere.refresh()).status, 200, 'other devices stay')
+
+    const forged = Object.assign(new Client(gateway), { cookie: `${elsewhere.cookie?.slice(0, -4)}AAAA` })
+    t.equal((await forged.login()).status, 200)
+    t.equal((await elsewhere.refresh()).status, 200, 'a forged cookie names no session')
+  })
+
   await t.test('logout-all ends every session of the user and of nobody else', async (t) => {
     const [one, two, patient] = [
       await signIn(gateway),

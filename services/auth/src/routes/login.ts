@@ -3,6 +3,7 @@ import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
+import { endSessionOfCookie } from '../end-session.ts'
 import { countLogin } from '../metrics.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import type { Passwords } from '../passwords.ts'
@@ -39,7 +40,7 @@ const schema = {
   problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
 }
 
-/** Checks e-mail and password, and opens a session. */
+/** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
 export function loginRoute(app: Application, { config, database, passwords, tokens }: Parts): void {
   app.post(
     '/api/auth/login',
@@ -73,6 +74,7 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         if (!session) throw await refuse('changed meanwhile')
 
         request.log.warn({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
+        await endSessionOfCookie(request, { config, database, tokens })
         setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
         const { id, name, roles } = session.user
         return {

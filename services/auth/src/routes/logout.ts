@@ -3,11 +3,12 @@ import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
-import { clearRefreshCookie, readRefreshCookie } from '../cookie.ts'
+import { clearRefreshCookie } from '../cookie.ts'
+import { endSessionOfCookie } from '../end-session.ts'
 import { requireOwnOrigin } from '../origin.ts'
 import { record } from '../security-events.ts'
-import { endAllSessions, endSession } from '../sessions.ts'
-import type { RefreshClaims, Tokens } from '../tokens.ts'
+import { endAllSessions } from '../sessions.ts'
+import type { Tokens } from '../tokens.ts'
 
 interface Parts {
   config: Config
@@ -35,11 +36,7 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
       onRequest: ownOrigin,
     },
     async (request, reply) => {
-      const claims = readClaims(readRefreshCookie(request, config))
-      if (claims && (await endSession(database, claims.sessionId, 'logout'))) {
-        const { userId: user, sessionId: session } = claims
-        await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
-      }
+      await endSessionOfCookie(request, { config, database, tokens })
       clearRefreshCookie(reply, config)
       reply.header('clear-site-data', '"cache", "storage"')
       return { message: 'Logged out successfully' }
@@ -61,13 +58,4 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
       return { message: 'Logged out everywhere' }
     },
   )
-
-  /** A cookie that is missing, forged or expired names no session to end, and signing out is then done already. */
-  function readClaims(cookie: string | undefined): RefreshClaims | undefined {
-    try {
-      return cookie === undefined ? undefined : tokens.readRefresh(cookie)
-    } catch {
-      return undefined
-    }
-  }
 }
