@@ -2,7 +2,7 @@ import { text as readAll } from 'node:stream/consumers'
 import { createLogger, duration, readSettings, text } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
 import { isRole } from '@sallyport/identity'
-import { createPasswords } from './passwords.ts'
+import { createPasswords, type Passwords } from './passwords.ts'
 import { record } from './security-events.ts'
 
 /** An e-mail address that a person can sign in with; whether it takes mail is not checked. */
@@ -31,10 +31,11 @@ export async function createUser(database: Database, { email, name, roles, passw
   if (password.length < 12 || password.length > 1024) throw refuse('the password must have from 12 to 1024 characters')
 
   const passwords = await createPasswords()
+  const passwordHash = await hashUnlessGuessable(passwords, { email, name, password }).finally(passwords.close)
+  if (passwordHash === undefined)
+    throw refuse('the password is too easy to guess: a usual one, a pattern, or made of the name or e-mail address')
+
   try {
-    if (await passwords.isGuessable(password, { email, name }))
-      throw refuse('the password is too easy to guess: a usual one, a pattern, or made of the name or e-mail address')
-    const passwordHash = await passwords.hash(password)
     const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })
     const log = createLogger('create-user', 'silent')
     await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
@@ -43,9 +44,11 @@ export async function createUser(database: Database, { email, name, roles, passw
     if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')
       throw refuse(`there is a user ${email} already`)
     throw error
-  } finally {
-    await passwords.close()
   }
+}
+
+async function hashUnlessGuessable(passwords: Passwords, { password, ...person }: Omit<NewUser, 'roles'>) {
+  return (await passwords.isGuessable(password, person)) ? undefined : passwords.hash(password)
 }
 
 async function run(): Promise<string> {
