@@ -52,17 +52,17 @@ interface Table {
   writtenFirst: number
 }
 
-/** Puts a table of partitions in the place of an empty one that is alike. @returns their names */
-async function partition(client: pg.Client, table: string, partitions: number): Promise<string[]> {
-  await client.query(`ALTER TABLE ${table} RENAME TO whole`)
-  await client.query(`CREATE TABLE ${table} (LIKE auth.whole INCLUDING ALL) PARTITION BY HASH (id)`)
+/** Puts partitions in the place of the table of sessions while it is empty. @returns their names */
+async function partition(client: pg.Client, partitions: number): Promise<string[]> {
+  await client.query('ALTER TABLE auth.sessions RENAME TO whole')
+  await client.query('CREATE TABLE auth.sessions (LIKE auth.whole INCLUDING ALL) PARTITION BY HASH (id)')
   await client.query('DROP TABLE auth.whole')
-  const parts = Array.from({ length: partitions }, (_, index) => `${table}_${index}`)
+  const parts = Array.from({ length: partitions }, (_, index) => `auth.sessions_${index}`)
   for (const [index, part] of parts.entries())
     await client.query(
-      `CREATE TABLE ${part} PARTITION OF ${table} FOR VALUES WITH (MODULUS ${partitions}, REMAINDER ${index}) WITH (fillfactor = 70)`,
+      `CREATE TABLE ${part} PARTITION OF auth.sessions FOR VALUES WITH (MODULUS ${partitions}, REMAINDER ${index}) WITH (fillfactor = 70)`,
     )
-  await client.query(`ALTER TABLE ${table} ADD FOREIGN KEY (user_id) REFERENCES auth.users ON DELETE CASCADE`)
+  await client.query('ALTER TABLE auth.sessions ADD FOREIGN KEY (user_id) REFERENCES auth.users ON DELETE CASCADE')
   return parts
 }
 
@@ -77,7 +77,7 @@ for (const { size, partitions } of layouts) {
   const user = await database.user.findFirstOrThrow()
   const filler = new pg.Client({ connectionString: url })
   await filler.connect()
-  const parts = partitions ? await partition(filler, 'auth.sessions', partitions) : ['auth.sessions']
+  const parts = partitions ? await partition(filler, partitions) : ['auth.sessions']
   await filler.query(
     `INSERT INTO auth.sessions (id, user_id, expires_at, absolute_expires_at)
      SELECT gen_random_uuid(), $1, now() + interval '7 days', now() + interval '30 days' FROM generate_series(1, $2::int)`,

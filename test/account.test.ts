@@ -29,6 +29,7 @@ t.test('accounts, and who may change them', async (t) => {
       'Sallyport2026',
       'Doctor@Example.com!',
       'Dora Doctor 12',
+      'Nobody but doctor@example.com would take this sentence',
       'x'.repeat(1024),
     ])
       t.match(await change(demoPassword, usual), { status: 400, body: { code: 'PASSWORD_WEAK' } }, usual.slice(0, 20))
@@ -243,6 +244,7 @@ t.test('accounts, and who may change them', async (t) => {
       [{ roles: ['Doctor'] }, /"Doctor" cannot be a role/],
       [{ roles: [] }, /cannot be a role/],
       [{ password: 'eleven char' }, /from 12 to 1024/],
+      [{ password: 'I am X@example.com' }, /without the e-mail address/],
       [{ password: 'nell@example.com', email: 'nell@example.com' }, /too easy to guess/],
       [{ email: 'NELL@example.com' }, /there is a user NELL@example.com already/],
     ] as const)

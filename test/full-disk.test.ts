@@ -2,10 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Client, eventually, isAlive, signIn, startSystem, temporaryFolder } from './system.ts'
-
-/** Longer than this nobody waits for an answer, in milliseconds: a connection's deadline and a statement's. */
-const patience = 7_000
+import { Client, eventually, isAlive, patience, signIn, startSystem, temporaryFolder } from './system.ts'
 
 /** A disk of its own, small, in memory. @returns where it is, or undefined where we may not mount one */
 function mountDisk(t: Test): string | undefined {

@@ -2,10 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
-import { Client, eventually, signIn, startSystem } from './system.ts'
-
-/** Longer than this nobody waits for an answer, in milliseconds: a connection's deadline and a statement's. */
-const patience = 7_000
+import { Client, eventually, patience, signIn, startSystem } from './system.ts'
 
 /** A plain TCP way to a port, on which every piece takes a while longer. */
 async function startSlowWay(t: Test, port: number) {
@@ -83,6 +80,19 @@ t.test('a database in trouble', async (t) => {
     await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sallyport_auth'")
     await expectOutage(t, ['login', 'refresh', 'me'])
     await sql('ALTER ROLE sallyport_auth CONNECTION LIMIT -1')
+    await expectRecovery()
+  })
+
+  await t.test('its disk full', async (t) => {
+    // The server says so by SQLSTATE 53100 whichever file it cannot extend; here a trigger says it. A disk that is
+    // full is in full-disk.test.ts.
+    await sql(`CREATE FUNCTION auth.full() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$`)
+    await sql(
+      'CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON auth.sessions FOR EACH ROW EXECUTE FUNCTION auth.full()',
+    )
+    await expectOutage(t, ['login', 'refresh'])
+    await sql('DROP TRIGGER full_disk ON auth.sessions')
     await expectRecovery()
   })
 

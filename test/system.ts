@@ -27,6 +27,9 @@ export function temporaryFolder(t: Test): string {
   return folder
 }
 
+/** Longer than this nobody waits for an answer, in milliseconds: a connection's deadline and a statement's. */
+export const patience = 7_000
+
 /** Waits for something to become true, and fails the test if it does not in time. */
 export async function eventually(
   what: string,

@@ -33,7 +33,7 @@ export async function createUser(database: Database, { email, name, roles, passw
   const passwords = await createPasswords()
   const passwordHash = await hashUnlessGuessable(passwords, { email, name, password }).finally(passwords.close)
   if (passwordHash === undefined)
-    throw refuse('the password is too easy to guess: a usual one, a pattern, or made of the name or e-mail address')
+    throw refuse('the password is too easy to guess; take a few words of your own, without the e-mail address in it')
 
   try {
     const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })

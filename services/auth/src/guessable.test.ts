@@ -1,0 +1,18 @@
+import { dictionary } from '@zxcvbn-ts/language-common'
+import t from 'tap'
+import { isGuessable } from './guessable.ts'
+
+t.test('each of the passwords that leaked most often and are long enough can be guessed', async (t) => {
+  const usual = dictionary['passwords-common'].filter((password) => password.length >= 12)
+  t.ok(usual.length > 200)
+  t.strictSame(
+    usual.filter((password) => !isGuessable(String(password), [])),
+    [],
+  )
+})
+
+t.test('words that only their owner puts together cannot, and the words of the person can', async (t) => {
+  t.equal(isGuessable('correct-horse-battery-staple', []), false)
+  t.equal(isGuessable('Wilhelmina Vanderbilt', []), false)
+  t.equal(isGuessable('Wilhelmina Vanderbilt', ['Wilhelmina', 'Vanderbilt', 'Wilhelmina Vanderbilt']), true)
+})
