@@ -258,7 +258,9 @@ t.test('bodies and answers', async (t) => {
       code: 'UPSTREAM_UNREACHABLE',
     })
     api.answer = () => {}
-    t.match(await json(fetch(`${gateway}/late`)), { status: 504, code: 'UPSTREAM_TIMEOUT' })
+    const streamed = { method: 'POST', body: new Blob(['streamed']).stream(), duplex: 'half' } as const
+    for (const request of [{}, streamed])
+      t.match(await json(fetch(`${gateway}/late`, request)), { status: 504, code: 'UPSTREAM_TIMEOUT' })
     api.answer = (_request, response) => response.end('ok')
   })
 
@@ -317,6 +319,8 @@ t.test('bodies and answers', async (t) => {
       response.end('ok')
     }
     t.equal(await (await fetch(gateway)).text(), 'ok')
+    const streamed = { method: 'POST', body: new Blob(['streamed']).stream(), duplex: 'half' } as const
+    t.equal(await (await fetch(gateway, streamed)).text(), 'ok')
   })
 
   t.test('an upstream of few words is understood', async (t) => {

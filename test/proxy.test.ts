@@ -1,14 +1,17 @@
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { connect, createServer as createTcpServer } from 'node:net'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { exchange, listen, startGateway, Upstream } from './edge.ts'
-import { eventually, freePort } from './system.ts'
+import { eventually, freePort, temporaryFolder } from './system.ts'
 
 /** Bytes of a large body; `npm test` makes do with less than CI. */
 const large = Number(process.env.STREAM_BYTES ?? 128 * 1024 * 1024)
@@ -413,6 +416,50 @@ t.test('nobody is trusted unless named: rotating X-Forwarded-For does not evade 
   t.not(api.last.headers['x-request-id'], 'mine')
   t.equal(api.last.headers['x-forwarded-for'], '127.0.0.1')
 })
+
+t.test(
+  'an upstream over TLS must have the certificate it is known by',
+  { skip: spawnSync('openssl', ['version']).error ? 'install openssl to run this' : false },
+  async (t) => {
+    const folder = temporaryFolder(t)
+    const certify = (name: string) => {
+      const [key, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)]
+      const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'.split(
+        ' ',
+      )
+      const more = ['-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', certificate]
+      execFileSync('openssl', [...words, ...more], { stdio: 'ignore' })
+      return { key: readFileSync(key), cert: readFileSync(certificate), certificate }
+    }
+    const [known, stranger] = [certify('known'), certify('stranger')]
+    const serve = async (identity: { key: Buffer; cert: Buffer }) => {
+      const server = createTlsServer(identity, async (incoming, response) => {
+        let body = ''
+        for await (const chunk of incoming) body += chunk
+        response.end(`${incoming.method} ${incoming.headers.host?.split(':')[0]} ${body}`)
+      })
+      return (await listen(t, server as never)).replace('http://127.0.0.1', 'https://localhost')
+    }
+    const { gateway } = await startGateway(
+      t,
+      [
+        { prefix: '/', upstreams: [await serve(known)], access: 'public' },
+        { prefix: '/stranger', upstreams: [await serve(stranger)], access: 'public' },
+      ],
+      { NODE_EXTRA_CA_CERTS: known.certificate },
+    )
+    t.equal(await (await fetch(gateway)).text(), 'GET localhost ')
+    t.equal(await (await fetch(gateway, { method: 'POST', body: 'whole' })).text(), 'POST localhost whole')
+    const body = new Blob(['streamed']).stream()
+    t.equal(
+      await (await fetch(gateway, { method: 'PUT', body, duplex: 'half' } as never)).text(),
+      'PUT localhost streamed',
+    )
+    const refused = await fetch(`${gateway}/stranger`)
+    t.equal(refused.status, 502)
+    t.match(await refused.json(), { code: 'UPSTREAM_UNREACHABLE' })
+  },
+)
 
 /** Bytes in pieces of a mebibyte, the same each time. */
 function* megabytes(total: number): Generator<Buffer> {

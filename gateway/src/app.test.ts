@@ -11,7 +11,10 @@ t.test('every answer carries the security headers and an id, whatever became of 
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
   })
-  const routes = [{ prefix: '/down', upstreams: ['http://127.0.0.1:1'], access: 'public' }]
+  const routes = [
+    { prefix: '/down', upstreams: ['http://127.0.0.1:1'], access: 'public' },
+    { prefix: '/down/securely', upstreams: ['https://127.0.0.1:1'], access: 'public' },
+  ]
   const environment = {
     GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
     JWKS_URL: 'http://127.0.0.1:1/jwks.json',
@@ -22,7 +25,13 @@ t.test('every answer carries the security headers and an id, whatever became of 
   }
   const { app } = await buildApp(readConfig(environment), environment, createLogger('gateway', 'silent'))
   t.teardown(() => app.close())
-  for (const [url, status] of Object.entries({ '/nowhere': 404, '/a;b': 400, '/%zz': 400, '/down': 502 })) {
+  for (const [url, status] of Object.entries({
+    '/nowhere': 404,
+    '/a;b': 400,
+    '/%zz': 400,
+    '/down': 502,
+    '/down/securely': 502,
+  })) {
     const answer = await app.inject(url)
     t.equal(answer.statusCode, status, url)
     t.match(answer.headers, {

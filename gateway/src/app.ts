@@ -9,9 +9,11 @@ import Fastify, {
   type HTTPMethods,
   LogController,
 } from 'fastify'
+import { ServedAnswer } from './answer.ts'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
-import { discardRest } from './body.ts'
+import { beginBody, discardRest, hasBody } from './body.ts'
+import { Call, sourceOf } from './call.ts'
 import { answerClientError } from './client-error.ts'
 import type { Config } from './config.ts'
 import { forward } from './forward.ts'
@@ -19,12 +21,13 @@ import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
 import { measure } from './measure.ts'
 import { checkMessage } from './message.ts'
-import { fromPage, openToPages } from './pages.ts'
-import { isInternal, normalise, type Target } from './path.ts'
+import { crossOriginOf, fromPage, openToPages } from './pages.ts'
+import { isInternal, normalise } from './path.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openRevocations } from './revocations.ts'
-import { openRouteTable, type Route } from './routes.ts'
+import { openRouteTable } from './routes.ts'
 import { openSharedCounts } from './shared-counts.ts'
+import { ShortWay } from './short-way.ts'
 import { requestIdOf } from './trace.ts'
 import { createUpgrader } from './upgrade.ts'
 import { Upstreams } from './upstreams.ts'
@@ -33,9 +36,7 @@ import { createWatch } from './watch.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where the request goes. Set before anything else looks at it. */
-    route: Route
-    target: Target
+    call: Call
   }
 }
 
@@ -65,12 +66,13 @@ export async function buildApp(config: Config, environment: Record<string, strin
     // A logger for each request would be made for nothing: only those that fail are logged.
     childLoggerFactory: (parent) => parent,
     trustProxy: config.trustedProxies.length > 0 ? isTrusted : false,
-    genReqId: (raw) => requestIdOf(raw, isTrusted),
+    genReqId: (raw) =>
+      requestIdOf(raw.headers['x-request-id'] as string | undefined, raw.socket.remoteAddress as string, isTrusted),
     // A request that comes over a connection still open is served to the end of the process.
     return503OnClosing: false,
     // A path that cannot be read never comes to the handlers.
     frameworkErrors: (error, request, reply) => {
-      measure(request, reply)
+      begin(request, reply)
       return refuse(error, request, reply)
     },
     routerOptions: { constraints: { fromPage } },
@@ -81,63 +83,102 @@ export async function buildApp(config: Config, environment: Record<string, strin
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.addHook('onRequest', (request, reply, done) => {
-    measure(request, reply)
+    begin(request, reply)
     done()
   })
   const security = Object.entries(securityHeaders(config.production)).flat()
 
   const rateLimit = await openRateLimit(app, config, sharedCounts)
 
-  /** The way of a request. */
-  async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    checkMessage(request.raw)
-    if (!methods.includes(request.method as HTTPMethods))
+  /** Finds where a call goes. */
+  function direct(call: Call, isUpgrade: boolean): void {
+    if (!methods.includes(call.method as HTTPMethods))
       throw new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
         headers: { allow: methods.join(', ') },
       })
-    const target = normalise(request.raw.url as string)
+    const target = normalise(call.url)
     if (!target) throw new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
     const route = isInternal(target.path) ? undefined : routes.match(target.path)
-    const isUpgrade = upgrader.isUpgrade(request.raw)
     if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
-    request.target = target
-    request.route = route
-    if (request.trace) request.trace.route = route.prefix
+    call.target = target
+    call.route = route
+    if (call.trace) call.trace.route = route.prefix
+  }
 
-    await rateLimit.client(request)
-    const caller = await authenticate(request, verifier)
+  /** Takes a call as far as to where it is sent on. @returns the headers it goes on with */
+  async function admit(call: Call, isUpgrade = false): Promise<string[]> {
+    direct(call, isUpgrade)
+    await rateLimit.client(call)
+    const caller = await authenticate(call, verifier)
     if (caller) {
-      request.caller = caller
-      await rateLimit.user(request)
+      call.caller = caller
+      await rateLimit.user(call)
       revocations.check(caller.identity)
     }
-    authorize(route, caller)
-    const headers = outgoingHeaders(request, caller, assertions)
-    if (isUpgrade) return upgrader.forward(request, reply, headers, caller)
-    await forward({ request, reply, headers, ownHeaders: ownHeaders(request, reply), caller, watch })
+    authorize(call.route, caller)
+    return outgoingHeaders(call, assertions)
+  }
+
+  /** Notes what is known of a request when it comes, and counts it when it is over. */
+  function begin(request: FastifyRequest, reply: FastifyReply): void {
+    const { raw, id, method, trace } = request
+    const header = (name: string) => raw.headers[name] as string | undefined
+    const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
+    const { httpVersion, rawHeaders } = raw
+    const call = new Call({ id, method, url: raw.url as string, httpVersion, rawHeaders, header, source, trace })
+    request.call = call
+    // It closes once, and `once` costs more.
+    reply.raw.on('close', () => measure(call, reply.raw.headersSent ? reply.raw.statusCode : 0))
+  }
+
+  /** The way of a request that Node's server has read. */
+  async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { raw, call } = request
+    checkMessage(raw)
+    const isUpgrade = upgrader.isUpgrade(raw)
+    const headers = await admit(call, isUpgrade)
+    if (isUpgrade) return upgrader.forward(request, reply, headers)
+    const body = hasBody(raw) ? (await beginBody(raw, reply.raw, call.route.bodyLimit))() : ''
+    const answer = new ServedAnswer(reply.raw)
+    await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, crossOrigin(reply)), watch })
+    reply.hijack()
     return reply
   }
 
   /** What an answer carries beside what the upstream gives it. */
-  function ownHeaders(request: FastifyRequest, reply: FastifyReply): string[] {
-    const headers = [...security, 'x-request-id', request.id, ...rateLimitHeaders(request)]
-    if (request.raw.headers.origin === undefined) headers.push('vary', 'Origin')
-    else for (const [name, value] of Object.entries(reply.getHeaders())) headers.push(name, String(value))
-    return headers
+  function ownHeaders(call: Call, crossOrigin: string[]): string[] {
+    return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), crossOrigin)
   }
 
   /** A request that goes nowhere. */
   function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const headers = ownHeaders(request, reply)
+    const headers = ownHeaders(request.call, crossOrigin(reply))
     for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
     discardRest(request.raw)
     return answerWithProblem(error, request, reply)
+  }
+
+  /** What @fastify/cors, which sees the requests of pages, has set for the answer. */
+  function crossOrigin(reply: FastifyReply): string[] {
+    if (reply.request.raw.headers.origin === undefined) return crossOriginOf(undefined)
+    return Object.entries(reply.getHeaders()).flatMap(([name, value]) => [name, String(value)])
   }
 
   app.setErrorHandler(refuse)
   app.setNotFoundHandler(handle)
   await openToPages(app, { origins: config.origins, methods, handle })
   upgrader.attach(app)
+  const isOurs = (origin: string) => config.origins.includes(origin)
+  const shortWay = config.traced
+    ? undefined
+    : new ShortWay(app.server, {
+        isTrusted,
+        isOurs,
+        watch,
+        logger,
+        admit,
+        ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
+      })
   // Node would ask every client to go on with its body at once; here that waits until the body is wanted (body.ts).
   app.server.on('checkContinue', app.routing)
 
@@ -146,10 +187,12 @@ export async function buildApp(config: Config, environment: Record<string, strin
     keySet.close()
     revocations.close()
     upgrader.close()
+    shortWay?.close()
   })
   app.addHook('onClose', async () => {
     sharedCounts?.close()
     await upstreams.close()
   })
-  return { app, keySet, routes, revocations, upstreams, upgrader, verifier, sharedCounts }
+  const onClosing = () => shortWay?.beginClosing()
+  return { app, keySet, routes, revocations, upstreams, upgrader, verifier, sharedCounts, onClosing }
 }

@@ -1,5 +1,5 @@
 import { Problem } from '@sallyport/chassis'
-import type { FastifyRequest } from 'fastify'
+import type { Call } from './call.ts'
 import { badToken, type Caller, type Verifier } from './verify.ts'
 
 /** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
@@ -13,13 +13,11 @@ export const bearerProtocol = 'sallyport.bearer.'
  * @returns undefined where no token was sent, or none is wanted
  * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts should be nobody's guess
  */
-export async function authenticate(request: FastifyRequest, verifier: Verifier): Promise<Caller | undefined> {
-  if (request.route.access === 'public') return undefined
-  if (holdsToken(request.target.query)) throw refused('The access token is in the URL; send it in Authorization')
-  const tokens = [
-    ...fromAuthorization(request.raw.rawHeaders),
-    ...fromProtocols(request.headers['sec-websocket-protocol']),
-  ]
+export function authenticate(call: Call, verifier: Verifier): Caller | undefined | Promise<Caller> {
+  if (call.route.access === 'public') return undefined
+  if (holdsToken(call.target.query)) throw refused('The access token is in the URL; send it in Authorization')
+  const tokens = fromAuthorization(call.rawHeaders)
+  tokens.push(...fromProtocols(call.header('sec-websocket-protocol')))
   if (tokens.length > 1) throw refused('More than one access token')
   const [token] = tokens
   if (token === undefined) return undefined
@@ -31,8 +29,9 @@ function fromAuthorization(rawHeaders: string[]): string[] {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     if (name.length !== 13 || name.toLowerCase() !== 'authorization') continue
-    const [, token] = /^bearer +([^ ]+)$/i.exec(rawHeaders[at + 1] as string) ?? []
-    if (token === undefined) throw refused('The Authorization header is not a bearer token')
+    const value = rawHeaders[at + 1] as string
+    const token = value.slice(/^bearer +/i.exec(value)?.[0].length ?? value.length)
+    if (token === '' || token.includes(' ')) throw refused('The Authorization header is not a bearer token')
     tokens.push(token)
   }
   return tokens

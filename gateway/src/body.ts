@@ -70,6 +70,6 @@ export function discardRest(request: IncomingMessage): void {
   request.once('close', () => clearTimeout(cut))
 }
 
-function tooLarge(): Problem {
+export function tooLarge(): Problem {
   return new Problem(413, 'BODY_TOO_LARGE', 'The body is too large')
 }

@@ -1,6 +1,7 @@
 import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
-import type { FastifyRequest } from 'fastify'
 import { bearerProtocol } from './authenticate.ts'
+import type { Call } from './call.ts'
+import { lowerCase } from './message-head.ts'
 import { traceOf } from './trace.ts'
 import type { Caller } from './verify.ts'
 
@@ -55,17 +56,16 @@ const returning = memo((name) =>
  * The headers a request goes on with, as a flat list of names and values: the client's own without what is for one
  * hop, without every spelling of an identity header, and without the refresh cookie; then who is calling, signed.
  */
-export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefined, assertions: Assertions): string[] {
-  const { raw, route } = request
-  const sent = raw.rawHeaders
-  const named = connectionNames(raw.headers.connection)
+export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
+  const { rawHeaders: sent, route, source, caller } = call
+  const named = connectionNames(call.header('connection'))
   const headers: string[] = []
   for (let at = 0; at < sent.length; at += 2) {
     const name = outgoing(sent[at] as string)
     const value = sent[at + 1] as string
     if (name === '' || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
-    if (name === 'cookie' && !goesToAuth(request.target.path)) {
+    if (name === 'cookie' && !goesToAuth(call.target.path)) {
       const cookies = withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
@@ -75,21 +75,22 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
       if (protocols !== '') headers.push(name, protocols)
       continue
     }
-    headers.push(name, value)
+    // Leading zeros, which Node reads as decimal, are octal to some server.
+    headers.push(name, name === 'content-length' ? String(Number(value)) : value)
   }
   headers.push(
     'via',
-    via(request),
+    via(call),
     'x-forwarded-for',
-    forwardedFor(request),
+    source.way.length === 1 ? source.ip : source.way.join(', '),
     'x-forwarded-host',
-    request.host,
+    source.host,
     'x-forwarded-proto',
-    request.protocol,
+    source.protocol,
     'traceparent',
-    request.trace?.traceparent ?? traceOf(raw.headers.traceparent, request.id),
+    call.trace?.traceparent ?? traceOf(call.header('traceparent'), call.id),
     identityHeaders.requestId,
-    request.id,
+    call.id,
   )
   if (caller) {
     caller.headers ??= Object.entries(headersOf(caller.identity)).flat()
@@ -105,16 +106,16 @@ export function outgoingHeaders(request: FastifyRequest, caller: Caller | undefi
  * @param answered as they came, names and values in turn
  * @param own names in lower case and values in turn
  */
-export function answerHeaders(answered: Buffer[], own: string[]): string[] {
+export function answerHeaders(answered: string[], own: string[]): string[] {
   const headers: string[] = []
   const seen: string[] = []
   let named: Set<string> | undefined
   for (let at = 0; at < answered.length; at += 2) {
-    const sent = (answered[at] as Buffer).toString('latin1')
+    const sent = answered[at] as string
     const name = returning(sent)
-    const value = (answered[at + 1] as Buffer).toString('latin1')
+    const value = answered[at + 1] as string
     if (name === '') {
-      if (sent.toLowerCase() === 'connection') named = connectionNames(value)
+      if (lowerCase(sent) === 'connection') named = connectionNames(value)
       continue
     }
     seen.push(name)
@@ -162,15 +163,10 @@ function withoutToken(protocols: string): string {
 }
 
 /** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */
-function via({ ips, raw }: FastifyRequest): string {
-  const step = raw.httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
-  const before = ips && ips.length > 1 ? raw.headers.via : undefined
+function via({ source, httpVersion, header }: Call): string {
+  const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
+  const before = source.way.length > 1 ? header('via') : undefined
   return before === undefined ? step : `${before}, ${step}`
-}
-
-/** The addresses the request came by, the client first: those that trusted proxies vouch for, and our own peer. */
-function forwardedFor({ ip, ips }: FastifyRequest): string {
-  return ips ? ips.toReversed().join(', ') : ip
 }
 
 /** Signed once for a token and an audience, and used again while it holds. */

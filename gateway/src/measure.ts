@@ -1,21 +1,16 @@
-import type { ServerResponse } from 'node:http'
 import { observeRequest } from '@sallyport/chassis'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Call } from './call.ts'
 
-/** Answers that go on for as long as the client stays. How long says nothing of us: they are counted while open. */
-export const openEventStreams = new Set<ServerResponse>()
+/** Calls whose answers go on for as long as the client stays. How long says nothing of us: they are counted while open. */
+export const openEventStreams = new Set<Call>()
 
 /**
- * Takes the time of a request until its answer is complete, or the client has left. Its route is known by then.
+ * Counts a call whose answer is complete, or whose client has left, with the time it took.
  *
- * An upgrade that is forwarded is no longer an answer of ours, and is not measured.
+ * @param status 0 if no answer had begun
  */
-export function measure(request: FastifyRequest, { raw }: FastifyReply): void {
-  const start = performance.now()
-  // It closes once, and `once` costs more.
-  raw.on('close', () => {
-    if (openEventStreams.delete(raw)) return
-    const { route, method } = request as Partial<FastifyRequest> & { method: string }
-    observeRequest(route?.prefix, method, raw.headersSent ? raw.statusCode : 0, (performance.now() - start) / 1000)
-  })
+export function measure(call: Call, status: number): void {
+  if (openEventStreams.delete(call)) return
+  const { route, method, began } = call as Partial<Call> & Call
+  observeRequest(route?.prefix, method, status, (performance.now() - began) / 1000)
 }

@@ -5,7 +5,7 @@ import { Problem } from '@sallyport/chassis'
 const mostLines = 200
 
 /** A host and a port (RFC 9110 section 7.2), without the characters that no name in use has. */
-const host = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
+export const host = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 
 /** Node's types leave out that it says whether a request is for an upgrade. */
 type Message = IncomingMessage & { upgrade?: boolean }

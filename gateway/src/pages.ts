@@ -17,6 +17,23 @@ interface Options {
   handle: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 }
 
+const exposed = ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy']
+
+/**
+ * What an answer carries for a page of ours, and for whoever caches it (the CORS protocol of the Fetch standard).
+ *
+ * @param origin one whose pages may call; undefined if no page makes the call
+ */
+export function crossOriginOf(origin: string | undefined): string[] {
+  if (origin === undefined) return noPage
+  return ['access-control-allow-origin', origin, ...toPages]
+}
+const noPage = ['vary', 'Origin']
+const toPages = [
+  ...['vary', 'Origin', 'access-control-allow-credentials', 'true'],
+  ...['access-control-expose-headers', exposed.join(', ')],
+]
+
 /**
  * Lets pages of other origins call (CORS): it answers their preflights, and marks what their requests are answered
  * with. Requests that no page makes never come by here.
@@ -26,7 +43,7 @@ export async function openToPages(app: FastifyInstance, { origins, methods, hand
     origin: origins,
     credentials: true,
     methods,
-    exposedHeaders: ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy'],
+    exposedHeaders: exposed,
     maxAge: 600,
   }
   await app.register(async (pages) => {

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { createLogger } from '@sallyport/chassis'
-import Fastify, { type FastifyRequest } from 'fastify'
+import Fastify from 'fastify'
 import t from 'tap'
+import type { Call } from './call.ts'
 import { openRateLimit } from './rate-limit.ts'
 import { openSharedCounts } from './shared-counts.ts'
 
@@ -63,7 +64,7 @@ t.test('what others have counted counts here, and without the store a gateway co
     server.close()
     await app.close()
   })
-  const from = (ip: string) => ({ ip, route: { prefix: '/' }, routeOptions: {} }) as unknown as FastifyRequest
+  const from = (ip: string) => ({ ip, route: { prefix: '/' }, routeOptions: {} }) as unknown as Call
   await eventually('the store is there', () => shared.isThere)
 
   state.counts.set('sallyport:client:192.0.2.1', 1)

@@ -1,7 +1,8 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
+import type { Call } from './call.ts'
 import type { SharedCounts } from './shared-counts.ts'
 import type { Caller } from './verify.ts'
 
@@ -26,26 +27,18 @@ interface Settings {
 type Name = 'client' | 'user'
 
 interface Limit {
-  max: number | ((request: FastifyRequest) => number)
-  keyGenerator?: (request: FastifyRequest) => string
+  max: number | ((call: Call) => number)
+  keyGenerator?: (call: Call) => string
 }
 
 /** How a limit stands after a request was counted. */
-interface Count {
+export interface Count {
   /** Set here, by us. */
   name?: Name
   max: number
   remaining: number
   ttlInSeconds: number
   isExceeded: boolean
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    caller: Caller | undefined
-    /** The limit that has least left after this request. */
-    limit: Count | undefined
-  }
 }
 
 /**
@@ -63,17 +56,17 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     const countAll =
       shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
 
-    return async (request: FastifyRequest): Promise<void> => {
-      let count = await countHere(request)
+    return async (call: Call): Promise<void> => {
+      let count = await countHere(call)
       if (countAll && !count.isExceeded && shared.isThere) {
         const here = count
-        count = await countAll(request).catch(() => {
+        count = await countAll(call).catch(() => {
           shared.isAway()
           return here
         })
       }
       count.name = name
-      if (!request.limit || count.remaining < request.limit.remaining) request.limit = count
+      if (!call.limit || count.remaining < call.limit.remaining) call.limit = count
       if (!count.isExceeded) return
       limited.inc({ limit: name })
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
@@ -90,7 +83,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
   })
   return {
     /** @throws 429 RATE_LIMITED */
-    client: (request: FastifyRequest) => (request.route.rateLimit ? ofRoute(request) : common(request)),
+    client: (call: Call) => (call.route.rateLimit ? ofRoute(call) : common(call)),
     /** @throws 429 RATE_LIMITED */
     user: await openLimiter('user', {
       max: settings.userRequestsPerMinute,
@@ -100,7 +93,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
 }
 
 /** How a limit stands, as the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers say it. */
-export function rateLimitHeaders({ limit }: FastifyRequest): string[] {
+export function rateLimitHeaders(limit: Count | undefined): string[] {
   if (!limit) return []
   const { name, max, remaining, ttlInSeconds } = limit
   return [
@@ -112,11 +105,12 @@ export function rateLimitHeaders({ limit }: FastifyRequest): string[] {
 }
 
 /** The plugin keeps one store for each context it is registered in, so every counter has a context. */
-async function openCounter(app: FastifyInstance, options: Parameters<typeof rateLimit>[1]) {
+async function openCounter(app: FastifyInstance, options: object) {
   let count: ReturnType<FastifyInstance['createRateLimit']> | undefined
   await app.register(async (context) => {
     await context.register(rateLimit, { ...options, global: false })
     count = context.createRateLimit()
   })
-  return count as (request: FastifyRequest) => Promise<Count>
+  // It takes of a request what a Call has too.
+  return count as unknown as (call: Call) => Promise<Count>
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import type { IsTrusted } from './call.ts'
 
 /** version-traceid-parentid-flags; the ids are not all zero, and version ff does not exist (W3C Trace Context). */
 const traceparent = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
@@ -13,15 +13,14 @@ const requestId = /^[\w.-]{1,64}$/
  * The `traceparent` a request came with, if it is one. Else a new one: the trace has the request's own id, so that one
  * finds the other, and it begins here, so any span id will do.
  */
-export function traceOf(sent: string | string[] | undefined, id: string): string {
-  if (typeof sent === 'string' && traceparent.test(sent)) return sent
+export function traceOf(sent: string | undefined, id: string): string {
+  if (sent !== undefined && traceparent.test(sent)) return sent
   const trace = (uuid.test(id) ? id : randomUUID()).replaceAll('-', '')
   return `00-${trace}-${trace.slice(0, 16)}-00`
 }
 
 /** The id of a request: a proxy's in front of us, if we trust who sends it, for it is an identity header; else new. */
-export function requestIdOf(raw: IncomingMessage, isTrusted: (address: string) => boolean): string {
-  const sent = raw.headers['x-request-id']
-  if (typeof sent === 'string' && requestId.test(sent) && isTrusted(raw.socket.remoteAddress as string)) return sent
+export function requestIdOf(sent: string | undefined, peer: string, isTrusted: IsTrusted): string {
+  if (sent !== undefined && requestId.test(sent) && isTrusted(peer)) return sent
   return randomUUID()
 }

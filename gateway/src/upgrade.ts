@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { type Logger, Problem } from '@sallyport/chassis'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
+import type { Call } from './call.ts'
 import type { Config } from './config.ts'
 import { closeFrame, FrameFollower } from './frames.ts'
 import type { Caller } from './verify.ts'
@@ -83,9 +84,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     },
 
     /** @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade */
-    forward(request: FastifyRequest, reply: FastifyReply, headers: string[], caller: Caller | undefined): FastifyReply {
-      const { raw, route, target } = request
-      checkOrigin(request)
+    forward({ raw, call }: FastifyRequest, reply: FastifyReply, headers: string[]): FastifyReply {
+      const { route, target, caller } = call
+      checkOrigin(call)
       const upgrade = upgrades.get(raw) as Upgrade
       const { socket, head } = upgrade
       upgrade.timeout = route.timeout
@@ -106,9 +107,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     },
   }
 
-  function checkOrigin(request: FastifyRequest): void {
-    const { origin } = request.headers
-    if (origin === undefined || config.origins.includes(origin) || isOwn(origin, request.host)) return
+  function checkOrigin({ header, source }: Call): void {
+    const origin = header('origin')
+    if (origin === undefined || config.origins.includes(origin) || isOwn(origin, source.host)) return
     throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not open this connection')
   }
 }

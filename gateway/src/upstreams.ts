@@ -1,5 +1,13 @@
+import type { Readable } from 'node:stream'
 import type { Logger } from '@sallyport/chassis'
-import { Pool } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
+import {
+  type Listener,
+  type OutgoingRequest,
+  UpstreamConnections,
+  UpstreamTimeout,
+  type WholeRequest,
+} from './upstream-connections.ts'
 
 /** Connections kept to each upstream at most. */
 const connections = 256
@@ -20,7 +28,7 @@ const partAfter = 10_000
 export interface Upstream {
   /** Such as http://auth:5001. */
   origin: string
-  pool: Pool
+  send(request: OutgoingRequest, listener: Listener): void
   /** Whether requests go there; one that failed again and again gets none until it answers a probe. */
   isUp: boolean
   /** To be told of every answer, and of every request that got none. */
@@ -69,6 +77,7 @@ export class Upstreams {
 
 function openUpstream(origin: string, logger: Logger) {
   const pool = new Pool(origin, { connections, pipelining: 1, connect: { timeout: connectWithin } })
+  const wholeOnly = new URL(origin).protocol === 'http:' ? new UpstreamConnections(origin) : undefined
   let failures = 0
   let probing: NodeJS.Timeout | undefined
 
@@ -89,8 +98,11 @@ function openUpstream(origin: string, logger: Logger) {
 
   const upstream = {
     origin,
-    pool,
     isUp: true,
+    send(request: OutgoingRequest, listener: Listener) {
+      if (wholeOnly && typeof request.body === 'string') wholeOnly.send(request as WholeRequest, listener)
+      else pool.dispatch(toDispatch(request), new PoolListener(listener))
+    },
     answered() {
       failures = 0
     },
@@ -101,13 +113,71 @@ function openUpstream(origin: string, logger: Logger) {
       logger.warn({ event: 'upstream_ejected', upstream: origin, failures })
       probing = setInterval(probe, probeEvery).unref()
     },
-    close() {
+    async close() {
       clearInterval(probing)
-      return pool.close()
+      await Promise.all([pool.close(), wholeOnly?.close()])
     },
   }
   return upstream
 }
+
+/** Milliseconds for an answer that has begun to go on. */
+const goOnWithin = 300_000
+
+function toDispatch({ method, path, headers, body, timeout }: OutgoingRequest): Dispatcher.DispatchOptions {
+  return {
+    path,
+    method: method as Dispatcher.HttpMethod,
+    headers,
+    // undici reads any iterable; its types know of streams only.
+    body: (typeof body === 'string' ? Buffer.from(body, 'latin1') : body) as Readable,
+    headersTimeout: timeout,
+    bodyTimeout: goOnWithin,
+  }
+}
+
+const timeouts = ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT']
+
+/**
+ * Passes on what undici says of an answer. It takes the events in their plain form: the newer one builds an object of an
+ * answer's headers each time, only for us to take it apart again.
+ */
+class PoolListener implements Dispatcher.DispatchHandler {
+  readonly #listener: Listener
+
+  constructor(listener: Listener) {
+    this.#listener = listener
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    this.#listener.onSent(abort)
+  }
+
+  onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
+    // An early hint is no answer.
+    if (status < 200) return true
+    this.#listener.onHead(status, statusText, toTexts(headers), resume)
+    process.nextTick(pause, this.#listener)
+    return true
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.#listener.onData(chunk)
+  }
+
+  onComplete(trailers: unknown): void {
+    this.#listener.onEnd(toTexts(trailers as Buffer[]))
+  }
+
+  onError(error: Error & { code?: string }): void {
+    const isLate = timeouts.includes(error.code as string)
+    this.#listener.onFailure(isLate ? new UpstreamTimeout(error.message, { cause: error }) : error)
+  }
+}
+
+const pause = (listener: Listener) => listener.onPause()
+
+const toTexts = (buffers: Buffer[]) => buffers.map((buffer) => buffer.toString('latin1'))
 
 /** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
 export function inTurn(upstreams: Upstream[]): (except?: Upstream) => Upstream {

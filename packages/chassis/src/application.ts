@@ -75,13 +75,26 @@ export function createApplication(options: ApplicationOptions) {
   return app.withTypeProvider<TypeBoxTypeProvider>()
 }
 
-/** Answers with an error as problem details, and logs what was behind it. */
-export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+interface Failed {
+  id: string
+  method: string
+  url: string
+  ip: string
+}
+
+/** An error as the problem its caller is shown; what was behind it is logged. */
+export function noteProblem(error: unknown, request: Failed, log: Pick<FastifyBaseLogger, 'error' | 'info'>): Problem {
   const problem = toProblem(error)
   const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
   // Where nothing is behind it, the code says it all.
-  if (problem.statusCode >= 500) request.log.error({ ...line, err: problem.cause }, problem.message)
-  else request.log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)
+  if (problem.statusCode >= 500) log.error({ ...line, err: problem.cause }, problem.message)
+  else log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)
+  return problem
+}
+
+/** Answers with an error as problem details. */
+export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = noteProblem(error, request, request.log)
   return reply
     .code(problem.statusCode)
     .headers(problem.headers)

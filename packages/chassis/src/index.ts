@@ -1,4 +1,4 @@
-export { type Application, answerWithProblem, createApplication, securityHeaders } from './application.ts'
+export { type Application, answerWithProblem, createApplication, noteProblem, securityHeaders } from './application.ts'
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'

@@ -62,6 +62,8 @@ export interface ProcessConfig {
   /** Milliseconds between being unready and taking no more connections. */
   shutdownWait: number
   trustedProxies: string[]
+  /** Whether a collector is told of every request. */
+  traced: boolean
 }
 
 export function processConfig(environment: Environment, portVariable: string, ownPort: number): ProcessConfig {
@@ -75,6 +77,7 @@ export function processConfig(environment: Environment, portVariable: string, ow
     managementPort: settings.MANAGEMENT_PORT ?? (ownPort === 0 ? 0 : ownPort + 1000),
     shutdownWait: settings.SHUTDOWN_WAIT * 1000,
     trustedProxies: settings.TRUSTED_PROXIES,
+    traced: settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined,
   }
 }
 
@@ -86,6 +89,8 @@ export interface Service {
   ready: () => Promise<void>
   /** What SIGHUP asks for, if it is not to end: to read files again. */
   onHangup?: () => void
+  /** Told as soon as the process is to end: from then on answers should end their connections. */
+  onClosing?: () => void
 }
 
 /** How long a process may take to finish what it began once it takes no more connections, in milliseconds. */
@@ -100,7 +105,7 @@ const closeWithin = 4_500
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   try {
     const tracing = await traceRequests(name)
-    const { app, config, logger, ready, onHangup } = await build(process.env)
+    const { app, config, logger, ready, onHangup, onClosing } = await build(process.env)
     tracing?.begin(logger)
     let closing = false
     const management = createManagement(logger, async () => {
@@ -113,6 +118,7 @@ export async function runProcess(name: string, build: (environment: Environment)
       async ({ err, signal }) => {
         closing = true
         if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
+        onClosing?.()
         // From here each answer ends its connection, so that the client's next one goes to another process.
         app.server.prependListener('request', (_request, response) => {
           response.shouldKeepAlive = false

@@ -1,0 +1,70 @@
+import type { ServerResponse } from 'node:http'
+import { discardRest } from './body.ts'
+
+/** Where an answer goes: to a client, by whichever of the two ways its call came. */
+export interface Answer {
+  /** Whether something of it can still be sent. */
+  readonly isOpen: boolean
+  /** @param headers names in lower case and values, in turn; they leave with what comes next, or with `flush` */
+  begin(status: number, statusText: string, headers: string[]): void
+  flush(): void
+  /** @returns whether the client can take more now; if not, `drained` is called once it can */
+  write(chunk: Buffer, drained: () => void): boolean
+  /**
+   * @param whole the body, where it is small and was not written yet
+   * @param trailers names and values, in turn
+   */
+  end(whole?: Buffer, trailers?: string[]): void
+  /** Breaks off: the only way left to say that an answer which has begun is not whole. */
+  cut(): void
+  /** Calls back once, when the answer is complete, or the client has left. */
+  onClose(listener: () => void): void
+}
+
+/** An answer by way of Node's own server. */
+export class ServedAnswer implements Answer {
+  readonly #response: ServerResponse
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+  }
+
+  get isOpen(): boolean {
+    return !this.#response.destroyed && !this.#response.writableEnded
+  }
+
+  begin(status: number, statusText: string, headers: string[]): void {
+    this.#response.writeHead(status, statusText, headers)
+  }
+
+  flush(): void {
+    this.#response.flushHeaders()
+  }
+
+  write(chunk: Buffer, drained: () => void): boolean {
+    if (this.#response.write(chunk)) return true
+    this.#response.once('drain', drained)
+    return false
+  }
+
+  end(whole?: Buffer, trailers: string[] = []): void {
+    if (trailers.length > 0) this.#response.addTrailers(pairs(trailers))
+    // In latin1 every byte is one character: as text the body shares one write with the headers.
+    if (whole) this.#response.end(whole.toString('latin1'), 'latin1')
+    else this.#response.end()
+    discardRest(this.#response.req)
+  }
+
+  cut(): void {
+    this.#response.destroy()
+  }
+
+  onClose(listener: () => void): void {
+    // It closes once, and `once` costs more.
+    this.#response.on('close', listener)
+  }
+}
+
+function pairs(flat: string[]): [string, string][] {
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] as string]] : []))
+}

@@ -1,0 +1,95 @@
+import proxyAddress from '@fastify/proxy-addr'
+import type { Followed } from '@sallyport/chassis'
+import type { Target } from './path.ts'
+import type { Count } from './rate-limit.ts'
+import type { Route } from './routes.ts'
+import type { Caller } from './verify.ts'
+
+/** What a message says of a call. */
+interface Message {
+  id: string
+  method: string
+  /** The request target as it came. */
+  url: string
+  httpVersion: string
+  /** Names as they were sent and values, in turn. */
+  rawHeaders: string[]
+  /** A header by its name in lower case; one that came more than once as Node joins it. */
+  header: Reader
+  source: Source
+  /** Set while the call is traced. */
+  trace: Followed | undefined
+}
+
+/** A request on its way through the gateway, whichever of the two ways it came in by. */
+export class Call {
+  readonly id: string
+  readonly method: string
+  readonly url: string
+  readonly httpVersion: string
+  readonly rawHeaders: string[]
+  readonly header: Reader
+  readonly source: Source
+  readonly trace: Followed | undefined
+  /** By performance.now(). */
+  readonly began = performance.now()
+  /** Where it goes; undefined until that is known, which is before anything else looks at it. */
+  route: Route = undefined as unknown as Route
+  target: Target = undefined as unknown as Target
+  caller: Caller | undefined = undefined
+  /** The limit that has least left after this call. */
+  limit: Count | undefined = undefined
+  /** What @fastify/rate-limit asks of a request. */
+  readonly ip: string
+  readonly routeOptions = {}
+
+  constructor({ id, method, url, httpVersion, rawHeaders, header, source, trace }: Message) {
+    this.id = id
+    this.method = method
+    this.url = url
+    this.httpVersion = httpVersion
+    this.rawHeaders = rawHeaders
+    this.header = header
+    this.source = source
+    this.ip = source.ip
+    this.trace = trace
+  }
+}
+
+/** Where a call comes from, as far as our peer and the proxies that we trust tell. */
+export interface Source {
+  /** The address of the client. */
+  ip: string
+  /** The addresses it came by: the client first, our own peer last. */
+  way: string[]
+  host: string
+  protocol: string
+}
+
+type Reader = (name: string) => string | undefined
+
+/** Whether an address is that of a proxy whose `X-Forwarded-*` is believed. */
+export type IsTrusted = (address: string) => boolean
+
+/**
+ * Finds where a call comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it.
+ *
+ * @param peer the address at the other end of the connection
+ */
+export function sourceOf(peer: string, header: Reader, isTrusted: IsTrusted): Source {
+  const host = header('host') ?? ''
+  if (!isTrusted(peer)) return { ip: peer, way: [peer], host, protocol: 'http' }
+  const message = { headers: { 'x-forwarded-for': header('x-forwarded-for') }, socket: { remoteAddress: peer } }
+  const way = proxyAddress.all(message as never, isTrusted).toReversed()
+  return {
+    ip: way[0] as string,
+    way,
+    host: lastOf(header('x-forwarded-host')) ?? host,
+    protocol: lastOf(header('x-forwarded-proto')) ?? 'http',
+  }
+}
+
+/** What the nearest proxy said, if several wrote one after the other. */
+function lastOf(list: string | undefined): string | undefined {
+  return list ? list.slice(list.lastIndexOf(',') + 1).trim() : undefined
+}
