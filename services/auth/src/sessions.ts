@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Database, Prisma } from '@sallyport/database'
+import type { Database, Prisma, Statement } from '@sallyport/database'
 import { sessionsEnded } from './metrics.ts'
 import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
 
@@ -47,8 +47,31 @@ interface NewSession {
   userId: string
   /** The hash the password was just checked against. */
   passwordHash: string
-  userAgent: string | undefined
+  userAgent: string | null | undefined
   ip: string
+}
+
+const open: Statement = {
+  name: 'open_session',
+  text: `
+    WITH person AS (
+      SELECT id, email, name, roles FROM auth.users
+      WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+      FOR SHARE
+    ), opened AS (
+      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
+      SELECT $3::uuid, id, $4, $5,
+             now() + least($6::float8, $7::float8) * interval '1 second',
+             now() + $7::float8 * interval '1 second'
+      FROM person
+      RETURNING *
+    ), recorded AS (
+      INSERT INTO auth.security_events (event, user_id, session_id, ip)
+      SELECT 'login_succeeded', user_id, id, ip FROM opened
+    )
+    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles
+    FROM opened s JOIN person u ON u.id = s.user_id`,
 }
 
 /**
@@ -60,29 +83,12 @@ interface NewSession {
  */
 export async function openSession(
   database: Database,
-  { userId, passwordHash, userAgent, ip }: NewSession,
+  { userId, passwordHash, userAgent = null, ip }: NewSession,
   { idleSeconds, maxSeconds }: SessionLimits,
 ): Promise<LiveSession | undefined> {
-  const rows = await database.$queryRaw<SessionRow[]>`
-    WITH person AS (
-      SELECT id, email, name, roles FROM auth.users
-      WHERE id = ${userId}::uuid AND password_hash = ${passwordHash} AND disabled_at IS NULL
-      FOR SHARE
-    ), opened AS (
-      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
-      SELECT ${randomUUID()}::uuid, id, ${userAgent ?? null}, ${ip},
-             now() + ${Math.min(idleSeconds, maxSeconds)} * interval '1 second',
-             now() + ${maxSeconds} * interval '1 second'
-      FROM person
-      RETURNING *
-    ), recorded AS (
-      INSERT INTO auth.security_events (event, user_id, session_id, ip)
-      SELECT 'login_succeeded', user_id, id, ip FROM opened
-    )
-    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles
-    FROM opened s JOIN person u ON u.id = s.user_id`
-  return rows[0] && toLiveSession(rows[0])
+  const values = [userId, passwordHash, randomUUID(), userAgent, ip, idleSeconds, maxSeconds]
+  const [opened] = await database.run<SessionRow>(open, values)
+  return opened && toLiveSession(opened)
 }
 
 export type RotationOutcome =
@@ -94,6 +100,23 @@ export type RotationOutcome =
 interface RotationRequest extends Presented {
   sessionId: string
   userId: string
+}
+
+const rotate: Statement = {
+  name: 'rotate_session',
+  text: `
+    UPDATE auth.sessions s
+    SET generation = $3::int + 1,
+        attempt_hash = $4,
+        rotated_at = clock.now,
+        expires_at = least(clock.now + $5::float8 * interval '1 second', s.absolute_expires_at)
+    FROM auth.users u, (SELECT coalesce($6::timestamptz, now()) AS now) clock
+    WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id
+      AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
+      AND s.generation <= $3
+    RETURNING s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+      $3 - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`,
 }
 
 /**
@@ -111,20 +134,9 @@ export async function rotateSession(
   now: Date | null = null,
 ): Promise<RotationOutcome> {
   const { sessionId, userId, generation, attemptHash = null } = request
-  const rotated = await database.$queryRaw<(SessionRow & { forgotten: number })[]>`
-    UPDATE auth.sessions s
-    SET generation = ${generation} + 1,
-        attempt_hash = ${attemptHash},
-        rotated_at = clock.now,
-        expires_at = least(clock.now + ${limits.idleSeconds} * interval '1 second', s.absolute_expires_at)
-    FROM auth.users u, (SELECT coalesce(${now}::timestamptz, now()) AS now) clock
-    WHERE s.id = ${sessionId}::uuid AND s.user_id = ${userId}::uuid AND u.id = s.user_id
-      AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
-      AND s.generation <= ${generation}
-    RETURNING s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
-      ${generation} - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`
-  if (rotated[0]) return { kind: 'rotated', session: toLiveSession(rotated[0]), forgotten: rotated[0].forgotten }
+  const values = [sessionId, userId, generation, attemptHash, limits.idleSeconds, now]
+  const [rotated] = await database.run<SessionRow & { forgotten: number }>(rotate, values)
+  if (rotated) return { kind: 'rotated', session: toLiveSession(rotated), forgotten: rotated.forgotten }
 
   const found = await findForRotation(database, sessionId, userId, now)
   const decision: Decision = decide(found?.state, request, found?.now ?? 0, limits.graceSeconds)
