@@ -1,5 +1,6 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database, Statement } from '@sallyport/database'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
@@ -59,8 +60,11 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     '/api/auth/login',
     {
       schema,
-      onRequest: [async () => passwords.requireTurn(), requireOwnOrigin(config.origins)],
-      onResponse: async (_request, { statusCode }) => countLogin(statusCode),
+      onRequest: [requireTurn, requireOwnOrigin(config.origins)],
+      onResponse: (_request, { statusCode }, done) => {
+        countLogin(statusCode)
+        done()
+      },
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
     async (request, reply) =>
@@ -95,6 +99,11 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         }
       }),
   )
+
+  function requireTurn(_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    passwords.requireTurn()
+    done()
+  }
 
   /** Hashes the password anew if the stored hash is weaker than today's. @returns the hash that is stored now */
   async function strengthen(userId: string, stored: string, password: string): Promise<string> {
