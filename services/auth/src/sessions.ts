@@ -33,11 +33,8 @@ export interface SessionLimits {
 }
 
 interface SessionRow {
-  id: string
-  generation: number
   rotated_at: number
   expires_at: number
-  user_id: string
   email: string
   name: string
   roles: string[]
@@ -69,8 +66,8 @@ const open: Statement = {
       INSERT INTO auth.security_events (event, user_id, session_id, ip)
       SELECT 'login_succeeded', user_id, id, ip FROM opened
     )
-    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles
+    SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles
     FROM opened s JOIN person u ON u.id = s.user_id`,
 }
 
@@ -86,9 +83,10 @@ export async function openSession(
   { userId, passwordHash, userAgent = null, ip }: NewSession,
   { idleSeconds, maxSeconds }: SessionLimits,
 ): Promise<LiveSession | undefined> {
-  const values = [userId, passwordHash, randomUUID(), userAgent, ip, idleSeconds, maxSeconds]
+  const id = randomUUID()
+  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds]
   const [opened] = await database.run<SessionRow>(open, values)
-  return opened && toLiveSession(opened)
+  return opened && toLiveSession({ id, userId, generation: 0 }, opened)
 }
 
 export type RotationOutcome =
@@ -114,8 +112,8 @@ const rotate: Statement = {
     WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id
       AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
       AND s.generation <= $3
-    RETURNING s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+    RETURNING floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
       $3 - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`,
 }
 
@@ -136,13 +134,16 @@ export async function rotateSession(
   const { sessionId, userId, generation, attemptHash = null } = request
   const values = [sessionId, userId, generation, attemptHash, limits.idleSeconds, now]
   const [rotated] = await database.run<SessionRow & { forgotten: number }>(rotate, values)
-  if (rotated) return { kind: 'rotated', session: toLiveSession(rotated), forgotten: rotated.forgotten }
+  if (rotated) {
+    const session = toLiveSession({ id: sessionId, userId, generation: generation + 1 }, rotated)
+    return { kind: 'rotated', session, forgotten: rotated.forgotten }
+  }
 
   const found = await findForRotation(database, sessionId, userId, now)
   const decision: Decision = decide(found?.state, request, found?.now ?? 0, limits.graceSeconds)
   switch (decision.kind) {
     case 'repeat':
-      return { kind: 'repeated', session: toLiveSession((found as FoundSession).row) }
+      return { kind: 'repeated', session: (found as FoundSession).session }
     case 'replay':
       await endSession(database, sessionId, 'reuse')
       return { kind: 'replayed' }
@@ -155,7 +156,7 @@ export async function rotateSession(
 }
 
 interface FoundSession {
-  row: SessionRow
+  session: LiveSession
   state: RotationState
   now: number
 }
@@ -168,6 +169,7 @@ async function findForRotation(
 ): Promise<FoundSession | undefined> {
   const rows = await database.$queryRaw<
     (SessionRow & {
+      generation: number
       attempt_hash: string | null
       exact_rotated_at: number
       exact_expires_at: number
@@ -176,8 +178,8 @@ async function findForRotation(
       now: number
     })[]
   >`
-    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+    SELECT s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
            s.attempt_hash, s.revoked_reason, u.disabled_at IS NOT NULL AS disabled,
            extract(epoch FROM s.rotated_at)::float8 AS exact_rotated_at,
            extract(epoch FROM s.expires_at)::float8 AS exact_expires_at,
@@ -194,7 +196,7 @@ async function findForRotation(
     revokedReason: row.revoked_reason,
     userDisabled: row.disabled,
   }
-  return { row, state, now: row.now }
+  return { session: toLiveSession({ id: sessionId, userId, generation: row.generation }, row), state, now: row.now }
 }
 
 /**
@@ -264,12 +266,9 @@ export async function endSessionsOf(
   return ended
 }
 
-function toLiveSession(row: SessionRow): LiveSession {
-  return {
-    id: row.id,
-    generation: row.generation,
-    rotatedAt: row.rotated_at,
-    expiresAt: row.expires_at,
-    user: { id: row.user_id, email: row.email, name: row.name, roles: row.roles },
-  }
+function toLiveSession(
+  { id, userId, generation }: { id: string; userId: string; generation: number },
+  { rotated_at: rotatedAt, expires_at: expiresAt, email, name, roles }: SessionRow,
+): LiveSession {
+  return { id, generation, rotatedAt, expiresAt, user: { id: userId, email, name, roles } }
 }
