@@ -38,8 +38,8 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
  * Prepares signing and checking of tokens, once for each key: the first of a set signs, all are accepted, so that keys
- * are replaced without ending a session. Refresh tokens are @fastify/jwt's; access tokens are only signed here, and
- * their signature is most of what they cost.
+ * are replaced without ending a session. @fastify/jwt makes and checks refresh tokens; access tokens are only signed here,
+ * by Node itself, for which it takes a quarter less.
  *
  * @fastify/jwt binds its keys when it is registered, and a server takes no plugin once it has started. So each set of
  * keys gets an instance of its own, which never listens; see live-tokens.ts for how one takes the place of another.
