@@ -89,6 +89,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
   const environment = {
     ...process.env,
     ...secrets,
+    NODE_ENV: 'production',
     DATABASE_URL: databases.auth,
     AUTH_PORT: '0',
     JWT_ISSUER: 'https://issuer.bench',
@@ -124,7 +125,8 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     pid,
     hashingPid: childrenOf(pid)[0] as number,
     cookies: ids.map(
-      (id) => `refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
+      (id) =>
+        `__Host-refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
     ),
     stop: () => endProcesses([running]),
   }

@@ -12,8 +12,11 @@ export const programs = {
   gateway: fileURLToPath(new URL('../../gateway/dist/server.js', import.meta.url)),
   web: fileURLToPath(new URL('../../web/dist/server/server.js', import.meta.url)),
 }
-/** The gateway's garbage is short-lived and small: helper threads cost more of the CPU than they save of the time. */
-const flags: Partial<Record<keyof typeof programs, string[]>> = { gateway: ['--single-threaded-gc'] }
+/** Their garbage is short-lived and small: helper threads cost more of the CPU than they save of the time. */
+const flags: Partial<Record<keyof typeof programs, string[]>> = {
+  auth: ['--single-threaded-gc'],
+  gateway: ['--single-threaded-gc'],
+}
 export const routesFile = fileURLToPath(new URL('../../gateway/routes.yaml', import.meta.url))
 
 export interface RunningProcess {

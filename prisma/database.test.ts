@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { createDatabase, explain, isOutage, waitForDatabase } from './database.ts'
 import { Prisma } from './generated/client.ts'
@@ -8,23 +9,36 @@ const clientVersion = 'test'
 const known = (code: string, meta?: Record<string, unknown>) =>
   new Prisma.PrismaClientKnownRequestError('hush', { code, clientVersion, ...(meta ? { meta } : {}) })
 const raw = (originalCode: string) => known('P2010', { driverAdapterError: { cause: { originalCode } } })
+const refused = (code: string) => Object.assign(new pg.DatabaseError('hush', 0, 'error'), { code })
+
+/** What TLS says of a server whose certificate is not good. */
+const untrusted = [
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]
 
 t.test('an error that says the database cannot serve just now is an outage', async (t) => {
   t.ok(isOutage(new Prisma.PrismaClientInitializationError('hush', clientVersion)))
   t.ok(isOutage(new Prisma.PrismaClientUnknownRequestError('hush', { clientVersion })))
   for (const code of ['P1001', 'P1008', 'P1017', 'P2024', 'P2028']) t.ok(isOutage(known(code)), code)
   for (const state of ['08006', '53300', '57014', '57P01', '58030', '40001', '40P01', '25006'])
-    t.ok(isOutage(raw(state)), `SQLSTATE ${state}`)
+    for (const error of [raw(state), refused(state)]) t.ok(isOutage(error), `SQLSTATE ${state}: ${error.name}`)
+  for (const state of ['28000', '28P01', '3D000']) t.ok(isOutage(refused(state)), `SQLSTATE ${state}`)
   for (const code of ['P2034', 'P2037', 'P2039'])
     t.ok(isOutage(known(code, { driverAdapterError: { cause: { originalCode: '57P01' } } })), code)
-  for (const code of ['EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN', 'ECONNABORTED'])
+  for (const code of ['EPIPE', 'EHOSTUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ECONNABORTED', ...untrusted])
     t.ok(isOutage(Object.assign(new Error('hush'), { code })), code)
+  t.ok(isOutage(new Error('The server does not support SSL connections')))
   t.ok(isOutage(known('P2010')), 'it did not say whether it committed')
 })
 
 t.test('an error about what was asked is none', async (t) => {
   for (const code of ['P2002', 'P2003', 'P2021', 'P2025']) t.notOk(isOutage(known(code)), code)
-  for (const state of ['23505', '42601', '42P01', '22P02', '25001']) t.notOk(isOutage(raw(state)), `SQLSTATE ${state}`)
+  for (const state of ['23505', '42601', '42P01', '22P02', '25001'])
+    for (const error of [raw(state), refused(state)]) t.notOk(isOutage(error), `SQLSTATE ${state}: ${error.name}`)
   const others = [
     new Error('hush'),
     Object.assign(new Error('Connection terminated'), { code: 'ENOENT' }),
@@ -76,9 +90,14 @@ t.test('a server that is gone, lets nobody in or drops who came is an outage, ho
   await Promise.all(
     Object.entries(treatments).map(async ([name, treat]) => {
       const { database } = await connectTo(t, treat)
-      const answers = [database.user.findFirst(), database.$queryRaw`SELECT 1`]
-      for (const answer of answers) {
-        const error = await answer.then(() => undefined).catch((error: unknown) => error)
+      const one = { name: 'one', text: 'SELECT 1' }
+      const ways = [
+        () => database.user.findFirst(),
+        () => database.$queryRaw`SELECT 1`,
+        () => database.run(one, []),
+      ] as const
+      for (const ask of ways) {
+        const error = await ask().catch((error: unknown) => error)
         t.ok(isOutage(error), `${name}: ${error}`)
       }
     }),

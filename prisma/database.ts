@@ -6,7 +6,23 @@ import { Gauge } from 'prom-client'
 import { Prisma, PrismaClient } from './generated/client.ts'
 import { migrationNames } from './migration-files.ts'
 
-export type Database = PrismaClient
+/** A statement that runs so often that Prisma's own work would be half of its cost. */
+export interface Statement {
+  /** Under which each connection prepares it, once. */
+  name: string
+  /** With `$1` and so on for its values. */
+  text: string
+}
+
+export interface Database extends PrismaClient {
+  /**
+   * Runs a statement on the connections of Prisma, past Prisma itself.
+   *
+   * @returns its rows, with values as pg reads them: numbers, text, booleans, dates, and arrays of these
+   * @throws what pg throws; isOutage knows it
+   */
+  run<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]>
+}
 
 interface DatabaseOptions {
   /** The most connections this process opens. */
@@ -19,6 +35,9 @@ interface DatabaseOptions {
 const connectWithin = 2_000
 const answerWithin = 4_000
 
+/** How long a connection is kept that nobody needs: opening one takes the time of ten statements, and comes at the worst time. */
+const idleFor = 60_000
+
 /** Opens Prisma on a pool of connections. Nothing connects before the first query. */
 export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
   const pool = new pg.Pool({
@@ -26,17 +45,26 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
     max: connections,
     connectionTimeoutMillis: connectWithin,
     query_timeout: answerWithin,
+    idleTimeoutMillis: idleFor,
     keepAlive: true,
     application_name: 'sallyport',
   })
   pools.push(pool)
-  const adapter = new PrismaPg(pool, {
-    disposeExternalPool: true,
-    onPoolError: onError,
-    onConnectionError: onError,
-    statementNameGenerator: nameStatements(),
+  pool.on('error', onError)
+  const adapter = new PrismaPg(pool, { onConnectionError: onError, statementNameGenerator: nameStatements() })
+  const prisma = new PrismaClient({ adapter })
+  const disconnect = prisma.$disconnect.bind(prisma)
+  return Object.assign(prisma, {
+    async run<Row extends pg.QueryResultRow>({ name, text }: Statement, values: unknown[]) {
+      const { rows } = await pool.query<Row>({ name, text, values })
+      return rows
+    },
+    // Prisma ends the pool only if it has used it.
+    async $disconnect() {
+      await disconnect()
+      await pool.end()
+    },
   })
-  return new PrismaClient({ adapter })
 }
 
 /** Every pool of this process: auth has one for logins and one for everything else. */
@@ -72,13 +100,17 @@ function nameStatements(): (query: { sql: string }) => string {
   }
 }
 
-/** SQLSTATE classes that mean "cannot serve just now": connection, resources, shutdown, system, serialization, read-only. */
-const passing = /^(08|53|57|58|40|25006)/
+/**
+ * SQLSTATE classes that mean "cannot serve just now": connection, resources, shutdown, system, serialization, read-only,
+ * and that it lets us in no more, or has no such database.
+ */
+const passing = /^(08|53|57|58|40|25006|28|3D)/
 
-/** What the system says of a connection, and what the driver says, which has no codes. */
-const unreachable = /^(EPIPE|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ECONN[A-Z]+|ETIMEDOUT)$/
+/** What the system and TLS say of a connection, and what the driver says, which has no codes. */
+const unreachable =
+  /^(EPIPE|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ECONN[A-Z]+|ETIMEDOUT|ERR_TLS_\w+|CERT_\w+|UNABLE_TO_\w+|\w+_SIGNED_CERT\w*)$/
 const lost =
-  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client (was closed|has encountered))/
+  /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client (was closed|has encountered)|The server does not support SSL|There was an error establishing an SSL)/
 
 /**
  * Whether an error says that the database could not answer, or did not say whether it committed. Everything else
@@ -87,7 +119,7 @@ const lost =
 export function isOutage(error: unknown): boolean {
   if (error instanceof Prisma.PrismaClientInitializationError) return true
   if (error instanceof Prisma.PrismaClientUnknownRequestError) return true
-  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return isLostConnection(error)
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return isOutageOfDriver(error)
   // P1xxx: could not reach the server; P2024, P2028: no connection or transaction to be had in time.
   if (/^(P1|P2024|P2028)/.test(error.code)) return true
   const state = stateOf(error)
@@ -100,11 +132,12 @@ function stateOf(error: unknown): string | undefined {
   return (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause?.originalCode
 }
 
-/** Prisma passes on as they are the errors by which the driver itself says that a connection is gone, or was too late. */
-function isLostConnection(error: unknown): boolean {
+/** What comes from the driver: past Prisma, or through it as it is where a connection is gone or was too late. */
+function isOutageOfDriver(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as { code?: unknown }
-  return typeof code === 'string' ? unreachable.test(code) : lost.test(error.message)
+  if (typeof code !== 'string') return lost.test(error.message)
+  return error instanceof pg.DatabaseError ? passing.test(code) : unreachable.test(code)
 }
 
 /**

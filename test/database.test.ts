@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createDatabase, listen, migrate, waitForDatabase } from '@sallyport/database'
+import { createDatabase, isOutage, listen, migrate, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import t, { type Test } from 'tap'
@@ -121,6 +121,48 @@ t.test('least privilege: a service can do its work in the database, and nothing 
     const { rows } = await sql('DELETE FROM _prisma_migrations WHERE migration_name ~ $1 RETURNING *', ['events$'])
     t.equal(rows.length, 1)
     await t.rejects(wait(urls.auth), /older than this version \(\d+_\w+ is missing\); run `npm run migrate`/)
+  })
+})
+
+t.test('a statement past Prisma', async (t) => {
+  const { urls, sql } = await startDatabase(t)
+  const database = createDatabase(urls.auth, { connections: 1, onError: () => {} })
+
+  await t.test('gives and takes the types of Postgres', async (t) => {
+    const row = {
+      id: '018f4e6e-9d5c-7cc1-a1b5-0d6f0f5d7c11',
+      roles: ['doctor', 'of "many", {words}'],
+      at: new Date('2026-03-29T01:30:00.123Z'),
+      seconds: 1_790_000_000.5,
+      generation: 2 ** 31 - 1,
+      disabled: false,
+      nothing: null,
+    }
+    const types = {
+      name: 'types',
+      text: `SELECT $1::uuid AS id, $2::text[] AS roles, $3::timestamptz AS at, $4::float8 AS seconds,
+               $5::int AS generation, $6::boolean AS disabled, $7::text AS nothing`,
+    }
+    for (const time of ['prepared', 'repeated'])
+      t.strictSame(await database.run(types, Object.values(row)), [row], time)
+    const { rows } = await sql("SELECT FROM pg_stat_activity WHERE application_name = 'sallyport'")
+    t.equal(rows.length, 1, 'on the one connection')
+  })
+
+  await t.test('that is wrong fails as Postgres says, and the connection goes on', async (t) => {
+    const id = { name: 'id', text: 'SELECT $1::uuid AS id' }
+    const error = await database.run(id, ['none']).catch((error) => error)
+    t.match(error, { code: '22P02' })
+    t.notOk(isOutage(error))
+    t.strictSame(await database.run({ name: 'two', text: 'SELECT 2 AS two' }, []), [{ two: 2 }])
+  })
+
+  await t.test('leaves no connection behind, though Prisma was never asked', async () => {
+    await database.$disconnect()
+    await eventually('it is gone', async () => {
+      const { rows } = await sql("SELECT FROM pg_stat_activity WHERE application_name = 'sallyport'")
+      return rows.length === 0
+    })
   })
 })
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { hashAttempt } from '@sallyport/auth/rotation'
 import { endAllSessions, endSession, openSession, rotateSession } from '@sallyport/auth/sessions'
+import type { Database } from '@sallyport/database'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
 import { Client, claimsOf, eventually, signIn, startDatabase, startSystem } from './system.ts'
@@ -260,9 +261,9 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
     // A failover between the two statements: the row is found as it was a commit earlier.
     let statements = 0
     const meanwhile = database.$extends({
-      query: {
-        async $queryRaw({ args, query }) {
-          const rows = await query(args)
+      client: {
+        async run(...statement: Parameters<Database['run']>) {
+          const rows = await database.run(...statement)
           statements += 1
           if (statements === 1) await sql('UPDATE auth.sessions SET generation = 1 WHERE id = $1', [session.id])
           return rows

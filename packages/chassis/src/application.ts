@@ -53,12 +53,14 @@ export function createApplication(options: ApplicationOptions) {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
     body === '' ? done(null) : parseJson(request, body as string, done),
   )
-  app.addHook('onRequest', async (_request, reply) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     reply.headers(headers)
+    done()
   })
-  app.addHook('onResponse', async ({ routeOptions, method }, { statusCode, elapsedTime }) =>
-    observeRequest(routeOptions.url, method, statusCode, elapsedTime / 1000),
-  )
+  app.addHook('onResponse', ({ routeOptions, method }, { statusCode, elapsedTime }, done) => {
+    observeRequest(routeOptions.url, method, statusCode, elapsedTime / 1000)
+    done()
+  })
   const allowedMethods = collectMethods(app)
   app.setErrorHandler((error, request, reply) =>
     answerWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),

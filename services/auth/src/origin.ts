@@ -1,5 +1,5 @@
 import { Problem } from '@sallyport/chassis'
-import type { FastifyRequest } from 'fastify'
+import type { onRequestHookHandler } from 'fastify'
 
 /**
  * Guards the calls that use the cookie against pages of other sites (CSRF): browsers name the page's origin, and
@@ -7,13 +7,14 @@ import type { FastifyRequest } from 'fastify'
  *
  * @throws 403 ORIGIN_REFUSED
  */
-export function requireOwnOrigin(origins: string[]) {
-  return async ({ headers }: FastifyRequest): Promise<void> => {
+export function requireOwnOrigin(origins: string[]): onRequestHookHandler {
+  return ({ headers }, _reply, done) => {
     const { origin, 'sec-fetch-site': site } = headers
-    if (site === 'same-origin') return
+    if (site === 'same-origin') return done()
     if (site === 'cross-site' || (origin !== undefined && !origins.includes(origin)))
       throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not make this call', {
         detail: 'Only origins listed in CORS_ORIGINS may use the refresh cookie.',
       })
+    done()
   }
 }

@@ -11,6 +11,9 @@ const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelis
 /** How many hashes run at once: 76 MiB at most. More logins in a second come from more replicas. */
 const atOnce = Math.min(4, availableParallelism())
 
+/** How many more the process that hashes has at hand, so that no core waits for us to send the next one. */
+const ahead = 2
+
 /** Milliseconds that a login may be expected to wait for its turn, and that it may wait if more was in store. */
 const acceptableWait = 1_000
 const longestWait = 2_000
@@ -58,7 +61,7 @@ export interface Passwords {
 
 export async function createPasswords(): Promise<Passwords> {
   const hashing = startHashing(atOnce)
-  const turn = limit(atOnce)
+  const turn = limit(atOnce + ahead)
   let admitted = 0
   /** Milliseconds that a hash takes, as the last few did; before that, a guess. */
   let usual = 50
@@ -68,8 +71,11 @@ export async function createPasswords(): Promise<Passwords> {
     return turn(async () => {
       const began = performance.now()
       if (began - came > longestWait) throw busy()
+      const { activeCount } = turn
       const answer = await hashing.perform(task)
-      usual += (performance.now() - began - usual) / 8
+      // What stays there longer than one hash takes, stays longer by as many as are there at once (Little's law).
+      const took = ((performance.now() - began) * atOnce) / Math.max(atOnce, activeCount)
+      usual += (took - usual) / 8
       return answer
     })
   }
@@ -105,10 +111,10 @@ export async function createPasswords(): Promise<Passwords> {
     },
     isOutdated: (stored) => needsRehash(stored, parameters),
     get running() {
-      return turn.activeCount
+      return Math.min(atOnce, turn.activeCount)
     },
     get waiting() {
-      return turn.pendingCount
+      return turn.pendingCount + Math.max(0, turn.activeCount - atOnce)
     },
     close: hashing.close,
   }

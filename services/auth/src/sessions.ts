@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Database, Prisma } from '@sallyport/database'
+import type { Database, Prisma, Statement } from '@sallyport/database'
 import { sessionsEnded } from './metrics.ts'
 import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
 
@@ -33,11 +33,8 @@ export interface SessionLimits {
 }
 
 interface SessionRow {
-  id: string
-  generation: number
   rotated_at: number
   expires_at: number
-  user_id: string
   email: string
   name: string
   roles: string[]
@@ -47,8 +44,31 @@ interface NewSession {
   userId: string
   /** The hash the password was just checked against. */
   passwordHash: string
-  userAgent: string | undefined
+  userAgent: string | null | undefined
   ip: string
+}
+
+const open: Statement = {
+  name: 'open_session',
+  text: `
+    WITH person AS (
+      SELECT id, email, name, roles FROM auth.users
+      WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
+      FOR SHARE
+    ), opened AS (
+      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
+      SELECT $3::uuid, id, $4, $5,
+             now() + least($6::float8, $7::float8) * interval '1 second',
+             now() + $7::float8 * interval '1 second'
+      FROM person
+      RETURNING *
+    ), recorded AS (
+      INSERT INTO auth.security_events (event, user_id, session_id, ip)
+      SELECT 'login_succeeded', user_id, id, ip FROM opened
+    )
+    SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles
+    FROM opened s JOIN person u ON u.id = s.user_id`,
 }
 
 /**
@@ -60,29 +80,13 @@ interface NewSession {
  */
 export async function openSession(
   database: Database,
-  { userId, passwordHash, userAgent, ip }: NewSession,
+  { userId, passwordHash, userAgent = null, ip }: NewSession,
   { idleSeconds, maxSeconds }: SessionLimits,
 ): Promise<LiveSession | undefined> {
-  const rows = await database.$queryRaw<SessionRow[]>`
-    WITH person AS (
-      SELECT id, email, name, roles FROM auth.users
-      WHERE id = ${userId}::uuid AND password_hash = ${passwordHash} AND disabled_at IS NULL
-      FOR SHARE
-    ), opened AS (
-      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
-      SELECT ${randomUUID()}::uuid, id, ${userAgent ?? null}, ${ip},
-             now() + ${Math.min(idleSeconds, maxSeconds)} * interval '1 second',
-             now() + ${maxSeconds} * interval '1 second'
-      FROM person
-      RETURNING *
-    ), recorded AS (
-      INSERT INTO auth.security_events (event, user_id, session_id, ip)
-      SELECT 'login_succeeded', user_id, id, ip FROM opened
-    )
-    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles
-    FROM opened s JOIN person u ON u.id = s.user_id`
-  return rows[0] && toLiveSession(rows[0])
+  const id = randomUUID()
+  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds]
+  const [opened] = await database.run<SessionRow>(open, values)
+  return opened && toLiveSession({ id, userId, generation: 0 }, opened)
 }
 
 export type RotationOutcome =
@@ -94,6 +98,23 @@ export type RotationOutcome =
 interface RotationRequest extends Presented {
   sessionId: string
   userId: string
+}
+
+const rotate: Statement = {
+  name: 'rotate_session',
+  text: `
+    UPDATE auth.sessions s
+    SET generation = $3::int + 1,
+        attempt_hash = $4,
+        rotated_at = clock.now,
+        expires_at = least(clock.now + $5::float8 * interval '1 second', s.absolute_expires_at)
+    FROM auth.users u, (SELECT coalesce($6::timestamptz, now()) AS now) clock
+    WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id
+      AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
+      AND s.generation <= $3
+    RETURNING floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
+      $3 - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`,
 }
 
 /**
@@ -111,26 +132,18 @@ export async function rotateSession(
   now: Date | null = null,
 ): Promise<RotationOutcome> {
   const { sessionId, userId, generation, attemptHash = null } = request
-  const rotated = await database.$queryRaw<(SessionRow & { forgotten: number })[]>`
-    UPDATE auth.sessions s
-    SET generation = ${generation} + 1,
-        attempt_hash = ${attemptHash},
-        rotated_at = clock.now,
-        expires_at = least(clock.now + ${limits.idleSeconds} * interval '1 second', s.absolute_expires_at)
-    FROM auth.users u, (SELECT coalesce(${now}::timestamptz, now()) AS now) clock
-    WHERE s.id = ${sessionId}::uuid AND s.user_id = ${userId}::uuid AND u.id = s.user_id
-      AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
-      AND s.generation <= ${generation}
-    RETURNING s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
-      ${generation} - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`
-  if (rotated[0]) return { kind: 'rotated', session: toLiveSession(rotated[0]), forgotten: rotated[0].forgotten }
+  const values = [sessionId, userId, generation, attemptHash, limits.idleSeconds, now]
+  const [rotated] = await database.run<SessionRow & { forgotten: number }>(rotate, values)
+  if (rotated) {
+    const session = toLiveSession({ id: sessionId, userId, generation: generation + 1 }, rotated)
+    return { kind: 'rotated', session, forgotten: rotated.forgotten }
+  }
 
   const found = await findForRotation(database, sessionId, userId, now)
   const decision: Decision = decide(found?.state, request, found?.now ?? 0, limits.graceSeconds)
   switch (decision.kind) {
     case 'repeat':
-      return { kind: 'repeated', session: toLiveSession((found as FoundSession).row) }
+      return { kind: 'repeated', session: (found as FoundSession).session }
     case 'replay':
       await endSession(database, sessionId, 'reuse')
       return { kind: 'replayed' }
@@ -143,7 +156,7 @@ export async function rotateSession(
 }
 
 interface FoundSession {
-  row: SessionRow
+  session: LiveSession
   state: RotationState
   now: number
 }
@@ -156,6 +169,7 @@ async function findForRotation(
 ): Promise<FoundSession | undefined> {
   const rows = await database.$queryRaw<
     (SessionRow & {
+      generation: number
       attempt_hash: string | null
       exact_rotated_at: number
       exact_expires_at: number
@@ -164,8 +178,8 @@ async function findForRotation(
       now: number
     })[]
   >`
-    SELECT s.id, s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, s.user_id, u.email, u.name, u.roles,
+    SELECT s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
            s.attempt_hash, s.revoked_reason, u.disabled_at IS NOT NULL AS disabled,
            extract(epoch FROM s.rotated_at)::float8 AS exact_rotated_at,
            extract(epoch FROM s.expires_at)::float8 AS exact_expires_at,
@@ -182,7 +196,7 @@ async function findForRotation(
     revokedReason: row.revoked_reason,
     userDisabled: row.disabled,
   }
-  return { row, state, now: row.now }
+  return { session: toLiveSession({ id: sessionId, userId, generation: row.generation }, row), state, now: row.now }
 }
 
 /**
@@ -252,12 +266,9 @@ export async function endSessionsOf(
   return ended
 }
 
-function toLiveSession(row: SessionRow): LiveSession {
-  return {
-    id: row.id,
-    generation: row.generation,
-    rotatedAt: row.rotated_at,
-    expiresAt: row.expires_at,
-    user: { id: row.user_id, email: row.email, name: row.name, roles: row.roles },
-  }
+function toLiveSession(
+  { id, userId, generation }: { id: string; userId: string; generation: number },
+  { rotated_at: rotatedAt, expires_at: expiresAt, email, name, roles }: SessionRow,
+): LiveSession {
+  return { id, generation, rotatedAt, expiresAt, user: { id: userId, email, name, roles } }
 }

