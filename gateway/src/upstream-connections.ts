@@ -131,6 +131,12 @@ const statusLine = /HTTP\/1\.([01]) (\d{3})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n/y
 /** How the end of a body is told (RFC 9112 section 6.3). */
 type Framing = 'none' | 'length' | 'chunked' | 'close'
 
+/**
+ * Where what any connection receives is put: it is taken from there at once, and what goes on is copied. A piece of memory
+ * for each of them would cost more than the copies.
+ */
+const received = Buffer.allocUnsafeSlow(65_536)
+
 /** One connection, with the one request that is under way on it. */
 class Connection {
   idleSince = 0
@@ -146,6 +152,13 @@ class Connection {
   #chunks: Chunks | undefined
   /** Whether the upstream lets the connection be used again. */
   #isKept = false
+  readonly #reader = {
+    buffer: received,
+    callback: (length: number) => {
+      this.#take(received.subarray(0, length))
+      return true
+    },
+  }
   readonly #abort = () => this.#socket.destroy()
   readonly #resume = () => this.#socket.resume()
 
@@ -153,14 +166,19 @@ class Connection {
     this.#pool = pool
     this.#request = request
     this.#listener = listener
-    this.#socket = connect({ host: pool.hostname, port: pool.port, noDelay: true, keepAlive: true })
+    this.#socket = connect({
+      host: pool.hostname,
+      port: pool.port,
+      noDelay: true,
+      keepAlive: true,
+      onread: this.#reader,
+    })
     this.#timer = this.#within(pool.timing.connectWithin, 'no connection in time')
     this.#socket
       .once('connect', () => {
         clearTimeout(this.#timer)
         this.send(this.#request, this.#listener as Listener)
       })
-      .on('data', (chunk) => this.#take(chunk))
       .on('end', () => this.#end())
       .on('error', (error) => this.#fail(error))
       .on('close', () => {
@@ -236,7 +254,7 @@ class Connection {
   #begin(status: number, headers: string[], isOnePointOne: boolean): boolean {
     let length: string | undefined
     let coding: string | undefined
-    let connection = ''
+    let isLast = false
     for (let at = 0; at < headers.length; at += 2) {
       const name = lowerCase(headers[at] as string)
       const value = headers[at + 1] as string
@@ -246,10 +264,10 @@ class Connection {
       } else if (name === 'transfer-encoding') {
         if (coding !== undefined) return false
         coding = value.toLowerCase()
-      } else if (name === 'connection') connection += `,${value.toLowerCase()}`
+      } else if (name === 'connection') isLast ||= /(^|,)\s*close\s*(,|$)/i.test(value)
     }
     if (coding !== undefined && (coding !== 'chunked' || length !== undefined || !isOnePointOne)) return false
-    this.#isKept = isOnePointOne && !/,\s*close\s*(,|$)/.test(connection)
+    this.#isKept = isOnePointOne && !isLast
     this.#left = Number(length ?? 0)
     if (this.#request.method === 'HEAD' || status === 204 || status === 304) this.#framing = 'none'
     else if (coding !== undefined) {
@@ -286,7 +304,7 @@ class Connection {
   }
 
   #pass(data: Buffer): void {
-    if (!(this.#listener as Listener).onData(data)) this.#socket.pause()
+    if (!(this.#listener as Listener).onData(Buffer.from(data))) this.#socket.pause()
   }
 
   /** @param hasMore whether bytes follow, which then belong to no answer */

@@ -128,6 +128,16 @@ t.test('a token is checked once, and ends all the same', async (t) => {
   t.equal(await outcome(token), 'TOKEN_EXPIRED', 'also when it is no longer remembered')
 })
 
+t.test('the signature of a token that is known vouches for no other claims', async (t) => {
+  const [header, claims, signature] = withClaims({}).split('.') as [string, string, string]
+  t.type(await outcome([header, claims, signature].join('.')), 'object')
+  const others = Buffer.from(
+    JSON.stringify({ ...JSON.parse(String(Buffer.from(claims, 'base64url'))), sub: 'mallory' }),
+  )
+  t.equal(await outcome([header, others.toString('base64url'), signature].join('.')), 'TOKEN_INVALID')
+  t.type(await outcome([header, claims, signature].join('.')), 'object', 'and it is known still')
+})
+
 t.test('a token that has expired is not kept for long', async (t) => {
   const fresh = createVerifier({ issuer: 'https://issuer.test', audience: 'https://api.test' }, keySet)
   for (let count = 0; count < 3; count++) await outcome(withClaims({}), fresh)

@@ -6,6 +6,7 @@ import { isSignedBy, readObject, readToken, type SignedToken } from './token.ts'
 
 /** A caller whose access token holds. The same object stands for the same token until the token expires. */
 export interface Caller {
+  token: string
   identity: Identity
   /** The id of the key that signed the token: once the key is retired, the token no longer holds. */
   keyId: string
@@ -57,10 +58,11 @@ interface Settings {
 }
 
 export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
+  // By its signature, which is a seventh of a token and takes as much less time to look up; whose token is compared.
   const verified = new LRUCache<string, Caller>({
     max: mostTokens,
     maxSize: mostBytes,
-    sizeCalculation: (_caller, token) => token.length + overhead,
+    sizeCalculation: ({ token }) => token.length + overhead,
     // Reading the clock more often would cost more than it saves: whether a token holds is decided below.
     ttlResolution: 1_000,
     allowStale: true,
@@ -72,23 +74,23 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
   function check(token: string, parts: SignedToken, key: PublicKey | undefined): Caller {
     if (!key) throw invalid('no such key')
     if (!isSignedBy(key, parts)) throw invalid('not signed by this key')
-    const caller = toCaller(readObject(parts.claims), parts.keyId, settings)
+    const caller = toCaller(token, readObject(parts.claims), parts.keyId, settings)
     const now = performance.now()
     if (now > forgotten + forgetEvery) {
       forgotten = now
       verified.purgeStale()
     }
-    verified.set(token, caller, { ttl: Math.ceil(caller.expiresAt * 1000 - Date.now()) })
+    verified.set(signatureOf(token), caller, { ttl: Math.ceil(caller.expiresAt * 1000 - Date.now()) })
     return caller
   }
 
   return {
     verify(token) {
-      const known = verified.get(token)
-      if (known && keySet.holds(known.keyId)) {
+      const known = verified.get(signatureOf(token))
+      if (known?.token === token && keySet.holds(known.keyId)) {
         hits += 1
         if (known.expiresAt > Date.now() / 1000) return known
-        verified.delete(token)
+        verified.delete(signatureOf(token))
         throw expired()
       }
       misses += 1
@@ -103,7 +105,12 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
   }
 }
 
-function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { issuer, audience }: Settings): Caller {
+function toCaller(
+  token: string,
+  claims: Record<string, unknown> | undefined,
+  keyId: string,
+  { issuer, audience }: Settings,
+): Caller {
   const { iss, aud, sub, sid, email, role, roles, iat, exp, nbf = 0, jti, client_id } = claims ?? {}
   const now = Date.now() / 1000
   if (iss !== issuer || !(aud === audience || (isTexts(aud) && aud.includes(audience)))) throw invalid('not for here')
@@ -113,8 +120,10 @@ function toCaller(claims: Record<string, unknown> | undefined, keyId: string, { 
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
   if (exp <= now) throw expired()
-  return { identity, keyId, expiresAt: exp, assertions: new Map() }
+  return { token, identity, keyId, expiresAt: exp, assertions: new Map() }
 }
+
+const signatureOf = (token: string) => token.slice(token.lastIndexOf('.') + 1)
 
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((item) => typeof item === 'string')
