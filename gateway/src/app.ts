@@ -1,33 +1,29 @@
 import proxyAddress from '@fastify/proxy-addr'
-import { answerWithProblem, type Logger, Problem, securityHeaders } from '@sallyport/chassis'
+import { answerWithProblem, type Logger, securityHeaders } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
-  type HTTPMethods,
   LogController,
 } from 'fastify'
 import { ServedAnswer } from './answer.ts'
-import { authenticate } from './authenticate.ts'
-import { authorize } from './authorize.ts'
 import { beginBody, discardRest, hasBody } from './body.ts'
 import { Call, sourceOf } from './call.ts'
 import { answerClientError } from './client-error.ts'
 import type { Config } from './config.ts'
 import { forward } from './forward.ts'
-import { outgoingHeaders } from './headers.ts'
 import { openKeySet } from './key-set.ts'
 import { measure } from './measure.ts'
 import { checkMessage } from './message.ts'
 import { crossOriginOf, fromPage, openToPages } from './pages.ts'
-import { isInternal, normalise } from './path.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openRevocations } from './revocations.ts'
 import { openRouteTable } from './routes.ts'
 import { openSharedCounts } from './shared-counts.ts'
 import { ShortWay } from './short-way.ts'
+import { createSteps, methods } from './steps.ts'
 import { requestIdOf } from './trace.ts'
 import { createUpgrader } from './upgrade.ts'
 import { Upstreams } from './upstreams.ts'
@@ -40,12 +36,10 @@ declare module 'fastify' {
   }
 }
 
-const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
-
 /**
- * The gateway: every request, and every WebSocket upgrade, takes the same way.
+ * The gateway: every request, and every WebSocket upgrade, takes the same steps (steps.ts), and is then sent on.
  *
- *   route -> rate limit -> verify -> revocation -> role -> identity -> forward
+ * Most come in by the short way (short-way.ts), all others by Node's server and Fastify.
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
   const upstreams = new Upstreams(logger)
@@ -89,35 +83,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const security = Object.entries(securityHeaders(config.production)).flat()
 
   const rateLimit = await openRateLimit(app, config, sharedCounts)
-
-  /** Finds where a call goes. */
-  function direct(call: Call, isUpgrade: boolean): void {
-    if (!methods.includes(call.method as HTTPMethods))
-      throw new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
-        headers: { allow: methods.join(', ') },
-      })
-    const target = normalise(call.url)
-    if (!target) throw new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
-    const route = isInternal(target.path) ? undefined : routes.match(target.path)
-    if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
-    call.target = target
-    call.route = route
-    if (call.trace) call.trace.route = route.prefix
-  }
-
-  /** Takes a call as far as to where it is sent on. @returns the headers it goes on with */
-  async function admit(call: Call, isUpgrade = false): Promise<string[]> {
-    direct(call, isUpgrade)
-    await rateLimit.client(call)
-    const caller = await authenticate(call, verifier)
-    if (caller) {
-      call.caller = caller
-      await rateLimit.user(call)
-      revocations.check(caller.identity)
-    }
-    authorize(call.route, caller)
-    return outgoingHeaders(call, assertions)
-  }
+  const admit = createSteps({ routes, rateLimit, verifier, revocations, assertions })
 
   /** Notes what is known of a request when it comes, and counts it when it is over. */
   function begin(request: FastifyRequest, reply: FastifyReply): void {

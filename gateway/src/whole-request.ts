@@ -43,7 +43,8 @@ const unusual = new Set([
 export function readWhole(piece: Buffer): Whole | undefined {
   const text = piece.toString('latin1', 0, longestHead)
   const end = endOfHead(text)
-  if (end === -1) return undefined
+  // Servers differ in where they let a tab pass for a space.
+  if (end === -1 || text.slice(0, end).includes('\t')) return undefined
   requestLine.lastIndex = 0
   const [, method, url] = requestLine.exec(text) ?? []
   const rawHeaders = method === undefined ? undefined : readHeaderLines(text, requestLine.lastIndex)
