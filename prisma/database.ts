@@ -5,14 +5,7 @@ import pg from 'pg'
 import { Gauge } from 'prom-client'
 import { Prisma, PrismaClient } from './generated/client.ts'
 import { migrationNames } from './migration-files.ts'
-
-/** A statement that runs so often that Prisma's own work would be half of its cost. */
-export interface Statement {
-  /** Under which each connection prepares it, once. */
-  name: string
-  /** With `$1` and so on for its values. */
-  text: string
-}
+import { PreparedQuery, type Statement } from './prepared-query.ts'
 
 export interface Database extends PrismaClient {
   /**
@@ -55,9 +48,11 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
   const prisma = new PrismaClient({ adapter })
   const disconnect = prisma.$disconnect.bind(prisma)
   return Object.assign(prisma, {
-    async run<Row extends pg.QueryResultRow>({ name, text }: Statement, values: unknown[]) {
-      const { rows } = await pool.query<Row>({ name, text, values })
-      return rows
+    async run<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]) {
+      const query = new PreparedQuery<Row>(statement, values)
+      // It settles when the query has ended, whatever the types say.
+      await pool.query(query)
+      return query.rows
     },
     // Prisma ends the pool only if it has used it.
     async $disconnect() {

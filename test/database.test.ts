@@ -149,6 +149,42 @@ t.test('a statement past Prisma', async (t) => {
     t.equal(rows.length, 1, 'on the one connection')
   })
 
+  await t.test('gives as many rows as there are, each time anew', async (t) => {
+    const count = { name: 'count', text: 'SELECT number FROM generate_series(1, $1) number' }
+    for (const last of [3, 0, 1]) {
+      const rows = Array.from({ length: last }, (_, index) => ({ number: index + 1 }))
+      t.strictSame(await database.run(count, [last]), rows, `up to ${last}`)
+    }
+    for (const text of ['UPDATE auth.users SET name = name', ''])
+      for (const time of ['prepared', 'repeated'])
+        t.strictSame(await database.run({ name: `no columns: ${text}`, text }, []), [], `${text} ${time}`)
+  })
+
+  await t.test('whose columns were changed beneath it fails once, and then gives the new ones', async (t) => {
+    const all = { name: 'all', text: 'SELECT * FROM auth.more' }
+    await sql('CREATE TABLE auth.more AS SELECT 1 AS one')
+    await sql('GRANT SELECT ON auth.more TO sallyport_auth')
+    for (const time of ['prepared', 'repeated']) t.strictSame(await database.run(all, []), [{ one: 1 }], time)
+    await sql("ALTER TABLE auth.more ADD COLUMN two text DEFAULT 'two'")
+    await t.rejects(database.run(all, []), { code: '0A000', message: 'cached plan must not change result type' })
+    for (const time of ['prepared', 'repeated'])
+      t.strictSame(await database.run(all, []), [{ one: 1, two: 'two' }], `${time} again`)
+  })
+
+  await t.test('that has the name of another is refused, and is not taken for it', async (t) => {
+    t.strictSame(await database.run({ name: 'same', text: 'SELECT 1 AS one' }, []), [{ one: 1 }])
+    await t.rejects(database.run({ name: 'same', text: 'SELECT 2 AS one' }, []), { code: '42P05' })
+  })
+
+  await t.test('with a value that cannot be written fails before a connection hears of it', async (t) => {
+    const connection = { name: 'connection', text: 'SELECT pg_backend_pid() AS pid, $1::text AS value' }
+    const [before] = await database.run(connection, ['x'])
+    const circular: Record<string, unknown> = {}
+    circular.itself = circular
+    await t.rejects(database.run(connection, [circular]), /circular/)
+    t.strictSame(await database.run(connection, ['x']), [before])
+  })
+
   await t.test('that is wrong fails as Postgres says, and the connection goes on', async (t) => {
     const id = { name: 'id', text: 'SELECT $1::uuid AS id' }
     const error = await database.run(id, ['none']).catch((error) => error)
