@@ -175,7 +175,7 @@ async function openVisitor(
   { scripts = [], clockOff = 0 }: OpenOptions = {},
 ): Promise<Visitor> {
   const context = await browser.newContext({ locale: 'en-GB', baseURL: address })
-  context.setDefaultTimeout(15_000)
+  context.setDefaultTimeout(60_000)
   const complaints: string[] = []
   let refreshes = 0
   context.on('request', (request) => {

@@ -31,7 +31,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
 
   await t.test('while everything runs', async (t) => {
     // Much of the time is waiting for tokens to age, which all do at once. Each test has people of its own.
-    t.jobs = 4
+    t.jobs = 2
 
     t.test('signing in and out, and a reload between', async (t) => {
       const { page, context, visit, signIn, close } = await open()

@@ -43,7 +43,8 @@ export class ServedAnswer implements Answer {
 
   write(chunk: Buffer, drained: () => void): boolean {
     if (this.#response.write(chunk)) return true
-    this.#response.once('drain', drained)
+    // Once for several pieces that come together.
+    this.#response.off('drain', drained).once('drain', drained)
     return false
   }
 

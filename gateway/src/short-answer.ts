@@ -59,7 +59,8 @@ export class ShortAnswer implements Answer {
     let canTakeMore = socket.write(chunk)
     if (this.#isChunked) canTakeMore = socket.write('\r\n', 'latin1')
     socket.uncork()
-    if (!canTakeMore) socket.once('drain', drained)
+    // Once for several pieces that come together.
+    if (!canTakeMore) socket.off('drain', drained).once('drain', drained)
     return canTakeMore
   }
 
