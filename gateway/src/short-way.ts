@@ -28,7 +28,7 @@ interface Parts {
 
 /**
  * A shorter way for requests of the ordinary kind (whole-request.ts) through the same steps: it reads and writes the
- * connection itself, which costs a third of what Node's server does.
+ * connection itself, which costs far less than Node's server (docs/performance.md).
  *
  * Whatever is not ordinary goes to Node's server, byte by byte as it came, and its connection with it for good: other
  * framing, upgrades, preflights, bodies that are still to come, everything malformed.
