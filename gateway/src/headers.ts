@@ -1,7 +1,7 @@
 import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import { bearerProtocol } from './authenticate.ts'
 import type { Call } from './call.ts'
-import { lowerCase } from './message-head.ts'
+import { lowerCase, memo } from './message-head.ts'
 import { traceOf } from './trace.ts'
 import type { Caller } from './verify.ts'
 
@@ -176,17 +176,4 @@ function assertion(caller: Caller, audience: string, assertions: Assertions): st
   const fresh = assertions.sign(caller.identity, audience)
   caller.assertions.set(audience, fresh)
   return fresh.token
-}
-
-/** Most headers that are ever sent have one of a few names, so what becomes of a name is remembered. */
-function memo(decide: (name: string) => string): (sent: string) => string {
-  const most = 1_000
-  const decided = new Map<string, string>()
-  return (sent) => {
-    const known = decided.get(sent)
-    if (known !== undefined) return known
-    const decision = decide(sent.toLowerCase())
-    if (decided.size < most && sent.length < 64) decided.set(sent, decision)
-    return decision
-  }
 }

@@ -26,20 +26,23 @@ export function readHeaderLines(text: string, at: number): string[] | undefined 
 /** The most bytes of a header that are read before its end is there. */
 export const longestHead = 16_384
 
-/** Where the header that begins at `from` ends, behind the empty line; -1 if that is still to come. */
-export function endOfHead(text: string, from = 0): number {
-  const end = text.indexOf('\r\n\r\n', from)
+/** Where a header ends, behind the empty line; -1 if that is still to come. */
+export function endOfHead(text: string): number {
+  const end = text.indexOf('\r\n\r\n')
   return end === -1 ? -1 : end + 4
 }
 
-/** Names in lower case, which are a few dozen in all that is ever sent, so that each is made but once. */
-const lowerNames = new Map<string, string>()
-const mostNames = 1_000
-
-export function lowerCase(name: string): string {
-  const known = lowerNames.get(name)
-  if (known !== undefined) return known
-  const lower = name.toLowerCase()
-  if (lowerNames.size < mostNames && name.length < 64) lowerNames.set(name, lower)
-  return lower
+/** Most headers that are ever sent have one of a few names, so what becomes of a name is remembered. */
+export function memo(decide: (name: string) => string): (sent: string) => string {
+  const most = 1_000
+  const decided = new Map<string, string>()
+  return (sent) => {
+    const known = decided.get(sent)
+    if (known !== undefined) return known
+    const decision = decide(sent.toLowerCase())
+    if (decided.size < most && sent.length < 64) decided.set(sent, decision)
+    return decision
+  }
 }
+
+export const lowerCase = memo((name) => name)

@@ -33,10 +33,10 @@ export interface Listener {
 export class UpstreamTimeout extends Error {}
 
 /** Milliseconds to connect, for an answer that has begun to go on, and for which an idle connection is kept. */
-const usualTiming = { connectWithin: 3_000, goOnWithin: 300_000, idleFor: 4_000 }
+export const usualTiming = { connectWithin: 3_000, goOnWithin: 300_000, idleFor: 4_000 }
 
 /** The most connections at once. */
-const mostConnections = 256
+export const mostConnections = 256
 
 /** The only ones that come here. */
 export type WholeRequest = OutgoingRequest & { body: string }

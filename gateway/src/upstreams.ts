@@ -3,17 +3,13 @@ import type { Logger } from '@sallyport/chassis'
 import { type Dispatcher, Pool } from 'undici'
 import {
   type Listener,
+  mostConnections,
   type OutgoingRequest,
   UpstreamConnections,
   UpstreamTimeout,
+  usualTiming,
   type WholeRequest,
 } from './upstream-connections.ts'
-
-/** Connections kept to each upstream at most. */
-const connections = 256
-
-/** Milliseconds to connect to an upstream. */
-const connectWithin = 3_000
 
 /** Failures in a row after which an upstream gets no more requests. */
 const failuresAllowed = 3
@@ -76,7 +72,11 @@ export class Upstreams {
 }
 
 function openUpstream(origin: string, logger: Logger) {
-  const pool = new Pool(origin, { connections, pipelining: 1, connect: { timeout: connectWithin } })
+  const pool = new Pool(origin, {
+    connections: mostConnections,
+    pipelining: 1,
+    connect: { timeout: usualTiming.connectWithin },
+  })
   const wholeOnly = new URL(origin).protocol === 'http:' ? new UpstreamConnections(origin) : undefined
   let failures = 0
   let probing: NodeJS.Timeout | undefined
@@ -121,9 +121,6 @@ function openUpstream(origin: string, logger: Logger) {
   return upstream
 }
 
-/** Milliseconds for an answer that has begun to go on. */
-const goOnWithin = 300_000
-
 function toDispatch({ method, path, headers, body, timeout }: OutgoingRequest): Dispatcher.DispatchOptions {
   return {
     path,
@@ -132,7 +129,7 @@ function toDispatch({ method, path, headers, body, timeout }: OutgoingRequest): 
     // undici reads any iterable; its types know of streams only.
     body: (typeof body === 'string' ? Buffer.from(body, 'latin1') : body) as Readable,
     headersTimeout: timeout,
-    bodyTimeout: goOnWithin,
+    bodyTimeout: usualTiming.goOnWithin,
   }
 }
 
