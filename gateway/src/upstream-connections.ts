@@ -160,7 +160,6 @@ class Connection {
     },
   }
   readonly #abort = () => this.#socket.destroy()
-  readonly #resume = () => this.#socket.resume()
 
   constructor(pool: UpstreamConnections, request: WholeRequest, listener: Listener) {
     this.#pool = pool
@@ -243,7 +242,7 @@ class Connection {
       clearTimeout(this.#timer)
       this.#timer = this.#within(this.#pool.timing.goOnWithin, 'the answer did not go on')
       const listener = this.#listener as Listener
-      listener.onHead(status, statusText, headers, this.#resume)
+      listener.onHead(status, statusText, headers, () => this.#resume(listener))
       if (this.#framing === 'none') this.#complete([], more.length > 0)
       else if (more.length > 0) this.#takeBody(more)
       else listener.onPause()
@@ -318,6 +317,14 @@ class Connection {
       this.#pool.keep(this)
     } else this.drop()
     listener.onEnd(trailers)
+  }
+
+  /** Whoever can take more again may have waited until after its answer was complete. */
+  #resume(listener: Listener): void {
+    if (this.#listener !== listener) return
+    // The time it has to go on begins now.
+    this.#timer.refresh()
+    this.#socket.resume()
   }
 
   /** The upstream has said all it will. */
