@@ -11,7 +11,7 @@ import { Client, claimsOf, demoPassword, eventually, signIn, startDatabase, star
 const idOf = (client: Client) => claimsOf(client.accessToken as string).sub as string
 
 t.test('accounts, and who may change them', async (t) => {
-  const { gateway, sql, log, database, urls } = await startSystem(t)
+  const { gateway, sql, log, database, urls } = await startSystem(t, {}, ['appointments'])
   const events = async (event: string) =>
     (await sql('SELECT * FROM auth.security_events WHERE event = $1 ORDER BY id', [event])).rows
 

@@ -54,12 +54,16 @@ export async function startWebApp(
   const port = await freePort()
   const own = `http://127.0.0.1:${port}`
   const routes = { GATEWAY_ROUTES: routesWithPage(t), WEB_URL: own }
-  const system = await startSystem(t, {
-    DIRECTORY_ROLES: 'admin,doctor',
-    CORS_ORIGINS: own,
-    ...(sharesOrigin && routes),
-    ...settings,
-  })
+  const system = await startSystem(
+    t,
+    {
+      DIRECTORY_ROLES: 'admin,doctor',
+      CORS_ORIGINS: own,
+      ...(sharesOrigin && routes),
+      ...settings,
+    },
+    ['appointments', 'notifications'],
+  )
   const network = await openNetwork(t, Number(new URL(system.gateway).port))
   const web = await startProcess(
     'web',

@@ -24,7 +24,7 @@ const isSignedOut = ({ client }: Tab) => client.getSnapshot().status === 'signed
 
 t.test('the client, with the whole system', async (t) => {
   // Without a grace, only the attempt id tells a retry from a theft.
-  const { gateway } = await startSystem(t, { REFRESH_GRACE: '0' })
+  const { gateway } = await startSystem(t, { REFRESH_GRACE: '0' }, ['appointments'])
 
   const open = (t: Test) => {
     const browser = new Browser(gateway)

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Client, children, eventually, isAlive, signIn, startSystem } from './system.ts'
 
 t.test('Postgres is killed while everything runs', async (t) => {
-  const system = await startSystem(t)
+  const system = await startSystem(t, {}, ['appointments', 'notifications'])
   const { gateway, postgres, sql } = system
 
   await t.test('before that: fifty logins of one user, ten at once, give fifty sessions', async (t) => {
@@ -101,7 +101,7 @@ t.test('Postgres is killed while everything runs', async (t) => {
 
 t.test('a gateway that cannot hear of ended sessions', async (t) => {
   t.test('goes on verifying, and says how old its view is', async (t) => {
-    const { gateway, processes } = await startSystem(t)
+    const { gateway, processes } = await startSystem(t, {}, ['appointments'])
     const client = await signIn(gateway)
     const hashing = children(processes.auth)
     processes.auth.child.kill('SIGKILL')
@@ -114,7 +114,9 @@ t.test('a gateway that cannot hear of ended sessions', async (t) => {
   })
 
   t.test('refuses with 503 when told to (REVOCATION_FAIL=closed)', async (t) => {
-    const { gateway, processes } = await startSystem(t, { REVOCATION_FAIL: 'closed', REVOCATION_MAX_AGE: '3s' })
+    const { gateway, processes } = await startSystem(t, { REVOCATION_FAIL: 'closed', REVOCATION_MAX_AGE: '3s' }, [
+      'appointments',
+    ])
     const client = await signIn(gateway)
     await eventually('the view is there', async () => (await client.call('GET', '/api/whoami')).status === 200)
     processes.auth.child.kill('SIGKILL')

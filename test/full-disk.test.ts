@@ -35,7 +35,7 @@ t.test(
   disk ? {} : { skip: 'only root may mount a disk' },
   async (t) => {
     process.env.TMPDIR = disk
-    const system = await startSystem(t)
+    const system = await startSystem(t, {}, ['appointments'])
     const { gateway, sql } = system
     const client = await signIn(gateway)
 

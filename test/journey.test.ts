@@ -2,7 +2,7 @@ import t from 'tap'
 import { Client, claimsOf, eventually, signIn, startSystem } from './system.ts'
 
 t.test('a day with the system, across real processes', async (t) => {
-  const { gateway, log, sql } = await startSystem(t)
+  const { gateway, log, sql } = await startSystem(t, {}, ['appointments', 'notifications'])
   const doctor = new Client(gateway)
 
   await t.test('a doctor signs in and gets both tokens', async (t) => {

@@ -63,13 +63,17 @@ t.test('keys and secrets rotate under load: no request fails, no session ends', 
   const signing = join(folder, 'signing')
   const refresh = join(folder, 'refresh')
   await Promise.all([keys('new', 'signing', '--file', signing), keys('new', 'refresh', '--file', refresh)])
-  const { gateway, processes, log, sql } = await startSystem(t, {
-    JWT_PRIVATE_KEY: '',
-    JWT_PRIVATE_KEY_FILE: signing,
-    JWT_REFRESH_SECRET: '',
-    JWT_REFRESH_SECRET_FILE: refresh,
-    JWKS_MAX_AGE: '1s',
-  })
+  const { gateway, processes, log, sql } = await startSystem(
+    t,
+    {
+      JWT_PRIVATE_KEY: '',
+      JWT_PRIVATE_KEY_FILE: signing,
+      JWT_REFRESH_SECRET: '',
+      JWT_REFRESH_SECRET_FILE: refresh,
+      JWKS_MAX_AGE: '1s',
+    },
+    ['appointments'],
+  )
   const jwks = `http://127.0.0.1:${processes.auth.port}/.well-known/jwks.json`
   const published = async () => {
     const { keys } = (await (await fetch(jwks)).json()) as { keys: { kid: string }[] }

@@ -26,7 +26,7 @@ function open(url: string, protocols: string[], headers: Record<string, string |
 }
 
 t.test('live connections through the gateway', async (t) => {
-  const system = await startSystem(t)
+  const system = await startSystem(t, {}, ['appointments', 'notifications'])
   const { gateway } = system
   const address = `${gateway.replace('http', 'ws')}/api/notifications/ws`
   const bearer = (token: string | undefined) => `sallyport.bearer.${token}`

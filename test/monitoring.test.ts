@@ -80,10 +80,14 @@ const outcomes = async (system: System, name: string) =>
   )
 
 t.test('what operators see', async (t) => {
-  const system = await startSystem(t, {
-    LOGIN_RATE_LIMIT_MAX: '5',
-    REDIS_URL: `redis://127.0.0.1:${await freePort()}`,
-  })
+  const system = await startSystem(
+    t,
+    {
+      LOGIN_RATE_LIMIT_MAX: '5',
+      REDIS_URL: `redis://127.0.0.1:${await freePort()}`,
+    },
+    ['appointments', 'notifications'],
+  )
   const { gateway } = system
   const client = await signIn(gateway)
 

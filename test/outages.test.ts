@@ -38,7 +38,7 @@ function steppingClock(seconds: number): { NODE_OPTIONS: string } {
 }
 
 t.test('a database in trouble', async (t) => {
-  const system = await startSystem(t)
+  const system = await startSystem(t, {}, ['appointments'])
   const { gateway, sql } = system
   const client = await signIn(gateway)
 
@@ -116,7 +116,7 @@ t.test('a database in trouble', async (t) => {
 })
 
 t.test('a clock that steps five minutes signs nobody out', async (t) => {
-  const system = await startSystem(t)
+  const system = await startSystem(t, {}, ['appointments'])
   const { AUTH_URL } = system.environment
   const stepped = new Set<string>()
   for (const seconds of [300, -300]) {

@@ -49,11 +49,15 @@ const attribute = (span: Span | undefined, name: string) =>
 
 t.test('a request is one trace, from the gateway through the service', async (t) => {
   const { spans, server, url } = await startCollector(t)
-  const { gateway, processes, log } = await startSystem(t, {
-    OTEL_EXPORTER_OTLP_ENDPOINT: url,
-    OTEL_BSP_SCHEDULE_DELAY: '50',
-    OTEL_EXPORTER_OTLP_TIMEOUT: '500',
-  })
+  const { gateway, processes, log } = await startSystem(
+    t,
+    {
+      OTEL_EXPORTER_OTLP_ENDPOINT: url,
+      OTEL_BSP_SCHEDULE_DELAY: '50',
+      OTEL_EXPORTER_OTLP_TIMEOUT: '500',
+    },
+    ['appointments', 'notifications'],
+  )
   const client = await signIn(gateway)
   const came = { trace: '4bf92f3577b34da6a3ce929d0e0e4736', span: '00f067aa0ba902b7' }
   const called = async (path: string, headers: Record<string, string> = {}) => {

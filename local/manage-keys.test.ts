@@ -1,29 +1,27 @@
-import { execFile, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { privateKeys, publicKeys, readSettings, secrets } from '@sallyport/chassis'
 import { publicJwk } from '@sallyport/identity'
 import t, { type Test } from 'tap'
+import { manageKeys } from './manage-keys.ts'
 
-const program = fileURLToPath(new URL('./keys.js', import.meta.url))
-
-// Each test runs the program many times, and has files of its own.
-t.jobs = 4
-
-/** The program as a user runs it, with none of the settings of whoever runs the tests. */
+/** What the program does and says, with no other settings than these; test/keys.test.ts runs the program itself. */
 function keys(words: string, settings: Record<string, string> = {}) {
-  const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('JWT_')))
-  return new Promise<{ code: unknown; output: string; errors: string }>((resolve) =>
-    execFile(
-      process.execPath,
-      [program, ...words.split(' ')],
-      { env: { ...environment, ...settings } },
-      (error, output, errors) => resolve({ code: error?.code ?? 0, output, errors }),
-    ),
+  let [output, errors] = ['', '']
+  const code = manageKeys(
+    words.split(' '),
+    settings,
+    (line) => {
+      output += `${line}\n`
+    },
+    (line) => {
+      errors += `${line}\n`
+    },
   )
+  return { code, output, errors }
 }
 
 function folderOf(t: Test): string {
@@ -44,8 +42,8 @@ function setBack(file: string, kid: string, what: string, minutes: number): void
 }
 
 /** Makes a key and gives its id. */
-async function make(kind: string, file: string): Promise<string> {
-  const { code, output, errors } = await keys(`new ${kind} --file ${file}`)
+function make(kind: string, file: string): string {
+  const { code, output, errors } = keys(`new ${kind} --file ${file}`)
   if (code !== 0) throw new Error(errors)
   return /^made ([\w-]+)/.exec(output)?.[1] as string
 }
@@ -67,38 +65,38 @@ for (const [kind, read] of Object.entries(readers)) {
   t.test(`the life of a ${kind} key`, async (t) => {
     const folder = folderOf(t)
     const file = join(folder, 'new-folder', kind)
-    const first = await make(kind, file)
+    const first = make(kind, file)
     t.strictSame(read(file), [first], 'the first of a file is active')
     t.equal(statSync(file).mode & 0o777, 0o600)
     t.equal(statSync(join(folder, 'new-folder')).mode & 0o777, 0o700)
 
-    const second = await make(kind, file)
+    const second = make(kind, file)
     t.strictSame(read(file), [first, second], 'the next is accepted and does not sign')
-    t.match((await keys(`list ${kind} --file ${file}`)).output.split('\n'), [
+    t.match(keys(`list ${kind} --file ${file}`).output.split('\n'), [
       new RegExp(`^${kind} ${first} created 20\\d\\d-\\S+Z active$`),
       new RegExp(`^${kind} ${second} created 20\\d\\d-\\S+Z accepted$`),
     ])
 
-    const early = await keys(`activate ${kind} ${second} --file ${file}`)
-    t.match(early, { code: 1, errors: /^sallyport keys: it is too early to activate .* \(wait until 20.*--force.*\n$/ })
+    const early = keys(`activate ${kind} ${second} --file ${file}`)
+    t.match(early, { code: 1, errors: /^it is too early to activate .* \(wait until 20.*--force.*\n$/ })
     setBack(file, second, 'created', 4)
-    t.equal((await keys(`activate ${kind} ${second} --file ${file}`)).code, 1)
+    t.equal(keys(`activate ${kind} ${second} --file ${file}`).code, 1)
     t.strictSame(read(file), [first, second], 'nothing changed')
     setBack(file, second, 'created', 5)
-    t.match(await keys(`activate ${kind} ${second} --file ${file}`), { code: 0, errors: '' })
+    t.match(keys(`activate ${kind} ${second} --file ${file}`), { code: 0, errors: '' })
     t.strictSame(read(file), [second, first])
     t.match(
-      (await keys(`list ${kind} --file ${file}`)).output,
+      keys(`list ${kind} --file ${file}`).output,
       new RegExp(`${first} created \\S+ accepted, active until 20\\S+Z\n$`),
     )
 
     const lifetime = { signing: 15, refresh: 7 * day }[kind] as number
-    t.match(await keys(`retire ${kind} ${first} --file ${file}`), { code: 1, errors: /too early to retire/ })
+    t.match(keys(`retire ${kind} ${first} --file ${file}`), { code: 1, errors: /too early to retire/ })
     setBack(file, first, 'active until', lifetime - 1)
-    t.equal((await keys(`retire ${kind} ${first} --file ${file}`)).code, 1)
+    t.equal(keys(`retire ${kind} ${first} --file ${file}`).code, 1)
     t.strictSame(read(file), [second, first])
     setBack(file, first, 'active until', lifetime)
-    t.match(await keys(`retire ${kind} ${first} --file ${file}`), {
+    t.match(keys(`retire ${kind} ${first} --file ${file}`), {
       code: 0,
       errors: '',
       output: `${first} is retired\n`,
@@ -110,29 +108,29 @@ for (const [kind, read] of Object.entries(readers)) {
 
   t.test(`a ${kind} key out of turn: only by force, which says what it costs`, async (t) => {
     const file = join(folderOf(t), kind)
-    const first = await make(kind, file)
-    const second = await make(kind, file)
-    t.match(await keys(`activate ${kind} ${second} --file ${file} --force`), {
+    const first = make(kind, file)
+    const second = make(kind, file)
+    t.match(keys(`activate ${kind} ${second} --file ${file} --force`), {
       code: 0,
-      errors: /^sallyport keys: warning: /,
+      errors: /^warning: /,
     })
-    t.match(await keys(`retire ${kind} ${first} --file ${file} --force`), {
+    t.match(keys(`retire ${kind} ${first} --file ${file} --force`), {
       code: 0,
-      errors: /^sallyport keys: warning: /,
+      errors: /^warning: /,
     })
     t.strictSame(read(file), [second])
-    const third = await make(kind, file)
-    t.match(await keys(`retire ${kind} ${third} --file ${file}`), { code: 0, errors: '' }, 'it never signed')
+    const third = make(kind, file)
+    t.match(keys(`retire ${kind} ${third} --file ${file}`), { code: 0, errors: '' }, 'it never signed')
     t.strictSame(read(file), [second])
   })
 
   t.test(`an old ${kind} key can be active again`, async (t) => {
     const file = join(folderOf(t), kind)
-    const [first, second] = [await make(kind, file), await make(kind, file)]
-    await keys(`activate ${kind} ${second} --file ${file} --force`)
+    const [first, second] = [make(kind, file), make(kind, file)]
+    keys(`activate ${kind} ${second} --file ${file} --force`)
     setBack(file, first, 'created', 10)
-    t.equal((await keys(`activate ${kind} ${first} --file ${file}`)).code, 0)
-    t.match((await keys(`list ${kind} --file ${file}`)).output.split('\n'), [/active$/, /accepted, active until/])
+    t.equal(keys(`activate ${kind} ${first} --file ${file}`).code, 0)
+    t.match(keys(`list ${kind} --file ${file}`).output.split('\n'), [/active$/, /accepted, active until/])
     t.strictSame(read(file), [first, second])
   })
 }
@@ -149,24 +147,24 @@ t.test('files made by hand are read, and what they do not say is taken for too e
   for (const [kind, content] of Object.entries(files)) {
     const file = join(folder, kind)
     writeFileSync(file, content)
-    const lines = (await keys(`list ${kind} --file ${file}`)).output.trim().split('\n')
+    const lines = keys(`list ${kind} --file ${file}`).output.trim().split('\n')
     const [first, second, third] = lines.map((line) => line.split(' ')[1])
     t.strictSame(lines, [
       `${kind} ${first} created unknown active`,
       `${kind} ${second} created unknown accepted`,
       `${kind} ${third} created unknown accepted`,
     ])
-    t.match(await keys(`activate ${kind} ${second} --file ${file}`), {
+    t.match(keys(`activate ${kind} ${second} --file ${file}`), {
       code: 1,
       errors: /when it was made is not known/,
     })
-    t.match(await keys(`retire ${kind} ${third} --file ${file}`), {
+    t.match(keys(`retire ${kind} ${third} --file ${file}`), {
       code: 1,
       errors: /when it last signed is not known/,
     })
     t.equal(readFileSync(file, 'utf8'), content)
-    t.equal((await keys(`activate ${kind} ${second} --file ${file} --force`)).code, 0)
-    const after = (await keys(`list ${kind} --file ${file}`)).output.trim().split('\n')
+    t.equal(keys(`activate ${kind} ${second} --file ${file} --force`).code, 0)
+    const after = keys(`list ${kind} --file ${file}`).output.trim().split('\n')
     t.match(after[1], new RegExp(`^${kind} ${first} created unknown accepted, active until 20`))
   }
 })
@@ -176,7 +174,7 @@ t.test('an id that begins with a hyphen can be given after --', async (t) => {
   let secret = 'a'
   while (!kidOfSecret(secret).startsWith('-')) secret += 'a'
   writeFileSync(file, `first\n${secret}\n`)
-  t.match(await keys(`activate refresh --file ${file} --force -- ${kidOfSecret(secret)}`), { code: 0 })
+  t.match(keys(`activate refresh --file ${file} --force -- ${kidOfSecret(secret)}`), { code: 0 })
   t.match(readFileSync(file, 'utf8'), new RegExp(`^# kid \\S+\\n${secret}\\n`))
 })
 
@@ -184,20 +182,20 @@ t.test('the settings of the auth service say which file, and how long tokens hol
   const file = join(folderOf(t), 'signing')
   writeFileSync(file, '')
   const settings = { JWT_PRIVATE_KEY_FILE: file, JWT_EXPIRES_IN: '1h' }
-  t.match(await keys('new signing', settings), { code: 0, output: /which is active/ })
-  t.match(await keys('new signing', settings), { code: 0, output: /activate it in 5 minutes or later/ })
+  t.match(keys('new signing', settings), { code: 0, output: /which is active/ })
+  t.match(keys('new signing', settings), { code: 0, output: /activate it in 5 minutes or later/ })
   const [first, second] = readers.signing(file) as [string, string]
-  await keys(`activate signing ${second} --force`, settings)
+  keys(`activate signing ${second} --force`, settings)
   setBack(file, first, 'active until', 59)
-  t.match(await keys(`retire signing ${first}`, settings), { code: 1, errors: /too early/ })
+  t.match(keys(`retire signing ${first}`, settings), { code: 1, errors: /too early/ })
   setBack(file, first, 'active until', 60)
-  t.equal((await keys(`retire signing ${first}`, settings)).code, 0)
+  t.equal(keys(`retire signing ${first}`, settings).code, 0)
 })
 
 t.test('what cannot be done is one line and exit code 1', async (t) => {
   const folder = folderOf(t)
   const file = join(folder, 'signing')
-  const kid = await make('signing', file)
+  const kid = make('signing', file)
   const content = readFileSync(file, 'utf8')
   writeFileSync(join(folder, 'broken'), 'no key')
   const refused: [string, RegExp][] = [
@@ -221,19 +219,18 @@ t.test('what cannot be done is one line and exit code 1', async (t) => {
     [`new signing --file ${folder}/broken`, /JWT_PRIVATE_KEY holds no PEM block/],
     [`new signing --file ${file}/below-a-file`, /ENOTDIR|EEXIST/],
   ]
-  const attempt = async ([words, line]: [string, RegExp]) => {
-    const { code, output, errors } = await keys(words)
+  for (const [words, line] of refused) {
+    const { code, output, errors } = keys(words)
     t.strictSame({ code, output }, { code: 1, output: '' }, words)
     t.match(errors, line, words)
-    t.match(errors, /^sallyport keys: [^\n]+\n$/, 'one line')
+    t.match(errors, /^[^\n]+\n$/, 'one line')
     t.notMatch(errors, /PRIVATE KEY-----/)
   }
-  await Promise.all(refused.map(attempt))
   t.equal(readFileSync(file, 'utf8'), content)
 })
 
 t.test('a complete set of secrets for a file of settings, new each time', async (t) => {
-  const { code, output } = await keys('env')
+  const { code, output } = keys('env')
   t.equal(code, 0)
   const file = join(folderOf(t), '.env')
   writeFileSync(file, output)
@@ -257,7 +254,7 @@ t.test('a complete set of secrets for a file of settings, new each time', async 
       .trim()
       .split('\n')
       .map((line) => line.split('=')[0])
-  const again = (await keys('env')).output
+  const again = keys('env').output
   t.strictSame(names(again), Object.keys(read))
   t.not(again, output)
 })
