@@ -8,7 +8,7 @@ import { publicJwk } from '@sallyport/identity'
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
 import { createSigner } from 'fast-jwt'
 import type { Test } from 'tap'
-import { temporaryFolder } from './system.ts'
+import { eventually, temporaryFolder } from './system.ts'
 
 const makeKey = () =>
   generateKeyPairSync('ec', {
@@ -170,6 +170,26 @@ export async function exchange(port: number, bytes: string | Buffer, waitMs = 3_
   })
   await once(socket, 'close')
   return answer
+}
+
+/**
+ * Sends bytes on one connection, in turns: the next once what has come so far is as expected, or the connection closed.
+ *
+ * @returns all that came
+ */
+export async function talk(t: Test, port: number, ...turns: [bytes: string, expected: RegExp][]): Promise<string> {
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+  t.teardown(() => socket.destroy())
+  let heard = ''
+  socket.on('data', (chunk) => {
+    heard += chunk
+  })
+  socket.on('error', () => {})
+  for (const [bytes, expected] of turns) {
+    socket.write(bytes, 'latin1')
+    await eventually(`${expected} comes`, () => expected.test(heard) || socket.closed)
+  }
+  return heard
 }
 
 /** Does something with each of many things, a few at a time. */

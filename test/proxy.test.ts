@@ -8,9 +8,9 @@ import { connect, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Agent, request } from 'undici'
-import { exchange, listen, startGateway, Upstream } from './edge.ts'
+import { exchange, listen, startGateway, talk, Upstream } from './edge.ts'
 import { eventually, freePort, temporaryFolder } from './system.ts'
 
 /** Bytes of a large body; `npm test` makes do with less than CI. */
@@ -23,29 +23,6 @@ const skipMemory = existsSync('/proc/self/status') ? {} : { skip: 'memory is rea
 function peakMemory(pid: number): number {
   const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) as RegExpExecArray
   return Number(kilobytes) * 1024
-}
-
-/** Sends bytes and gives back what has come once it looks complete. */
-async function talk(
-  t: Test,
-  port: number,
-  first: string,
-  until: RegExp,
-  next?: string,
-  last?: RegExp,
-): Promise<string> {
-  const socket = connect(port, '127.0.0.1').setEncoding('latin1')
-  t.teardown(() => socket.destroy())
-  let heard = ''
-  socket.on('data', (chunk) => {
-    heard += chunk
-  })
-  socket.on('error', () => {})
-  socket.write(first)
-  await eventually(`${until} comes`, () => until.test(heard))
-  if (next !== undefined) socket.write(next)
-  if (last) await eventually(`${last} comes`, () => last.test(heard))
-  return heard
 }
 
 t.test('bodies and answers pass as they are', async (t) => {
@@ -104,9 +81,9 @@ t.test('bodies and answers pass as they are', async (t) => {
       const head = (path: string) =>
         `PUT ${path} HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`
       api.answer = (_request, response, body) => response.end(body)
-      const answer = await talk(t, port, head('/x'), /^HTTP\/1.1 100 Continue\r\n\r\n$/, 'hello', /hello$/)
+      const answer = await talk(t, port, [head('/x'), /^HTTP\/1.1 100 Continue\r\n\r\n$/], ['hello', /hello$/])
       t.match(answer, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK/)
-      t.match(await talk(t, port, head('/closed'), /TOKEN_MISSING/), /^HTTP\/1.1 401/)
+      t.match(await talk(t, port, [head('/closed'), /TOKEN_MISSING/]), /^HTTP\/1.1 401/)
       t.match(
         await exchange(port, 'PUT /x HTTP/1.1\r\nHost: g\r\nExpect: miracles\r\nConnection: close\r\n\r\n'),
         /^HTTP\/1.1 417/,
@@ -150,15 +127,10 @@ t.test('bodies and answers pass as they are', async (t) => {
   )
 
   t.test('an answer that comes before the body has ended reaches the client, and the connection is cut', async (t) => {
-    const answer = await talk(
-      t,
-      port,
-      'POST /hasty HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\nbeginning',
-      /much$/,
-    )
-    t.match(answer, /^HTTP\/1.1 413 Payload Too Large/)
+    const post = 'POST /hasty HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\nbeginning'
+    t.match(await talk(t, port, [post, /much$/]), /^HTTP\/1.1 413 Payload Too Large/)
     const socket = connect(port, '127.0.0.1').on('error', () => {})
-    socket.write('POST /hasty HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\nbeginning')
+    socket.write(post)
     socket.resume()
     await once(socket, 'close')
   })

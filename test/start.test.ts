@@ -92,7 +92,16 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
       EMBEDDED_PG_PORT: second.ports.EMBEDDED_PG_PORT as string,
     })
     t.match(busy.state.output, /port \d+ is taken; set EMBEDDED_PG_PORT to a free one/)
-    await interrupt(second)
+
+    await t.test('when its folder is taken away it ends everything, and says what happened', async (t) => {
+      renameSync(folder, `${folder}-gone`)
+      t.teardown(() => rmSync(`${folder}-gone`, { recursive: true, force: true }))
+      // Whatever is logged first ends it, this login at the latest.
+      await new Client(second.gateway).login().catch(() => {})
+      t.strictSame(await second.ended, [1, null])
+      t.match(second.state.output, /ENOENT[\s\S]*sallyport.log/)
+      t.ok(await isFree(second.ports.GATEWAY_PORT as string))
+    })
   })
 })
 
@@ -120,18 +129,6 @@ t.test('what stops it from starting is named', async (t) => {
   const broken = await start(t, { DATA_DIR: folder })
   t.strictSame(await broken.ended, [1, null])
   t.match(broken.state.output, /PostgreSQL does not start; its log says: ./)
-})
-
-t.test('when its folder is taken away it ends everything, and says what happened', async (t) => {
-  const folder = temporaryFolder(t)
-  const running = await start(t, { DATA_DIR: folder })
-  renameSync(folder, `${folder}-gone`)
-  t.teardown(() => rmSync(`${folder}-gone`, { recursive: true, force: true }))
-  // Whatever is logged first ends it, this login at the latest.
-  await new Client(running.gateway).login().catch(() => {})
-  t.strictSame(await running.ended, [1, null])
-  t.match(running.state.output, /ENOENT[\s\S]*sallyport.log/)
-  t.ok(await isFree(running.ports.GATEWAY_PORT as string))
 })
 
 t.test(
