@@ -70,6 +70,8 @@ t.test('logins beyond what hashing can do', async (t) => {
   })
 
   await t.test('one that stands still is given up after seconds, with 503, and replaced too', async (t) => {
+    // A hash is expected to take as long as the last few did, and those took as long as this test let them.
+    for (let time = 0; time < 24; time++) await logIn(people[0])
     const first = hashingProcess(auth)
     process.kill(first, 'SIGSTOP')
     const answers = await Promise.all(Array.from({ length: 8 }, () => logIn(people[0])))
