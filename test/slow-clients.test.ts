@@ -56,11 +56,16 @@ t.test('slow clients', async (t) => {
         timed('GET / HTTP/1.1\r\nHost: g\r\nX-Slow'),
         timed('G'),
         timed('GET / HTTP/1.1\r\nHost: g\r\n\r\nGET / HTTP/1.1\r\n'),
-        timed(''),
       ])) {
         isTimeout(t, answer.slice(answer.lastIndexOf('HTTP/1.1 ')))
         t.ok(seconds >= 4 && seconds < 9, `${seconds} s`)
       }
+    }),
+
+    t.test('a connection on which nothing comes ends after five seconds, without an answer', together, async (t) => {
+      const { answer, seconds } = await timed('')
+      t.equal(answer, '')
+      t.ok(seconds >= 4 && seconds < 9, `${seconds} s`)
     }),
 
     t.test('a header that comes byte by byte has no more', together, async (t) => {

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net'
 import { type Logger, noteProblem } from '@sallyport/chassis'
 import { tooLarge } from './body.ts'
 import { Call, type IsTrusted, sourceOf } from './call.ts'
-import { answerClientError } from './client-error.ts'
 import { forward } from './forward.ts'
 import { measure } from './measure.ts'
 import { keptFor, ShortAnswer } from './short-answer.ts'
@@ -116,11 +115,8 @@ class Connection {
     this.#answer?.close()
   }
 
-  readonly #onTimeout = () => {
-    if (this.#answer) return
-    if (this.#hasBegun) this.#socket.destroySoon()
-    else answerClientError({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, this.#socket)
-  }
+  /** Where nothing came there is nothing to answer: the client would take it for the answer to what it sends just then. */
+  readonly #onTimeout = () => this.endIfIdle()
 
   #take(piece: Buffer): void {
     const whole = readWhole(piece)
