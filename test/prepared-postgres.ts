@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  chmodSync,
   constants,
   cpSync,
   existsSync,
@@ -37,6 +38,8 @@ export async function copyPreparedPostgres(folder: string): Promise<DatabaseUrls
   const prepared = join(cache, digestOfSources())
   if (!existsSync(prepared)) await prepare(prepared)
   cpSync(prepared, folder, { recursive: true, mode: constants.COPYFILE_FICLONE })
+  // PostgreSQL insists on it, and newer versions of Node copy a folder without its mode.
+  chmodSync(join(folder, 'postgres'), 0o700)
   return JSON.parse(readFileSync(join(folder, 'urls.json'), 'utf8'))
 }
 
