@@ -9,14 +9,15 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import { ServedAnswer } from './answer.ts'
-import { beginBody, discardRest, hasBody } from './body.ts'
+import { discardRest, hasBody, openBodies } from './body.ts'
 import { Call, sourceOf } from './call.ts'
-import { answerClientError } from './client-error.ts'
+import { ownConnections } from './client-connections.ts'
 import type { Config } from './config.ts'
 import { forward } from './forward.ts'
 import { openKeySet } from './key-set.ts'
 import { measure } from './measure.ts'
 import { checkMessage } from './message.ts'
+import { takeInOrder } from './node-server.ts'
 import { crossOriginOf, fromPage, openToPages } from './pages.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openRevocations } from './revocations.ts'
@@ -70,8 +71,14 @@ export async function buildApp(config: Config, environment: Record<string, strin
       return refuse(error, request, reply)
     },
     routerOptions: { constraints: { fromPage } },
-    clientErrorHandler: answerClientError,
-    http: { headersTimeout: 5_000, connectionsCheckingInterval: 500, requestTimeout: 0, keepAliveTimeout: 72_000 },
+    http: {
+      headersTimeout: 5_000,
+      connectionsCheckingInterval: 500,
+      requestTimeout: 0,
+      keepAliveTimeout: config.idleTimeout * 1000,
+      // What has no Host is refused like everything else that has more than one reading (message.ts).
+      requireHostHeader: false,
+    },
   })
   // Bodies are streamed, never parsed.
   app.removeAllContentTypeParsers()
@@ -80,6 +87,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     begin(request, reply)
     done()
   })
+  const beginBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
   const security = Object.entries(securityHeaders(config.production)).flat()
 
   const rateLimit = await openRateLimit(app, config, sharedCounts)
@@ -104,7 +112,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     const isUpgrade = upgrader.isUpgrade(raw)
     const headers = await admit(call, isUpgrade)
     if (isUpgrade) return upgrader.forward(request, reply, headers)
-    const body = hasBody(raw) ? (await beginBody(raw, reply.raw, call.route.bodyLimit))() : ''
+    const body = hasBody(raw) ? await beginBody(raw, reply.raw, call.source.ip, call.route.bodyLimit) : ''
     const answer = new ServedAnswer(reply.raw)
     await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, crossOrigin(reply)), watch })
     reply.hijack()
@@ -133,20 +141,31 @@ export async function buildApp(config: Config, environment: Record<string, strin
   app.setErrorHandler(refuse)
   app.setNotFoundHandler(handle)
   await openToPages(app, { origins: config.origins, methods, handle })
-  upgrader.attach(app)
   const isOurs = (origin: string) => config.origins.includes(origin)
-  const shortWay = config.traced
-    ? undefined
-    : new ShortWay(app.server, {
-        isTrusted,
-        isOurs,
-        watch,
-        logger,
-        admit,
-        ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
-      })
-  // Node would ask every client to go on with its body at once; here that waits until the body is wanted (body.ts).
-  app.server.on('checkContinue', app.routing)
+  const { serveByNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
+  takeInOrder(app.server, {
+    handle: app.routing,
+    noteUpgrade: upgrader.note,
+    serve: serveByNode,
+    onMalformed: (code) => logger.debug({ event: 'message_malformed', code }),
+    idleTimeout: config.idleTimeout,
+    logger,
+  })
+  // Traced requests are followed on their way through Node's server.
+  const shortWay =
+    config.traced || !config.fastPath
+      ? undefined
+      : new ShortWay({
+          isTrusted,
+          isOurs,
+          watch,
+          logger,
+          admit,
+          idleTimeout: config.idleTimeout,
+          ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
+          handOver: serveByNode,
+        })
+  beginServing(shortWay ? shortWay.serve : (socket) => serveByNode(socket))
 
   app.addHook('preClose', async () => {
     routes.close()

@@ -16,25 +16,33 @@ const malformed: [string, Problem] = [
   new Problem(400, 'MESSAGE_MALFORMED', 'The request is not valid HTTP'),
 ]
 
+/** Milliseconds for a client to read the last response of its connection while it may still send. */
+const lingerFor = 2_000
+
 /** Answers what never became a request, and closes the connection: where a next one would begin is anybody's guess. */
-export function answerClientError({ code }: { code: string }, socket: Socket): void {
-  // Within an answer that has begun, a second one would be read as part of it.
-  const { _httpMessage: answer } = socket as { _httpMessage?: { headersSent: boolean } }
-  if (socket.writable && !answer?.headersSent) {
-    const [status, problem] = problems[code] ?? malformed
-    const body = JSON.stringify(problem.body())
-    socket.write(
-      [
-        `HTTP/1.1 ${problem.statusCode} ${status}`,
-        'content-type: application/problem+json',
-        `content-length: ${Buffer.byteLength(body)}`,
-        'cache-control: no-store',
-        'x-content-type-options: nosniff',
-        'connection: close',
-        '',
-        body,
-      ].join('\r\n'),
-    )
-  }
-  socket.destroy()
+export function answerMalformed({ code }: { code: string }, socket: Socket): void {
+  const [status, problem] = problems[code] ?? malformed
+  const body = JSON.stringify(problem.body())
+  const response = [
+    `HTTP/1.1 ${problem.statusCode} ${status}`,
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'cache-control: no-store',
+    'x-content-type-options: nosniff',
+    'connection: close',
+    '',
+    body,
+  ]
+  closeWith(socket, response.join('\r\n'))
+}
+
+/**
+ * Closes a connection with its last bytes. What the client still sends is read for a moment: closed at once, the system
+ * would reset the connection, and the client might lose what it has not read yet (RFC 9112 section 9.6).
+ */
+export function closeWith(socket: Socket, last = ''): void {
+  socket.end(last)
+  socket.resume()
+  const cut = setTimeout(() => socket.destroy(), lingerFor)
+  socket.once('end', () => socket.destroy()).once('close', () => clearTimeout(cut))
 }

@@ -51,6 +51,26 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: undefined,
       desc: 'where gateways count requests together, such as redis://valkey:6379',
     }),
+    HTTP1_FAST_PATH: choice(
+      'on',
+      'off',
+    )({
+      default: 'off',
+      desc: "on (ordinary HTTP/1.1 is read and written by the gateway itself) or off (all of it by Node's server)",
+    }),
+    CONNECTIONS_PER_CLIENT: positive({
+      default: 2000,
+      desc: 'the most connections of one client address at once (2000 if not set)',
+    }),
+    BODIES_PER_CLIENT: positive({
+      default: 64,
+      desc: 'the most request bodies of one client address on their way at once (64 if not set)',
+    }),
+    BODY_TIMEOUT: duration({ default: 10, desc: 'how long a client may take to go on with a body, such as 10s' }),
+    IDLE_TIMEOUT: duration({
+      default: 72,
+      desc: 'how long a connection is kept on which nothing comes and nothing is taken, such as 72s',
+    }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
   })
   return {
@@ -70,6 +90,11 @@ export function readConfig(environment: Record<string, string | undefined>) {
     requestsPerMinute: settings.RATE_LIMIT_MAX,
     userRequestsPerMinute: settings.USER_RATE_LIMIT_MAX,
     redisUrl: settings.REDIS_URL,
+    fastPath: settings.HTTP1_FAST_PATH === 'on',
+    connectionsPerClient: settings.CONNECTIONS_PER_CLIENT,
+    bodiesPerClient: settings.BODIES_PER_CLIENT,
+    bodyTimeout: settings.BODY_TIMEOUT,
+    idleTimeout: settings.IDLE_TIMEOUT,
     origins: settings.CORS_ORIGINS,
   }
 }

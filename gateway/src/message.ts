@@ -7,6 +7,9 @@ const mostLines = 200
 /** A host and a port (RFC 9110 section 7.2), without the characters that no name in use has. */
 export const host = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i
 
+/** Whether a header has more lines than are looked at. */
+export const isTooLong = ({ rawHeaders }: IncomingMessage) => rawHeaders.length > 2 * mostLines
+
 /** Node's types leave out that it says whether a request is for an upgrade. */
 type Message = IncomingMessage & { upgrade?: boolean }
 
@@ -18,8 +21,9 @@ type Message = IncomingMessage & { upgrade?: boolean }
  * @throws 400 MESSAGE_AMBIGUOUS, 431 HEADER_TOO_LARGE; the connection is closed, since where the next message begins is
  * anybody's guess
  */
-export function checkMessage({ method, rawHeaders, headers, httpVersionMinor, upgrade }: Message): void {
-  if (rawHeaders.length > 2 * mostLines) throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+export function checkMessage(message: Message): void {
+  const { method, rawHeaders, headers, httpVersionMinor, upgrade } = message
+  if (isTooLong(message)) throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
   let hosts = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
@@ -30,7 +34,13 @@ export function checkMessage({ method, rawHeaders, headers, httpVersionMinor, up
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersionMinor === 0))
     throw refused(400, 'MESSAGE_AMBIGUOUS', 'The body must be chunked or of a known length')
-  if (upgrade && (method !== 'GET' || coding !== undefined || headers['content-length'] !== undefined))
+  if (httpVersionMinor === 1 && headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue')
+    throw refused(417, 'EXPECTATION_FAILED', 'Only 100-continue can be expected')
+  if (
+    upgrade &&
+    method !== 'CONNECT' &&
+    (method !== 'GET' || coding !== undefined || headers['content-length'] !== undefined)
+  )
     throw refused(400, 'MESSAGE_AMBIGUOUS', 'An upgrade is asked for by a GET without a body')
 }
 

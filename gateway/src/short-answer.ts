@@ -1,10 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Answer } from './answer.ts'
 
-/** Seconds that an idle connection is kept, as clients are told. */
-export const keptFor = 72
-const kept = `connection: keep-alive\r\nkeep-alive: timeout=${keptFor}`
-
 /** An answer on a connection that is ours to write to (RFC 9112). */
 export class ShortAnswer implements Answer {
   isOpen = true
@@ -14,16 +10,21 @@ export class ShortAnswer implements Answer {
   isLast = false
   readonly #socket: Socket
   readonly #method: string
+  readonly #keptFor: number
   readonly #isClosing: () => boolean
   readonly #listeners: (() => void)[] = []
   /** What was not sent yet. */
   #head = ''
   #isChunked = false
 
-  /** @param isClosing whether connections are to end with the answers that begin now */
-  constructor(socket: Socket, method: string, isClosing: () => boolean) {
+  /**
+   * @param keptFor seconds that an idle connection is kept, as clients are told
+   * @param isClosing whether connections are to end with the answers that begin now
+   */
+  constructor(socket: Socket, method: string, keptFor: number, isClosing: () => boolean) {
     this.#socket = socket
     this.#method = method
+    this.#keptFor = keptFor
     this.#isClosing = isClosing
   }
 
@@ -44,7 +45,8 @@ export class ShortAnswer implements Answer {
       head += 'transfer-encoding: chunked\r\n'
     }
     this.isLast = this.#isClosing()
-    this.#head = `${head}${this.isLast ? 'connection: close' : kept}\r\n\r\n`
+    const connection = this.isLast ? 'close' : `keep-alive\r\nkeep-alive: timeout=${this.#keptFor}`
+    this.#head = `${head}connection: ${connection}\r\n\r\n`
   }
 
   flush(): void {

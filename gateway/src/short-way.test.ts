@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import type { Call } from './call.ts'
+import { ownConnections } from './client-connections.ts'
 import type { Route } from './routes.ts'
 import { ShortWay } from './short-way.ts'
 import { inTurn, Upstreams } from './upstreams.ts'
@@ -24,21 +25,25 @@ async function build(t: Test, { takes = 0, admit = async () => [] }: Options = {
   const behind = [upstreams.at(`http://127.0.0.1:${(service.address() as AddressInfo).port}`)]
   const route = { prefix: '/', timeout: 5_000, pick: inTurn(behind) } as Route
   const server = createServer((_request, response) => response.end('node'))
+  const isTrusted = () => false
+  const { serveByNode, begin } = ownConnections(server, { connectionsPerClient: 100, isTrusted, logger })
   const way = new ShortWay(
-    server,
     {
-      isTrusted: () => false,
+      isTrusted,
       isOurs: () => false,
       watch: { over: () => () => {} },
       logger,
+      idleTimeout: 0.4,
       admit: (call) => {
         Object.assign(call, { route, target: { path: call.url, query: '' } })
         return admit(call)
       },
       ownHeaders: () => [],
+      handOver: serveByNode,
     },
-    { beginWithin: 200, nextWithin: 400 },
+    200,
   )
+  begin(way.serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(async () => {

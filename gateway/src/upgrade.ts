@@ -1,7 +1,7 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type Logger, Problem } from '@sallyport/chassis'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Call } from './call.ts'
 import type { Config } from './config.ts'
@@ -68,19 +68,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
 
     isUpgrade: (raw: IncomingMessage) => upgrades.has(raw),
 
-    /** Lets upgrades take the way of requests: until one is forwarded, it is answered like any other. */
-    attach(app: FastifyInstance): void {
-      app.server.on('upgrade', (raw, socket, head) => {
-        socket.on('error', (err) => logger.debug({ event: 'socket_failed', err }))
-        // Any other upgrade may be left alone (RFC 9110 section 7.8), and curl asks for HTTP/2 in this way.
-        if (/^websocket$/i.test(raw.headers.upgrade as string))
-          upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
-        const response = new ServerResponse(raw)
-        response.shouldKeepAlive = false
-        response.assignSocket(socket as never)
-        response.once('finish', () => socket.end())
-        app.routing(raw, response)
-      })
+    /** Lets a request open a WebSocket; until it is forwarded, it is handled like any other. */
+    note(raw: IncomingMessage, { socket, head }: { socket: Duplex; head: Buffer }): void {
+      upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
     },
 
     /** @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade */

@@ -1,0 +1,36 @@
+import type { EventEmitter } from 'node:events'
+import { Counter } from 'prom-client'
+
+const contained = new Counter({
+  name: 'sallyport_contained_errors_total',
+  help: 'Errors thrown while an event of a connection was handled; each ended its own connection and nothing else',
+})
+contained.inc(0)
+
+/**
+ * Keeps what is thrown in an event of a connection from ending the process: it ends that connection alone.
+ *
+ * Node has no other place for it than the whole process (`uncaughtException`), where nobody knows any more whose event
+ * it was. It covers what listeners throw while they run, of whatever event, also of listeners that are added later; it
+ * does not cover rejected promises or timers.
+ *
+ * @param emitter a socket, or a request or response on it
+ * @param end ends the connection; it gets what was thrown, for the log
+ */
+export function contain(emitter: EventEmitter, end: (error: unknown) => void): void {
+  const emit = emitter.emit
+  emitter.emit = function contained(this: EventEmitter, ...event: Parameters<EventEmitter['emit']>) {
+    try {
+      return emit.apply(this, event)
+    } catch (error) {
+      countContained()
+      end(error)
+      return true
+    }
+  } as EventEmitter['emit']
+}
+
+/** Counts an error that was kept from ending the process in another way. */
+export function countContained(): void {
+  contained.inc()
+}
