@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
-import { duration, readSettings, text } from '@sallyport/chassis'
+import { databaseAddress, duration, readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
 import { retry } from './database.ts'
 import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
@@ -92,7 +92,7 @@ if (process.argv[1] === import.meta.filename) {
       text({ default: undefined, desc: `the role that ${service} signs in to the database as` })
     const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
     const settings = readSettings(process.env, {
-      DATABASE_URL: text({ desc: 'postgresql://owner:password@host:5432/database' }),
+      DATABASE_URL: databaseAddress({ desc: 'postgresql://owner:password@host:5432/database' }),
       DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
       AUTH_DATABASE_ROLE: role('the auth service'),
       AUTH_DATABASE_PASSWORD: password,

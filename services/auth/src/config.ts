@@ -1,4 +1,5 @@
 import {
+  databaseAddress,
   duration,
   origins,
   port,
@@ -20,7 +21,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NODE_ENV: processSettings.NODE_ENV,
     AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
-    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
     DATABASE_CONNECTIONS: positive({ default: 10, desc: 'the most connections to open (10 if not set)' }),
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database at start, such as 10s' }),
     JWT_ISSUER: text({ desc: 'the name tokens are issued under, an address such as https://app.example.com' }),
