@@ -1,6 +1,7 @@
 import {
   databaseAddress,
   duration,
+  durationBetween,
   origins,
   port,
   positive,
@@ -27,7 +28,11 @@ export function readConfig(environment: Record<string, string | undefined>) {
     JWT_ISSUER: text({ desc: 'the name tokens are issued under, an address such as https://app.example.com' }),
     JWT_AUDIENCE: text({ desc: 'who tokens are for, such as https://api.example.com' }),
     JWT_CLIENT_ID: text({ default: 'web', desc: 'the client_id that tokens carry (web if not set)' }),
-    JWT_EXPIRES_IN: duration({ default: 900, desc: 'how long an access token holds, such as 15m' }),
+    // Shorter than ended sessions are remembered (housekeeping.ts), by what clocks may differ.
+    JWT_EXPIRES_IN: durationBetween(
+      1,
+      82_800,
+    )({ default: 900, desc: 'how long an access token holds, from 1s to 23h' }),
     JWT_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),
