@@ -1,6 +1,6 @@
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { ConfigurationError, port, readSettings, text } from '@sallyport/chassis'
+import { ConfigurationError, databaseAddress, port, readSettings, text } from '@sallyport/chassis'
 import { demoPassword, demoUsers } from '@sallyport/database'
 import closeWithGrace from 'close-with-grace'
 import { type DatabaseUrls, prepareDatabase, prepareOwnDatabase } from './database.ts'
@@ -19,7 +19,7 @@ async function endAll(): Promise<void> {
 async function start(environment: NodeJS.ProcessEnv): Promise<string> {
   const settings = readSettings(environment, {
     DATA_DIR: text({ default: '.data', desc: 'the folder for the database and the secrets (.data if not set)' }),
-    DATABASE_URL: text({ default: undefined, desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_URL: databaseAddress({ default: undefined, desc: 'postgresql://user:password@host:5432/database' }),
     EMBEDDED_PG_PORT: port({ default: 5433, desc: 'the port for the built-in PostgreSQL (5433 if not set)' }),
     GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
     AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),

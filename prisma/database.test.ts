@@ -78,14 +78,17 @@ function refusal(state: string): Buffer {
 
 t.test('a server that is gone, lets nobody in or drops who came is an outage, however it is asked', async (t) => {
   const letIn = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49])
+  /** Lets in who connects, or ends what was asked well, and waits for the next. */
+  const letInto = (socket: Socket, then: () => void) => socket.write(letIn, () => socket.once('data', then))
   const treatments: Record<string, (socket: Socket) => void> = {
     'closes at once': (socket) => socket.end(),
     'resets at once': (socket) => socket.resetAndDestroy(),
     'never answers': () => {},
     'is starting up': (socket) => socket.once('data', () => socket.end(refusal('57P03'))),
     'has no connection left': (socket) => socket.once('data', () => socket.end(refusal('53300'))),
+    'dies once it has let in': (socket) => letInto(socket, () => socket.destroy()),
     'dies in the query': (socket) =>
-      socket.once('data', () => socket.write(letIn, () => socket.once('data', () => socket.destroy()))),
+      socket.once('data', () => letInto(socket, () => letInto(socket, () => socket.destroy()))),
   }
   await Promise.all(
     Object.entries(treatments).map(async ([name, treat]) => {

@@ -4,6 +4,7 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import { ConfigurationError } from '@sallyport/chassis'
 import pg from 'pg'
 import { Gauge } from 'prom-client'
+import { Connection } from './connection.ts'
 import { Prisma, PrismaClient } from './generated/client.ts'
 import { migrationNames } from './migration-files.ts'
 import { PreparedQuery, type Statement } from './prepared-query.ts'
@@ -39,6 +40,7 @@ setFlagsFromString('--liftoff-only')
 /** Opens Prisma on a pool of connections. Nothing connects before the first query. */
 export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
   const pool = new pg.Pool({
+    Client: Connection,
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: connectWithin,
@@ -141,8 +143,8 @@ function isOutageOfDriver(error: unknown): boolean {
 }
 
 /**
- * Waits until the database answers and is migrated to this version, since it may be starting, or migrating, beside us.
- * A database that is ahead of this version will do.
+ * Waits until the database answers, takes writes and is migrated to this version, since it may be starting, or
+ * migrating, beside us. A database that is ahead of this version will do.
  *
  * @param seconds how long to wait before giving up
  * @throws ConfigurationError saying what to mend
@@ -168,11 +170,23 @@ export async function retry<Answer>(seconds: number, ask: () => Promise<Answer>)
   }
 }
 
+interface Version {
+  count: number
+  /** So says a standby too, whatever it is set to. */
+  readOnly: boolean
+}
+
 async function checkVersion(database: Database): Promise<void> {
   const newest = migrationNames.at(-1) as string
-  const [found] = await database.$queryRaw<{ count: number }[]>`
-    SELECT count(*)::int AS count FROM _prisma_migrations WHERE migration_name = ${newest} AND finished_at IS NOT NULL`
-  if (found?.count === 0)
+  const [found] = await database.$queryRaw<Version[]>`
+    SELECT count(*)::int AS count, current_setting('transaction_read_only')::bool AS "readOnly"
+    FROM _prisma_migrations WHERE migration_name = ${newest} AND finished_at IS NOT NULL`
+  const { count, readOnly } = found as Version
+  if (readOnly)
+    throw new ConfigurationError(
+      'the database takes no writes (it is a standby, or default_transaction_read_only is on); have DATABASE_URL lead to the primary, or let it write',
+    )
+  if (count === 0)
     throw new ConfigurationError(
       `the database is older than this version (${newest} is missing); run \`npm run migrate\``,
     )

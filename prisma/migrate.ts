@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
-import { duration, readSettings, text } from '@sallyport/chassis'
+import { databaseAddress, duration, readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
+import { Connection } from './connection.ts'
 import { retry } from './database.ts'
 import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
 import { grantRights, type Role, type Roles } from './roles.ts'
@@ -25,7 +26,7 @@ const migrationLock = 5_001_7259
  */
 export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise<string[]> {
   const guard = await retry(wait, () => connect(url))
-  const pool = new pg.Pool({ connectionString: url })
+  const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTime })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
     const { appliedMigrationNames } = await (await startEngine(pool)).applyMigrations({
@@ -41,11 +42,14 @@ export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise
   }
 }
 
-async function connect(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  return client
+async function connect(url: string): Promise<Connection> {
+  const connection = await new Connection({ connectionString: url }).connect()
+  await takeTime(connection)
+  return connection
 }
+
+/** A migration, and the wait for another one, takes as long as it takes, however short statements are elsewhere. */
+const takeTime = (connection: pg.ClientBase) => connection.query('SET statement_timeout TO 0')
 
 async function startEngine(pool: pg.Pool): Promise<engine.SchemaEngine> {
   loading ??= loadEngine()
@@ -92,7 +96,7 @@ if (process.argv[1] === import.meta.filename) {
       text({ default: undefined, desc: `the role that ${service} signs in to the database as` })
     const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
     const settings = readSettings(process.env, {
-      DATABASE_URL: text({ desc: 'postgresql://owner:password@host:5432/database' }),
+      DATABASE_URL: databaseAddress({ desc: 'postgresql://owner:password@host:5432/database' }),
       DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
       AUTH_DATABASE_ROLE: role('the auth service'),
       AUTH_DATABASE_PASSWORD: password,

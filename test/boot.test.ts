@@ -97,6 +97,19 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
       })
   })
 
+  t.test('an address that is none of one PostgreSQL', async (t) => {
+    for (const program of [programs.auth, programs.appointments, programs.notifications, migrateProgram])
+      t.match(await run(program, { ...settings(t), DATABASE_URL: 'mysql://user:hush@db/sallyport' }), {
+        code: 1,
+        lines: [/DATABASE_URL is not a postgresql:\/\/ address; it takes postgresql:(?!.*hush)/],
+      })
+    const hosts = 'postgresql://user:hush@one,two/sallyport?target_session_attrs=read-write'
+    t.match(await run(programs.auth, { ...settings(t), DATABASE_URL: hosts }), {
+      code: 1,
+      lines: [/DATABASE_URL names several hosts, .* put one address in front that leads to the primary(?!.*hush)/],
+    })
+  })
+
   t.test('a port that is taken', async (t) => {
     const taken = createServer().listen(0, '127.0.0.1')
     t.teardown(() => taken.close())

@@ -1,11 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createDatabase, isOutage, listen, migrate, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { eventually, startDatabase, temporaryFolder } from './system.ts'
+import { startFreezingWay } from './freezing-way.ts'
+import { Client, claimsOf, eventually, signIn, startDatabase, startSystem, temporaryFolder } from './system.ts'
 
 /** Runs statements as whoever the address signs in as. */
 async function signInTo(t: Test, url: string) {
@@ -118,7 +119,9 @@ t.test('least privilege: a service can do its work in the database, and nothing 
       await waitForDatabase(database, 0).finally(() => database.$disconnect())
     }
     await t.rejects(wait(stranger), /has no rights in the database; run `npm run migrate`/)
-    const { rows } = await sql('DELETE FROM _prisma_migrations WHERE migration_name ~ $1 RETURNING *', ['events$'])
+    const { rows } = await sql(
+      'DELETE FROM _prisma_migrations WHERE migration_name = (SELECT max(migration_name) FROM _prisma_migrations) RETURNING *',
+    )
     t.equal(rows.length, 1)
     await t.rejects(wait(urls.auth), /older than this version \(\d+_\w+ is missing\); run `npm run migrate`/)
   })
@@ -200,6 +203,179 @@ t.test('a statement past Prisma', async (t) => {
       return rows.length === 0
     })
   })
+})
+
+t.test('whatever a server, a database or a role has for defaults', async (t) => {
+  const system = await startSystem(t, {}, ['appointments'])
+  const { gateway, sql, url } = system
+  const client = await signIn(gateway)
+  const oddities = {
+    TimeZone: "'America/New_York'",
+    DateStyle: "'SQL, DMY'",
+    IntervalStyle: 'sql_standard',
+    extra_float_digits: '-15',
+    default_transaction_isolation: 'serializable',
+    default_transaction_deferrable: 'on',
+    search_path: 'auth, appointments',
+    idle_session_timeout: "'500ms'",
+    statement_timeout: "'3s'",
+  }
+  for (const [name, value] of Object.entries(oddities))
+    for (const whose of ['DATABASE sallyport', 'ROLE sallyport_auth', 'ROLE sallyport_appointments', 'ROLE postgres'])
+      await sql(`ALTER ${whose} SET ${name} TO ${value}`)
+  await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sallyport'")
+  await eventually('a refresh succeeds', async () => (await client.refresh()).status === 200)
+
+  await t.test('times are what they are', async (t) => {
+    const startsAt = '2027-03-04T23:30:00.000Z'
+    const body = { patientId: claimsOf(client.accessToken as string).sub, startsAt, reason: 'x' }
+    t.match(await client.call('POST', '/api/doctor/appointments', { body }), { status: 201, body: { startsAt } })
+    t.match((await client.call('GET', '/api/doctor/appointments')).body.appointments.at(-1), { startsAt })
+    const { sessions } = (await client.call('GET', '/api/auth/sessions')).body
+    t.ok(Math.abs(Date.parse(sessions[0].createdAt) - Date.now()) < 60_000, sessions[0].createdAt)
+    const admin = await signIn(gateway, 'admin@example.com')
+    const { users } = (await admin.call('GET', '/api/admin/users')).body
+    const { rows } = await sql(
+      'SELECT floor(extract(epoch FROM created_at) * 1000)::float8 AS at FROM auth.users ORDER BY id',
+    )
+    t.strictSame(
+      users.map(({ createdAt }: { createdAt: string }) => Date.parse(createdAt)),
+      rows.map(({ at }) => at),
+    )
+    const { iat, exp } = claimsOf(client.cookie as string)
+    t.equal(Number(exp) - Number(iat), 604_800, 'of the session too')
+  })
+
+  await t.test('a session that has ended is known to a gateway that starts later', async () => {
+    const { accessToken } = client
+    const other = await signIn(gateway)
+    await client.call('POST', '/api/auth/logout')
+    Object.assign(client, other)
+    const { AUTH_URL } = system.environment
+    const later = await startProcess(
+      'gateway',
+      {
+        ...system.environment,
+        JWKS_URL: `${AUTH_URL}/.well-known/jwks.json`,
+        REVOCATIONS_URL: `${AUTH_URL}/internal/revocations`,
+      },
+      () => {},
+    )
+    t.teardown(() => endProcesses([later]))
+    const there = Object.assign(new Client(`http://127.0.0.1:${later.port}`), { accessToken })
+    await eventually(
+      'it refuses the token',
+      async () => (await there.call('GET', '/api/whoami')).body.code === 'SESSION_ENDED',
+    )
+  })
+
+  await t.test('many refreshes at once, of one session and of several, all succeed', async (t) => {
+    const clients = [client, await signIn(gateway), await signIn(gateway)]
+    const statuses = await Promise.all(
+      clients.flatMap(({ cookie }) =>
+        Array.from({ length: 40 }, async () => (await Object.assign(new Client(gateway), { cookie }).refresh()).status),
+      ),
+    )
+    t.strictSame(new Set(statuses), new Set([200]))
+  })
+
+  await t.test('the connection that listens stays', async (t) => {
+    const lost = () => system.log.filter((line) => line.includes('"revocation_channel_lost"')).length
+    const before = lost()
+    const { accessToken } = await signIn(gateway)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    t.equal((await Object.assign(new Client(gateway), { accessToken }).call('GET', '/api/auth/me')).status, 200)
+    t.equal(lost(), before)
+  })
+
+  await t.test('migrating goes by the same, and takes its time', async (t) => {
+    t.strictSame(await migrate(url), [])
+    await sql('CREATE DATABASE another')
+    for (const [name, value] of Object.entries(oddities)) await sql(`ALTER DATABASE another SET ${name} TO ${value}`)
+    const another = url.replace(/sallyport$/, 'another')
+    t.not((await migrate(another)).length, 0)
+    const database = createDatabase(another, { connections: 1, onError: () => {} })
+    t.teardown(() => database.$disconnect())
+    await waitForDatabase(database, 0)
+  })
+
+  await t.test('a database that takes no writes is none to serve with', async (t) => {
+    const ready = async (name: 'auth' | 'appointments') =>
+      (await fetch(`http://127.0.0.1:${system.processes[name].managementPort}/readyz`)).status
+    t.equal(await ready('auth'), 200)
+    await sql('ALTER DATABASE sallyport SET default_transaction_read_only TO on')
+    await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sallyport'")
+    for (const name of ['auth', 'appointments'] as const)
+      await eventually(`${name} is not ready`, async () => (await ready(name)) === 503)
+    t.match(await new Client(gateway).login(), { status: 503, body: { code: 'UNAVAILABLE' } })
+    t.ok(system.log.some((line) => /"not_ready".*takes no writes/.test(line)))
+    await sql('SET default_transaction_read_only TO off; ALTER DATABASE sallyport RESET default_transaction_read_only')
+    await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sallyport'")
+    await eventually('it is ready', async () => (await ready('auth')) === 200)
+  })
+})
+
+t.test('a standby is none to serve with', async (t) => {
+  const standby = await startDatabase(t)
+  const { rows } = await standby.sql('SHOW data_directory')
+  await standby.postgres.stop()
+  writeFileSync(join(rows[0].data_directory, 'standby.signal'), '')
+  await standby.restart()
+  const fault = /takes no writes \(it is a standby, .* lead to the primary/
+  await t.rejects(waitForDatabase(standby.database, 0), fault)
+})
+
+t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => {
+  const { url, urls } = await startDatabase(t)
+  // What Postgres says of a NOTIFY ('A' and its length) is left out, as where the connection is somebody else's by then.
+  const way = await startFreezingWay(t, Number(new URL(url).port), (piece) => {
+    const kept: Buffer[] = []
+    for (let at = 0; at < piece.length; ) {
+      const length = piece.length < at + 5 ? piece.length : 1 + piece.readInt32BE(at + 1)
+      if (piece[at] !== 0x41) kept.push(piece.subarray(at, at + length))
+      at += length
+    }
+    return Buffer.concat(kept)
+  })
+  const pooled = Object.assign(new URL(urls.auth), { port: way.port }).toString()
+  const database = createDatabase(urls.auth, { connections: 1, onError: () => {} })
+  t.teardown(() => database.$disconnect())
+  const errors: Error[] = []
+  const listener = listen(
+    pooled,
+    'anything',
+    {
+      onMessage: () => {},
+      onDisconnect: () => {},
+      onError: (error) => errors.push(error),
+      notify: (...values) => database.run({ name: 'notify', text: 'SELECT pg_notify($1, $2)' }, values),
+    },
+    { retryAfter: 20, proveEvery: 50, mayMiss: 3 },
+  )
+  t.teardown(() => listener.close())
+  await eventually('it says so', () => errors.length > 0)
+  t.match(errors[0]?.message, /NOTIFY does not arrive .* pool_mode=session/)
+  t.notOk(listener.connected)
+})
+
+t.test('a proof that cannot be sent is no proof, and the reason is told', async (t) => {
+  const { urls } = await startDatabase(t)
+  const errors: Error[] = []
+  const listener = listen(
+    urls.auth,
+    'anything',
+    {
+      onMessage: () => {},
+      onDisconnect: () => {},
+      onError: (error) => errors.push(error),
+      notify: () => Promise.reject(new Error('no connection to be had')),
+    },
+    { retryAfter: 20, proveEvery: 50, mayMiss: 3 },
+  )
+  t.teardown(() => listener.close())
+  await eventually('it says so', () => errors.length > 0)
+  t.match(errors[0]?.message, /nothing could be sent to the connection that listens \(no connection to be had\)/)
+  t.notOk(listener.connected)
 })
 
 t.test(

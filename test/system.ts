@@ -43,6 +43,17 @@ export async function eventually(
   }
 }
 
+/** Has a process's clock off by so many seconds. */
+export function shiftedClock(seconds: number): { NODE_OPTIONS: string } {
+  const code = `
+    const Real = Date
+    globalThis.Date = class extends Real {
+      constructor(...parts) { parts.length > 0 ? super(...parts) : super(Real.now() + ${seconds * 1000}) }
+      static now() { return Real.now() + ${seconds * 1000} }
+    }`
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}` }
+}
+
 /** The processes that a process of ours has started. */
 export function children({ child: { pid } }: RunningProcess): number[] {
   const list = `/proc/${pid}/task/${pid}/children`

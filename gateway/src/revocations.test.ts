@@ -17,7 +17,10 @@ const quick = { retryAfter: 5, silence: 60_000, sweepEvery: 5 }
 const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds
 
 const event = (name: string, data: object) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
+/** As an auth service of an earlier version says it, which has no proofs. */
 const current = event('current', {})
+const currentAt = (at: number) => event('current', { at })
+const aliveAt = (at: number | string) => event('alive', { at })
 const alive = ': alive\n\n'
 const ended = (session: string, reason = 'logout', until = inSeconds(900)) =>
   event('revoked', { at: inSeconds(0), session, reason, until })
@@ -51,13 +54,14 @@ function open(
   t: Test,
   url: string | undefined,
   settings: { secret?: undefined; failClosed?: boolean; maxAge?: number } = {},
+  timing = quick,
 ) {
   const lines: string[] = []
   const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
   const revocations = openRevocations(
     { url, secret: 'hush', failClosed: false, maxAge: 30, ...settings },
     logger,
-    quick,
+    timing,
   )
   t.teardown(() => revocations.close())
   /** `ok`, or the refusal. */
@@ -201,6 +205,58 @@ t.test('a strict view is good while the stream lives, and refuses when it has be
     await eventually('the view is current', () => view.outcome() === 'ok')
     await eventually('it is too old', () => view.outcome() === 'UNAVAILABLE')
     server.send(alive)
+  }
+})
+
+t.test('a view is as old as its last proof, whatever else comes', async (t) => {
+  const server = await serveStream(t, currentAt(1_000))
+  const view = open(t, server.url, { failClosed: true, maxAge: 0.5 })
+  await eventually('the view is current', () => view.outcome() === 'ok')
+  server.send(alive + ended('session-2') + aliveAt(1_000))
+  await eventually('this has come', () => view.outcome({ sessionId: 'session-2' }) !== 'ok')
+  const chatter = setInterval(() => server.send(alive + aliveAt(1_000)), 20)
+  t.teardown(() => clearInterval(chatter))
+  await eventually('it is too old', () => view.outcome() === 'UNAVAILABLE')
+  const age = view.age()
+  await eventually('it grows', () => view.age() > age + 0.2)
+  server.send(aliveAt(1_000 + age))
+  await eventually('a proof makes it younger', () => view.age() < age)
+})
+
+t.test('a stream that proves nothing is given up, however much it says', async (t) => {
+  const server = await serveStream(t, currentAt(1_000))
+  const view = open(t, server.url, {}, { ...quick, silence: 300 })
+  await eventually('the view is current', () => view.isCurrent)
+  const chatter = setInterval(() => server.send(alive), 20)
+  t.teardown(() => clearInterval(chatter))
+  await eventually('it is given up', () => server.requests.length > 1)
+  t.match(view.lines[0], /"revocation_stream_lost".*proves nothing/)
+})
+
+t.test('a proof without a time is nonsense, and makes no view young', async (t) => {
+  const server = await serveStream(t, currentAt(1_000))
+  const view = open(t, server.url, { failClosed: true })
+  await eventually('the view is current', () => view.outcome() === 'ok')
+  server.send(aliveAt('now'))
+  await eventually('the stream is given up', () => server.requests.length > 1)
+  t.match(view.lines[0], /a proof without a time/)
+  t.ok(view.age() >= 0, 'the age is a number')
+})
+
+t.test('how long an entry is kept is no question of clocks', async (t) => {
+  const now = Date.now
+  t.teardown(() => {
+    Date.now = now
+  })
+  for (const minutes of [5, -5]) {
+    const entry = (session: string, holds: number) => event('revoked', { session, reason: 'logout', holds, until: 1 })
+    const server = await serveStream(t, entry('session-1', 900) + entry('session-2', 0.2) + currentAt(1_000))
+    const view = open(t, server.url)
+    await eventually('the view is current', () => view.isCurrent)
+    Date.now = () => now() + minutes * 60_000
+    await eventually('what is over is forgotten', () => view.outcome({ sessionId: 'session-2' }) === 'ok')
+    t.equal(view.outcome(), 'SESSION_ENDED', 'what is not is kept')
+    Date.now = now
   }
 })
 

@@ -3,10 +3,17 @@ import { type Logger, Problem } from '@sallyport/chassis'
 import type { Identity } from '@sallyport/identity'
 import { createParser } from 'eventsource-parser'
 import { request } from 'undici'
+import { followClock } from './remote-clock.ts'
 import { badToken } from './verify.ts'
 
-/** What the auth service sends; `until` is when the last token it concerns expires, in seconds since 1970. */
-type Revocation = { until: number } & ({ session: string; reason: string } | { user: string; roles: string[] })
+/**
+ * What the auth service sends: for how many seconds from now a token that it concerns may be taken for good. An auth
+ * service of an earlier version sends a time in seconds since 1970 alone, by the database's clock.
+ */
+type Revocation = { holds?: number; until: number } & (
+  | { session: string; reason: string }
+  | { user: string; roles: string[] }
+)
 
 export interface Revocations {
   /**
@@ -17,7 +24,7 @@ export interface Revocations {
   check(identity: Identity): void
   /** Calls back when a session ends or a person's roles change. @returns how to stop */
   onRevoked(listener: (revoked: { session: string } | { user: string }) => void): () => void
-  /** How long ago the view was last known to be current, in seconds. */
+  /** How long ago the view was last proved to be current, in seconds. */
   age(): number
   /** Whether the stream is open and has told everything up to now; never if there is none. */
   readonly isCurrent: boolean
@@ -35,13 +42,16 @@ interface Settings {
   maxAge: number
 }
 
-/** Milliseconds: until a lost stream is tried again, how long it may be silent, how often the past is forgotten. */
+/** Milliseconds: until a lost stream is tried again, how long it may prove nothing, how often the past is forgotten. */
 const usualTiming = { retryAfter: 500, silence: 5_000, sweepEvery: 10_000 }
 
 /**
  * Keeps a view of which sessions ended and whose roles changed, from the auth service's stream. Every connection
  * begins with what still matters, so nothing is missed in between; an entry is forgotten when the tokens it concerns
- * have expired by themselves.
+ * have expired by themselves, by whatever clock.
+ *
+ * The view is as old as its last proof: the auth service sends one for each message that has gone through the database
+ * and back, with the time at which it was sent. That bytes come proves nothing.
  */
 export function openRevocations(settings: Settings, logger: Logger, timing = usualTiming): Revocations {
   const sessions = new Map<string, { reason: string; until: number }>()
@@ -52,19 +62,19 @@ export function openRevocations(settings: Settings, logger: Logger, timing = usu
   let current = false
 
   function note(revocation: Revocation): void {
-    if ('session' in revocation)
-      sessions.set(revocation.session, { reason: revocation.reason, until: revocation.until })
-    else users.set(revocation.user, { roles: revocation.roles.join(), until: revocation.until })
+    const until = performance.now() + (revocation.holds ?? revocation.until - Date.now() / 1000) * 1000
+    if ('session' in revocation) sessions.set(revocation.session, { reason: revocation.reason, until })
+    else users.set(revocation.user, { roles: revocation.roles.join(), until })
     for (const listener of listeners) listener(revocation)
   }
 
+  function prove(at: number): void {
+    if (!Number.isFinite(at)) throw new Error('a proof without a time')
+    lastCurrent = Math.max(lastCurrent, at)
+  }
+
   async function follow(url: string): Promise<void> {
-    const parser = createParser({
-      onEvent: ({ event, data }) => {
-        if (event === 'revoked') note(JSON.parse(data))
-        if (event === 'current') current = true
-      },
-    })
+    const begun = performance.now()
     const { statusCode, body } = await request(url, {
       headers: settings.secret ? { authorization: `Bearer ${settings.secret}` } : {},
       headersTimeout: timing.silence,
@@ -72,10 +82,35 @@ export function openRevocations(settings: Settings, logger: Logger, timing = usu
       signal: closing.signal,
     })
     if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`)
-    const decoder = new TextDecoder()
-    for await (const chunk of body) {
-      parser.feed(decoder.decode(chunk, { stream: true }))
-      if (current) lastCurrent = performance.now()
+
+    const silent = setTimeout(() => body.destroy(new Error(`${url} proves nothing`)), timing.silence)
+    let readTime: ReturnType<typeof followClock> | undefined
+    const parser = createParser({
+      onEvent: ({ event, data }) => {
+        silent.refresh()
+        if (event === 'revoked') note(JSON.parse(data))
+        if (event === 'current') {
+          const { at } = JSON.parse(data)
+          if (at !== undefined) readTime = followClock(begun, at)
+          // What it has told is from after we asked.
+          prove(begun)
+          current = true
+        }
+        if (event === 'alive' && readTime) prove(readTime(JSON.parse(data).at, performance.now()))
+      },
+    })
+    try {
+      const decoder = new TextDecoder()
+      for await (const chunk of body) {
+        parser.feed(decoder.decode(chunk, { stream: true }))
+        if (current && !readTime) {
+          // The auth service is of an earlier version, which has no proofs and sends comments as signs of life.
+          silent.refresh()
+          prove(performance.now())
+        }
+      }
+    } finally {
+      clearTimeout(silent)
     }
   }
 
@@ -91,7 +126,7 @@ export function openRevocations(settings: Settings, logger: Logger, timing = usu
   if (settings.url) followForever(settings.url)
 
   const sweep = setInterval(() => {
-    const now = Date.now() / 1000
+    const now = performance.now()
     for (const view of [sessions, users]) for (const [key, { until }] of view) if (until < now) view.delete(key)
   }, timing.sweepEvery).unref()
 

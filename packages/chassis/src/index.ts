@@ -7,6 +7,7 @@ export {
   addresses,
   ConfigurationError,
   choice,
+  databaseAddress,
   duration,
   durationBetween,
   origin,

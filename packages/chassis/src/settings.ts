@@ -111,6 +111,25 @@ export const redisAddress = makeExactValidator<string>((input) => {
   return input
 })
 
+/**
+ * Where PostgreSQL is, as a connection URI (libpq, "Connection URIs") with one host, or with none for the local default
+ * or a socket (`?host=/run/postgresql`). Whether anything listens there is not checked.
+ */
+export const databaseAddress = makeExactValidator<string>((input) => {
+  const [, authority, rest = ''] = /^postgres(?:ql)?:\/\/([^/?#]*)(.*)$/s.exec(input) ?? []
+  if (authority === undefined) throw new EnvError('is not a postgresql:// address')
+  const hosts = [authority.slice(authority.lastIndexOf('@') + 1), ...(rest.match(/(?<=[?&](host|port)=)[^&]*/g) ?? [])]
+  if (hosts.some((host) => /,|%2c/i.test(host)))
+    throw new EnvError(
+      'names several hosts, which the driver cannot choose from; put one address in front that leads to the primary (a Service, HAProxy, a DNS name that moves), and name that',
+    )
+  // A user and no host is good for libpq and the driver, and not for URL. An @ further on was meant to end a password.
+  const isAddress = URL.canParse(`postgresql://${authority.replace(/@$/, '@localhost')}${rest}`)
+  if (!isAddress || (!authority.includes('@') && rest.includes('@')))
+    throw new EnvError('is not an address; in a user name or password, / is written %2F, # %23, ? %3F, : %3A and @ %40')
+  return input
+})
+
 /** A web origin: scheme, host and port, nothing more. */
 export const origin = makeExactValidator<string>(readOrigin)
 

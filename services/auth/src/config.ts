@@ -1,5 +1,7 @@
 import {
+  databaseAddress,
   duration,
+  durationBetween,
   origins,
   port,
   positive,
@@ -20,13 +22,17 @@ export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NODE_ENV: processSettings.NODE_ENV,
     AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
-    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
     DATABASE_CONNECTIONS: positive({ default: 10, desc: 'the most connections to open (10 if not set)' }),
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database at start, such as 10s' }),
     JWT_ISSUER: text({ desc: 'the name tokens are issued under, an address such as https://app.example.com' }),
     JWT_AUDIENCE: text({ desc: 'who tokens are for, such as https://api.example.com' }),
     JWT_CLIENT_ID: text({ default: 'web', desc: 'the client_id that tokens carry (web if not set)' }),
-    JWT_EXPIRES_IN: duration({ default: 900, desc: 'how long an access token holds, such as 15m' }),
+    // Shorter than ended sessions are remembered (housekeeping.ts), by what clocks may differ.
+    JWT_EXPIRES_IN: durationBetween(
+      1,
+      82_800,
+    )({ default: 900, desc: 'how long an access token holds, from 1s to 23h' }),
     JWT_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),

@@ -1,5 +1,5 @@
 import { text as readAll } from 'node:stream/consumers'
-import { createLogger, duration, readSettings, text } from '@sallyport/chassis'
+import { createLogger, databaseAddress, duration, readSettings } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
 import { isRole } from '@sallyport/identity'
 import { createPasswords, type Passwords } from './passwords.ts'
@@ -56,7 +56,7 @@ async function run(): Promise<string> {
   if (!email || !name || roles.length === 0)
     throw new Error('usage: create-user EMAIL NAME ROLE...; it reads the password from standard input')
   const settings = readSettings(process.env, {
-    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
   })
   const database = createDatabase(settings.DATABASE_URL, { connections: 1, onError: process.emitWarning })

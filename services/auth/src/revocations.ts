@@ -1,72 +1,112 @@
 import { type Logger, Problem } from '@sallyport/chassis'
-import { type Database, listen } from '@sallyport/database'
+import { type Database, listen, type Statement } from '@sallyport/database'
+import Type from 'typebox'
+import Value from 'typebox/value'
 import type { Config } from './config.ts'
-import { revocationChannel } from './sessions.ts'
+
+/** The channel of Postgres on which triggers announce what ends tokens; the message is a JSON Revocation. */
+const channel = 'sallyport_revocations'
+
+const Revocation = Type.Union([
+  Type.Object({ session: Type.String(), reason: Type.String() }),
+  Type.Object({ user: Type.String(), roles: Type.Array(Type.String()) }),
+])
 
 /**
- * What gateways are told. `at` is when it happened and `until` when the last access token it concerns will have
- * expired, in seconds since 1970.
+ * An ended session, or the roles of a person as they are now.
  *
  * For changed roles the event says which roles the person has now, and not from when on older tokens are stale: a
  * token is stale if it says something else. No clock and no order of commits can then let one slip through.
  */
-export type Revocation = { at: number } & ({ session: string; reason: string } | { user: string; roles: string[] })
+type Revocation = Type.Static<typeof Revocation>
+
+/** What gateways are told. Times of `current` and `alive` are seconds of this process's monotonic clock. */
+export interface RevocationEvents {
+  /**
+   * `holds` is for how many seconds from now a token that it concerns may still be taken for good somewhere; `until` is
+   * the same as a time in seconds since 1970, by our clock, for gateways of an earlier version.
+   */
+  revoked: Revocation & { holds: number; until: number }
+  /** Everything that was committed before `at` has been told. */
+  current: { at: number }
+  alive: { at: number }
+}
+
+type Send = <Name extends keyof RevocationEvents>(event: Name, data: RevocationEvents[Name]) => void
 
 export interface Revocations {
   /**
    * Calls `send` with every revocation that can still concern a token, then once with `current`, then with each as it
-   * happens. `end` is called when this process can no longer tell.
+   * happens, and with `alive` whenever it is proved that none was missed. `end` is called when this process can no
+   * longer tell.
    *
    * @returns how to stop
    * @throws 503 while this process does not hear of revocations itself
    */
-  subscribe(send: (event: 'revoked' | 'current', data: object) => void, end: () => void): Promise<() => void>
+  subscribe(send: Send, end: () => void): Promise<() => void>
   close(): Promise<void>
 }
 
 interface Subscriber {
-  send: (revocation: Revocation) => void
+  revoked: (revocation: Revocation) => void
+  alive: (at: number) => void
   end: () => void
 }
 
+/**
+ * By how many seconds clocks may differ in all: that of the auth process that signed a token may be ahead, that of the
+ * gateway that reads it behind, and that of the database may step meanwhile, by five minutes each.
+ */
+const clocksApart = 900
+
+const notify: Statement = { name: 'notify', text: 'SELECT pg_notify($1, $2)' }
+
 /** Hears of revocations by every auth process through Postgres, and passes them on to the gateways. */
 export function openRevocations(config: Config, database: Database, logger: Logger): Revocations {
+  const memory = config.accessToken.seconds + clocksApart
   const subscribers = new Set<Subscriber>()
   const endAll = () => {
     for (const { end } of subscribers) end()
     subscribers.clear()
   }
-  const listener = listen(config.databaseUrl, revocationChannel, {
+  const listener = listen(config.databaseUrl, channel, {
     onMessage: (message) => {
-      const revocation: Revocation = JSON.parse(message)
-      for (const { send } of subscribers) send(revocation)
+      const revocation = Value.Parse(Revocation, JSON.parse(message))
+      for (const { revoked } of subscribers) revoked(revocation)
+    },
+    onProof: (sentAt) => {
+      for (const { alive } of subscribers) alive(sentAt / 1000)
     },
     // Whoever listens to us must not take silence for quiet. What is missed meanwhile is in the database, and a new
     // subscription begins by reading it.
     onDisconnect: endAll,
     onError: (err) => logger.warn({ event: 'revocation_channel_lost', err }),
+    // As sessions are ended: what is proved is the way that revocations take.
+    notify: (...values) => database.run(notify, values),
   })
 
   return {
     async subscribe(send, end) {
       if (!listener.connected)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', { headers: { 'retry-after': '1' } })
-      const lifetime = config.accessToken.seconds
-      const pass = (revocation: Revocation) =>
-        send('revoked', { ...revocation, until: Math.ceil(revocation.at + lifetime) })
-
+      const pass = (revocation: Revocation, age = 0) => {
+        const holds = memory - age
+        send('revoked', { ...revocation, holds, until: Math.ceil(Date.now() / 1000 + holds) })
+      }
       const early: Revocation[] = []
-      const subscriber: Subscriber = { send: (revocation) => early.push(revocation), end }
+      const subscriber: Subscriber = { revoked: (revocation) => early.push(revocation), alive: () => {}, end }
       subscribers.add(subscriber)
+      const at = performance.now() / 1000
       try {
-        for (const revocation of await readRevocations(database, lifetime)) pass(revocation)
+        for (const { revocation, age } of await readRevocations(database, memory)) pass(revocation, age)
       } catch (error) {
         subscribers.delete(subscriber)
         throw error
       }
       for (const revocation of early) pass(revocation)
-      subscriber.send = pass
-      send('current', {})
+      send('current', { at })
+      subscriber.revoked = pass
+      subscriber.alive = (at) => send('alive', { at })
       return () => subscribers.delete(subscriber)
     },
 
@@ -77,29 +117,25 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   }
 }
 
-/** Everything that can still concern an access token of this lifetime, in seconds. */
-async function readRevocations(database: Database, lifetime: number): Promise<Revocation[]> {
-  const since = new Date(Date.now() - lifetime * 1000)
-  const [sessions, users] = await Promise.all([
-    database.session.findMany({
-      where: { revokedAt: { gte: since } },
-      select: { id: true, revokedReason: true, revokedAt: true },
-    }),
-    database.user.findMany({
-      where: { rolesChangedAt: { gte: since } },
-      select: { id: true, roles: true, rolesChangedAt: true },
-    }),
-  ])
-  return [
-    ...sessions.map(({ id, revokedReason, revokedAt }) => ({
-      session: id,
-      reason: revokedReason as string,
-      at: (revokedAt as Date).getTime() / 1000,
-    })),
-    ...users.map(({ id, roles, rolesChangedAt }) => ({
-      user: id,
-      roles,
-      at: (rolesChangedAt as Date).getTime() / 1000,
-    })),
-  ]
+const recent: Statement = {
+  name: 'recent_revocations',
+  text: `
+    WITH ended AS (
+      SELECT id, coalesce(revoked_reason, 'revoked_by_admin') AS reason, revoked_at AS at
+      FROM auth.sessions WHERE revoked_at > now() - $1::float8 * interval '1 second'
+    UNION ALL
+      SELECT session_id, reason, at
+      FROM auth.security_events WHERE event = 'session_deleted' AND at > now() - $1::float8 * interval '1 second'
+    )
+    SELECT json_build_object('session', id, 'reason', reason) AS revocation,
+           extract(epoch FROM now() - at)::float8 AS age
+    FROM ended
+    UNION ALL
+    SELECT json_build_object('user', id, 'roles', roles), extract(epoch FROM now() - roles_changed_at)::float8
+    FROM auth.users WHERE roles_changed_at > now() - $1::float8 * interval '1 second'`,
+}
+
+/** What happened within so many seconds, by the database's clock, and how many seconds ago. */
+function readRevocations(database: Database, seconds: number): Promise<{ revocation: Revocation; age: number }[]> {
+  return database.run(recent, [seconds])
 }

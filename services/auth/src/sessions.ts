@@ -13,9 +13,6 @@ export type EndReason =
   | 'expired'
   | 'reuse'
 
-/** The channel of Postgres on which every auth process hears of ended sessions; the message is a JSON Revocation. */
-export const revocationChannel = 'sallyport_revocations'
-
 /** A session that is not over, as tokens are made from it. Times are in whole seconds since 1970. */
 export interface LiveSession {
   id: string
@@ -180,7 +177,8 @@ async function findForRotation(
   >`
     SELECT s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
            floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
-           s.attempt_hash, s.revoked_reason, u.disabled_at IS NOT NULL AS disabled,
+           s.attempt_hash, u.disabled_at IS NOT NULL AS disabled,
+           CASE WHEN s.revoked_at IS NOT NULL THEN coalesce(s.revoked_reason, 'revoked_by_admin') END AS revoked_reason,
            extract(epoch FROM s.rotated_at)::float8 AS exact_rotated_at,
            extract(epoch FROM s.expires_at)::float8 AS exact_expires_at,
            extract(epoch FROM coalesce(${now}::timestamptz, now()))::float8 AS now
@@ -200,7 +198,7 @@ async function findForRotation(
 }
 
 /**
- * Ends a session for good, and tells every gateway in the same commit. Ending it twice keeps the first reason.
+ * Ends a session for good; a trigger tells every gateway in the same commit. Ending it twice keeps the first reason.
  *
  * @returns whether it was this call that ended it
  */
@@ -211,23 +209,16 @@ export async function endSession(
   /** If given, the session is ended only if it is this person's. */
   ownerId: string | null = null,
 ): Promise<boolean> {
-  const [result] = await database.$queryRaw<{ ended: number }[]>`
-    WITH ended AS (
-      UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
-      WHERE id = ${sessionId}::uuid AND revoked_at IS NULL
-        AND (${ownerId}::uuid IS NULL OR user_id = ${ownerId}::uuid)
-      RETURNING id, revoked_reason, revoked_at
-    )
-    SELECT count(pg_notify(${revocationChannel}, json_build_object(
-      'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
-    FROM ended`
-  const { ended } = result as { ended: number }
+  const ended = await database.$executeRaw`
+    UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+    WHERE id = ${sessionId}::uuid AND revoked_at IS NULL
+      AND (${ownerId}::uuid IS NULL OR user_id = ${ownerId}::uuid)`
   sessionsEnded.inc({ reason }, ended)
   return ended === 1
 }
 
 /**
- * Ends every session of a person, and tells every gateway in the same commit.
+ * Ends every session of a person; a trigger tells every gateway in the same commit.
  *
  * @returns how many it ended
  */
@@ -251,17 +242,10 @@ export async function endSessionsOf(
   reason: EndReason,
   except: string | null = null,
 ): Promise<number> {
-  const [result] = await transaction.$queryRaw<{ ended: number }[]>`
-    WITH ended AS (
-      UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
-      WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
-        AND id IS DISTINCT FROM ${except}::uuid
-      RETURNING id, revoked_reason, revoked_at
-    )
-    SELECT count(pg_notify(${revocationChannel}, json_build_object(
-      'session', id, 'reason', revoked_reason, 'at', extract(epoch FROM revoked_at))::text))::int AS ended
-    FROM ended`
-  const { ended } = result as { ended: number }
+  const ended = await transaction.$executeRaw`
+    UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+    WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
+      AND id IS DISTINCT FROM ${except}::uuid`
   sessionsEnded.inc({ reason }, ended)
   return ended
 }

@@ -1,5 +1,5 @@
 import type { Database, Prisma, User } from '@sallyport/database'
-import { endSessionsOf, revocationChannel } from './sessions.ts'
+import { endSessionsOf } from './sessions.ts'
 
 /** Any number will do, as long as every process that changes who is an admin takes the same lock. */
 const adminLock = 5_001_1
@@ -17,7 +17,7 @@ export type ChangeOutcome =
   | { kind: 'last_admin' }
 
 /**
- * Changes a user's roles, or disables or enables them, and tells every gateway in the same commit: of the new roles,
+ * Changes a user's roles, or disables or enables them. Triggers tell every gateway in the same commit: of the new roles,
  * so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
  */
 export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
@@ -30,17 +30,10 @@ export async function changeUser(database: Database, id: string, change: UserCha
     if (isActiveAdmin(before) && (disabled || !roles.includes('admin')) && (await countActiveAdmins(transaction)) === 1)
       return { kind: 'last_admin' }
 
-    const rolesChanged = roles.join() !== before.roles.join()
-    const after = await transaction.user.update({
-      where: { id },
-      data: {
-        roles,
-        disabledAt: disabled ? (before.disabledAt ?? new Date()) : null,
-        ...(rolesChanged ? { rolesChangedAt: new Date() } : {}),
-      },
-    })
-    if (rolesChanged) await announceRoles(transaction, id, roles)
+    // Before the row says so, or a trigger would end them, and nobody count them.
     if (disabled) await endSessionsOf(transaction, id, 'disabled')
+    const disabledAt = disabled ? (before.disabledAt ?? new Date()) : null
+    const after = await transaction.user.update({ where: { id }, data: { roles, disabledAt } })
     return { kind: 'changed', before, after }
   })
 }
@@ -74,9 +67,4 @@ function countActiveAdmins(transaction: Prisma.TransactionClient): Promise<numbe
 export async function lockUser(transaction: Prisma.TransactionClient, id: string): Promise<User | null> {
   await transaction.$executeRaw`SELECT FROM auth.users WHERE id = ${id}::uuid FOR UPDATE`
   return transaction.user.findUnique({ where: { id } })
-}
-
-async function announceRoles(transaction: Prisma.TransactionClient, id: string, roles: string[]): Promise<void> {
-  const message = JSON.stringify({ user: id, roles, at: Date.now() / 1000 })
-  await transaction.$executeRaw`SELECT pg_notify(${revocationChannel}, ${message})`
 }

@@ -1,4 +1,4 @@
-import { port, processConfig, readSettings, readTrust, text } from '@sallyport/chassis'
+import { databaseAddress, port, processConfig, readSettings, readTrust } from '@sallyport/chassis'
 
 export type Config = ReturnType<typeof readConfig>
 
@@ -6,7 +6,7 @@ export type Config = ReturnType<typeof readConfig>
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NOTIFICATIONS_PORT: port({ default: 5003, desc: 'a port number (5003 if not set)' }),
-    DATABASE_URL: text({ desc: 'postgresql://user:password@host:5432/database' }),
+    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
   })
   return {
     ...processConfig(environment, 'NOTIFICATIONS_PORT', settings.NOTIFICATIONS_PORT),
