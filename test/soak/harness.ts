@@ -16,8 +16,9 @@ export interface Program<Input> {
   /**
    * @param worker which of them, from 0
    * @param patience how many times longer than usual to wait for what is late: 1 while looking, more to make sure
+   * @returns all that is wrong
    */
-  run(input: Input, worker: number, patience: number): Promise<Fault | undefined>
+  run(input: Input, worker: number, patience: number): Promise<Fault[]>
   /** Smaller inputs, the most promising first. */
   smaller(input: Input): Iterable<Input>
   /** What can only be said at the end of all. */
@@ -56,20 +57,18 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
     while (!isOver && performance.now() < until) {
       const input = program.generate(new Random(`${seed}/${tried++}`))
       await gate.enter()
-      const fault = await program.run(input, worker, 1)
+      const faults = await program.run(input, worker, 1)
       gate.leave()
-      if (!fault) continue
+      for (const { kind } of faults) if (found.has(kind)) found.set(kind, (found.get(kind) as number) + 1)
       // Once of each kind is enough, and making sure takes long.
-      if (found.has(fault.kind) || (unconfirmed.get(fault.kind) ?? 0) > 4) {
-        found.set(fault.kind, (found.get(fault.kind) ?? 0) + 1)
-        continue
-      }
+      const fresh = faults.find(({ kind }) => !found.has(kind) && (unconfirmed.get(kind) ?? 0) < 4)
+      if (!fresh) continue
       await gate.alone(async () => {
-        if (isOver || found.has(fault.kind)) return
+        if (isOver || found.has(fresh.kind)) return
         const sure = await confirm(input, worker)
         if (!sure) {
-          unconfirmed.set(fault.kind, (unconfirmed.get(fault.kind) ?? 0) + 1)
-          say(`${name}: once, and not again: ${fault.kind}: ${fault.detail.slice(0, 2_000)}`)
+          unconfirmed.set(fresh.kind, (unconfirmed.get(fresh.kind) ?? 0) + 1)
+          say(`${name}: once, and not again: ${fresh.kind}: ${fresh.detail.slice(0, 1_000)}`)
           return
         }
         found.set(sure.kind, 1)
@@ -78,9 +77,10 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
       })
     }
   }
+  /** Of whatever kind: alone an input may do more harm than among others. */
   const confirm = async (input: Input, worker: number) => {
     for (const patience of [2, 4, 4]) {
-      const fault = await program.run(input, worker, patience)
+      const fault = (await program.run(input, worker, patience)).find(({ kind }) => !found.has(kind))
       if (fault) return fault
     }
     return undefined
@@ -93,7 +93,8 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
       isSmaller = false
       for (const candidate of program.smaller(smallest)) {
         if (left-- <= 0 || performance.now() > deadline) return smallest
-        if ((await program.run(candidate, worker, 2))?.kind !== kind) continue
+        const faults = await program.run(candidate, worker, 2)
+        if (!faults.some((fault) => fault.kind === kind)) continue
         smallest = candidate
         isSmaller = true
         break
@@ -128,10 +129,9 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
 /** @returns whether the input still shows a fault */
 export async function replay<Input>(name: string, program: Program<Input>, input: Input): Promise<boolean> {
   for (const patience of [1, 2, 4]) {
-    const fault = await program.run(input, 0, patience)
-    if (!fault) continue
-    say(`${name}: FOUND ${fault.kind}\n  ${fault.detail}`)
-    return true
+    const faults = await program.run(input, 0, patience)
+    for (const { kind, detail } of faults) say(`${name}: FOUND ${kind}\n  ${detail}`)
+    if (faults.length > 0) return true
   }
   say(`${name}: no fault`)
   return false

@@ -147,8 +147,11 @@ export async function openReaders(): Promise<Program<Input>> {
       const each = text.length < 600 && random.chance(0.002)
       return { side: 'response', method, text, splits: each ? 'each' : random.splits(text.length, 4) }
     },
-    run: async (input, worker) =>
-      input.side === 'request' ? checkRequest(input.text, input.isSplit) : checkResponse(input, worker),
+    async run(input, worker) {
+      const fault =
+        input.side === 'request' ? checkRequest(input.text, input.isSplit) : await checkResponse(input, worker)
+      return fault ? [fault] : []
+    },
     *smaller(input) {
       if (input.side === 'response' && input.splits !== 'each' && input.splits.length > 0)
         yield { ...input, splits: input.splits.slice(1) }

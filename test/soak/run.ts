@@ -9,6 +9,7 @@ import { type Program, replay, soak } from './harness.ts'
  */
 const programs: Record<string, () => Promise<Program<unknown>>> = {
   readers: async () => (await import('./readers.ts')).openReaders() as Promise<Program<unknown>>,
+  ways: async () => (await import('./ways.ts')).openWays() as Promise<Program<unknown>>,
 }
 
 const { values, positionals } = parseArgs({ options: { replay: { type: 'string' } }, allowPositionals: true })
