@@ -1,0 +1,64 @@
+import { normalise } from '@sallyport/gateway/path'
+import { type Listener, UpstreamConnections, type WholeRequest } from '@sallyport/gateway/upstream-connections'
+import { readWhole } from '@sallyport/gateway/whole-request'
+
+/* The parts of the gateway that `readers` compares with Node's: all that these programs know of its insides. */
+
+export interface ReadRequest {
+  method: string
+  url: string
+  /** Names and values, in turn. */
+  headers: string[]
+  /** In latin1. */
+  body: string
+  length: number
+}
+
+/** What the fast path takes. @returns undefined for what it leaves to Node */
+export function readRequest(piece: Buffer): ReadRequest | undefined {
+  const whole = readWhole(piece)
+  if (!whole) return undefined
+  // The path is looked at next, so it is timed with the rest.
+  normalise(whole.url)
+  const { method, url, rawHeaders: headers, body, length } = whole
+  return { method, url, headers, body, length }
+}
+
+export interface ReadResponse {
+  status: number
+  statusText: string
+  headers: string[]
+  body: string
+  trailers: string[]
+}
+
+/** The connections to one upstream, with timeouts of `patience` milliseconds. */
+export function openConnections(origin: string, patience: number) {
+  const connections = new UpstreamConnections(origin, {
+    connectWithin: patience,
+    goOnWithin: patience,
+    idleFor: patience,
+  })
+  return {
+    /** @returns an Error for a response that is refused */
+    read(method: string, path: string): Promise<ReadResponse | Error> {
+      return new Promise((resolve) => {
+        const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
+        const request: WholeRequest = { method, path, headers: [], body: '', timeout: patience }
+        const listener: Listener = {
+          onSent() {},
+          onHead: (status, statusText, headers) => Object.assign(read, { status, statusText, headers }),
+          onPause() {},
+          onData(chunk) {
+            read.body += chunk.toString('latin1')
+            return true
+          },
+          onEnd: (trailers) => resolve({ ...read, trailers }),
+          onFailure: resolve,
+        }
+        connections.send(request, listener)
+      })
+    },
+    close: () => connections.close(),
+  }
+}

@@ -1,0 +1,113 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import type { Test } from 'tap'
+import { type Edge, startGateway } from '../edge.ts'
+import type { Fault } from './harness.ts'
+
+/** What the gateway's process says of its memory, after a collection of garbage. In bytes. */
+export interface Memory {
+  heapUsed: number
+  external: number
+  rss: number
+}
+
+/** A gateway process that is started again whenever it ended. */
+export class Gateway {
+  readonly #routes: object[]
+  readonly #settings: Record<string, string>
+  readonly #ends: (() => unknown)[] = []
+  #edge: Edge | undefined
+  #hasEnded = false
+  #starting: Promise<void> | undefined
+
+  constructor(routes: object[], settings: Record<string, string> = {}) {
+    this.#routes = routes
+    this.#settings = settings
+  }
+
+  get port(): number {
+    return this.#now.port
+  }
+
+  get pid(): number {
+    return this.#now.process.child.pid as number
+  }
+
+  /** To be called before each input. */
+  async start(): Promise<void> {
+    if (this.#edge && !this.#hasEnded) return
+    this.#starting ??= this.#startAgain()
+    await this.#starting
+    this.#starting = undefined
+  }
+
+  async #startAgain(): Promise<void> {
+    await this.stop()
+    // All that it needs of a test is to be told of its end.
+    const scope = { teardown: (end: () => unknown) => this.#ends.unshift(end) } as unknown as Test
+    const preload = `--import=${new URL('memory.js', import.meta.url).href}`
+    this.#edge = await startGateway(scope, this.#routes, {
+      NODE_OPTIONS: preload,
+      LOG_LEVEL: 'warn',
+      RATE_LIMIT_MAX: '100000000',
+      USER_RATE_LIMIT_MAX: '100000000',
+      ...this.#settings,
+    })
+    this.#hasEnded = false
+    this.#edge.process.child.once('exit', () => {
+      this.#hasEnded = true
+    })
+  }
+
+  /** What is wrong if the process ended, or logged that something failed which should not, since this was asked last. */
+  async faults(): Promise<Fault[]> {
+    // It ends a little later than what makes it end.
+    await new Promise((resolve) => setTimeout(resolve, 15))
+    const { log, process } = this.#now
+    const lines = log.splice(0)
+    if (this.#hasEnded || lines.some((line) => line.includes('"event":"crashed"'))) {
+      this.#hasEnded = true
+      process.child.kill('SIGKILL')
+      const crash = lines.find((line) => line.includes('"event":"crashed"'))
+      return [{ kind: `the process ends: ${reason(crash)}`, detail: crash ?? 'without a word' }]
+    }
+    const errors = lines.filter((line) => /"level":"(error|fatal)"/.test(line))
+    return errors.map((line) => ({ kind: `an error is logged: ${reason(line)}`, detail: line }))
+  }
+
+  async memory(): Promise<Memory> {
+    const { child } = this.#now.process
+    const told = once(child, 'message') as Promise<[Memory]>
+    child.kill('SIGUSR2')
+    const [memory] = await told
+    return memory
+  }
+
+  /** In bytes. */
+  get residentSize(): number {
+    return Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize
+  }
+
+  get descriptors(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length
+  }
+
+  token(): string {
+    return this.#now.issuer.token()
+  }
+
+  async stop(): Promise<void> {
+    for (const end of this.#ends.splice(0)) await end()
+    this.#edge = undefined
+  }
+
+  get #now(): Edge {
+    if (!this.#edge) throw new Error('not started')
+    return this.#edge
+  }
+}
+
+const reason = (line = '') => /"code":"(\w+)"/.exec(line)?.[1] ?? /"message":"([^"]{0,60})/.exec(line)?.[1] ?? ''
+
+const pageSize = Number(spawnSync('getconf', ['PAGESIZE'], { encoding: 'utf8' }).stdout)
