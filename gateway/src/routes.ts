@@ -3,7 +3,7 @@ import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse } from 'yaml'
-import { fold, normalise } from './path.ts'
+import { fold, isInternal, normalise } from './path.ts'
 import { inTurn, type Upstream, type Upstreams } from './upstreams.ts'
 
 /** One entry of the file. */
@@ -75,7 +75,7 @@ export interface Route {
 export interface RouteTable {
   /**
    * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
-   * names would see another route's path.
+   * names would see another route's path, or one that is never reachable.
    */
   match(path: string): Route | undefined
   /** Reads the file again. */
@@ -111,10 +111,11 @@ export function openRouteTable(
   watchFile(file, { interval: 1_000, persistent: false }, reload)
   return {
     match: (path) => {
-      const route = matchLongest(table.routes, path)
       const folded = fold(path)
+      if (isInternal(folded)) return undefined
+      const route = matchLongest(table.routes, path, table.longest)
       if (folded === path && table.isFolded) return route
-      return matchLongest(table.folded, folded) === route ? route : undefined
+      return matchLongest(table.folded, folded, table.longest) === route ? route : undefined
     },
     reload,
     close: () => unwatchFile(file, reload),
@@ -127,18 +128,29 @@ interface Table {
   folded: Map<string, Route>
   /** Whether folding changes none of the prefixes. */
   isFolded: boolean
+  /** Characters of the longest prefix, folded or not. */
+  longest: number
 }
 
 function toTable(routes: Map<string, Route>): Table {
   const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
-  return { routes, folded, isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)) }
+  return {
+    routes,
+    folded,
+    isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)),
+    longest: Math.max(0, ...[...routes.keys(), ...folded.keys()].map((prefix) => prefix.length)),
+  }
 }
 
-/** Cuts one segment after another off the end until a prefix fits. */
-function matchLongest(table: Map<string, Route>, path: string): Route | undefined {
-  for (let prefix = path; prefix !== ''; prefix = prefix.slice(0, prefix.lastIndexOf('/'))) {
-    const route = table.get(prefix)
+/**
+ * Cuts one segment after another off the end until a prefix fits. It begins where the longest prefix could end: what
+ * the search takes is up to the table, not to who sends the path.
+ */
+function matchLongest(table: Map<string, Route>, path: string, longest: number): Route | undefined {
+  for (let end = path.length > longest ? path.lastIndexOf('/', longest) : path.length; end > 0; ) {
+    const route = table.get(path.slice(0, end))
     if (route) return route
+    end = path.lastIndexOf('/', end - 1)
   }
   return table.get('/')
 }

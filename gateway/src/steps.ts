@@ -5,7 +5,7 @@ import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import type { Call } from './call.ts'
 import { outgoingHeaders } from './headers.ts'
-import { isInternal, normalise } from './path.ts'
+import { isTooLong, normalise } from './path.ts'
 import type { openRateLimit } from './rate-limit.ts'
 import type { Revocations } from './revocations.ts'
 import type { RouteTable } from './routes.ts'
@@ -49,9 +49,10 @@ export function createSteps({ routes, rateLimit, verifier, revocations, assertio
       throw new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
         headers: { allow: methods.join(', ') },
       })
+    if (isTooLong(call.url)) throw new Problem(414, 'PATH_TOO_LONG', 'The path is too long')
     const target = normalise(call.url)
     if (!target) throw new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
-    const route = isInternal(target.path) ? undefined : routes.match(target.path)
+    const route = routes.match(target.path)
     if (!route || (isUpgrade && !route.websocket)) throw new Problem(404, 'NOT_FOUND', 'There is nothing here')
     call.target = target
     call.route = route
