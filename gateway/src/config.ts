@@ -2,6 +2,7 @@ import {
   choice,
   duration,
   durationBetween,
+  headerNames,
   origins,
   port,
   positive,
@@ -52,6 +53,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'where gateways count requests together, such as redis://valkey:6379',
     }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
+    CORS_EXPOSED_HEADERS: headerNames({
+      default: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
+      desc: 'names of headers of services that these pages may read, such as etag,x-total-count',
+    }),
   })
   return {
     ...processConfig(environment, 'GATEWAY_PORT', settings.GATEWAY_PORT),
@@ -71,5 +76,6 @@ export function readConfig(environment: Record<string, string | undefined>) {
     userRequestsPerMinute: settings.USER_RATE_LIMIT_MAX,
     redisUrl: settings.REDIS_URL,
     origins: settings.CORS_ORIGINS,
+    exposedHeaders: settings.CORS_EXPOSED_HEADERS,
   }
 }
