@@ -79,6 +79,9 @@ function isWhole(heard: string, start: string): boolean {
   return heard.endsWith('0\r\n\r\n')
 }
 
+const headerOf = (name: string, answer: string) =>
+  new RegExp(`^${name}: (.*)\r$`, 'im').exec(answer.split('\r\n\r\n', 1)[0] as string)?.[1]
+
 t.test('a route that rewrites sends on another path than the one it was matched by', async (t) => {
   const { behind, send, authority } = await open(t, { prefix: '/api/billing', stripPrefix: true, websocket: true })
   for (const [way, line] of Object.entries(ways)) {
@@ -135,4 +138,127 @@ t.test('a client is one to every limit, whatever port its proxy writes', async (
     t.equal(behind.seen.at(-1)?.headers['x-forwarded-for'], `203.0.113.${at}, 127.0.0.1`, 'services see no port')
     t.strictSame([log.at(-1)?.code, log.at(-1)?.ip], ['RATE_LIMITED', `203.0.113.${at}`], 'nor does the log')
   }
+})
+
+t.test('what is refused before its route is known counts for its client', async (t) => {
+  const preflight = 'Origin: https://app.test\r\nAccess-Control-Request-Method: GET\r\n'
+  for (const [name, start, lines, first] of [
+    ['a path that is nobody’s', 'GET /nowhere', '', '404'],
+    ['a path with two readings', 'GET /a//b', '', '400'],
+    ['a broken escape', 'GET /%zz', '', '400'],
+    ['a path without end', `GET /${'a'.repeat(9_000)}`, '', '414'],
+    ['a method', 'TRACE /few', '', '405'],
+    ['a method with a type', 'PROPFIND /few', 'Content-Type: no type\r\n', '405'],
+    ['an ambiguous message', 'GET /few', 'Host: other\r\n', '400'],
+    ['an upgrade', 'GET /few', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '404'],
+    ['a preflight', 'OPTIONS /few', preflight, '204'],
+  ] as [string, string, string, string][])
+    await t.test(name, async (t) => {
+      const { send, behind } = await open(t, { prefix: '/few', rateLimit: 1 }, { RATE_LIMIT_MAX: '4' })
+      const answers: string[] = []
+      for (const way of [...Object.values(ways), ...Object.values(ways), ''])
+        answers.push(await send(start, lines + way))
+      t.strictSame(
+        answers.map((answer) => answer.slice(9, 12)),
+        [first, first, first, first, '429'],
+      )
+      t.match(headerOf('retry-after', answers[4] as string), /^\d+$/)
+      t.match(headerOf('ratelimit', answers[4] as string), /^"client";r=0;/)
+      const origin = name === 'a preflight' ? 'https://app.test' : undefined
+      t.equal(headerOf('access-control-allow-origin', answers[4] as string), origin, 'a page can read why')
+      t.equal(behind.seen.length, 0)
+      t.match(await send('GET /few'), /^HTTP\/1\.1 200/, 'a route with a limit of its own has its own count')
+    })
+})
+
+t.test('a preflight is answered as before, and takes from the limit once', async (t) => {
+  const { send } = await open(t, {}, { RATE_LIMIT_MAX: '3' })
+  const asks = 'Access-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-own\r\n'
+  const answer = await send('OPTIONS /x', `Origin: https://app.test\r\n${asks}`)
+  t.match(answer, /^HTTP\/1\.1 204/)
+  t.equal(headerOf('access-control-allow-origin', answer), 'https://app.test')
+  t.equal(headerOf('access-control-allow-headers', answer), 'x-own')
+  t.match(headerOf('access-control-allow-methods', answer), 'PATCH')
+  const stranger = await send('OPTIONS /x', `Origin: https://evil.test\r\n${asks}`)
+  t.equal(headerOf('access-control-allow-origin', stranger), undefined)
+  t.match(headerOf('ratelimit', await send('GET /x', 'Origin: https://app.test\r\n')), /r=0/)
+})
+
+t.test('a method that nobody needs is 405, whatever comes with it', async (t) => {
+  const { send } = await open(t, {})
+  const known = ['PROPFIND', 'TRACE', 'LOCK', 'REPORT', 'SEARCH', 'MKCOL']
+  for (const method of known)
+    for (const lines of ['', 'Content-Type: x\r\n', 'Content-Length: 0\r\n', 'Origin: https://app.test\r\n']) {
+      const answer = await send(`${method} /`, lines)
+      t.match(answer, /^HTTP\/1\.1 405 [\s\S]*METHOD_NOT_ALLOWED/, `${method} ${lines}`)
+      t.match(headerOf('allow', answer), 'GET, HEAD, POST')
+    }
+})
+
+t.test('pages may read what is exposed to them', async (t) => {
+  const own = 'retry-after, x-request-id, ratelimit, ratelimit-policy'
+  const settings: [string | undefined, string][] = [
+    [undefined, `${own}, etag, location, link, content-disposition, x-total-count`],
+    ['X-Page, etag,RateLimit', `${own}, x-page, etag`],
+  ]
+  for (const [setting, expected] of settings) {
+    const { send } = await open(t, {}, setting === undefined ? {} : { CORS_EXPOSED_HEADERS: setting })
+    for (const [way, line] of Object.entries(ways)) {
+      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      t.equal(headerOf('access-control-expose-headers', answer), expected, way)
+      t.equal(headerOf('access-control-expose-headers', await send('GET /', line)), undefined)
+    }
+  }
+})
+
+t.test('the strict policy is for data, and a page keeps what it says', async (t) => {
+  const { behind, send } = await open(t, {})
+  const strict = "default-src 'none'; frame-ancestors 'none'"
+  const policies: [status: number, headers: Record<string, string>, policy: string | undefined][] = [
+    [200, {}, strict],
+    [204, {}, strict],
+    [200, { 'content-type': 'application/json; charset=utf-8' }, strict],
+    [404, { 'content-type': 'application/problem+json' }, strict],
+    [200, { 'content-type': 'text/html; charset=utf-8' }, undefined],
+    [500, { 'content-type': 'text/html' }, undefined],
+    [200, { 'content-type': 'application/xhtml+xml' }, undefined],
+    [200, { 'content-type': 'text/javascript' }, undefined],
+    [200, { 'content-type': 'application/jsonx' }, undefined],
+    [304, {}, undefined],
+    [200, { 'content-type': 'text/html', 'content-security-policy': "default-src 'self'" }, "default-src 'self'"],
+    [200, { 'content-type': 'application/json', 'content-security-policy': 'sandbox' }, 'sandbox'],
+  ]
+  for (const [status, headers, policy] of policies) {
+    behind.answer = (_request, response) => response.writeHead(status, headers).end()
+    for (const line of Object.values(ways)) {
+      const answer = await send('GET /', line)
+      t.equal(headerOf('content-security-policy', answer), policy, `${status} ${headers['content-type']}`)
+      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'the others stay')
+      t.equal(headerOf('referrer-policy', answer), 'no-referrer')
+    }
+  }
+  t.equal(headerOf('content-security-policy', await send('GET /a//b')), strict, 'what is our own has it')
+})
+
+t.test('an upstream cannot take a header of ours away', async (t) => {
+  const { behind, send } = await open(t, {})
+  const ours = [
+    'content-security-policy',
+    'x-content-type-options',
+    'cache-control',
+    'x-request-id',
+    'ratelimit',
+    'vary',
+  ]
+  for (const connection of [ours.join(', '), ['close', ...ours], ['x-own', ours.join(' ,')]]) {
+    behind.answer = (_request, response) =>
+      response.writeHead(200, { connection, 'x-content-type-options': 'none', 'x-own': '1', 'x-other': '2' }).end('ok')
+    for (const line of Object.values(ways)) {
+      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      for (const name of ours) t.ok(headerOf(name, answer), `${name} after ${connection}`)
+      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'what it named of its own is gone')
+      t.equal(headerOf('x-other', answer), '2')
+    }
+  }
+  t.equal(headerOf('x-own', await send('GET /')), undefined)
 })
