@@ -29,6 +29,8 @@ t.test('every answer carries the security headers and an id, whatever became of 
     '/nowhere': 404,
     '/a;b': 400,
     '/%zz': 400,
+    [`/${'a'.repeat(9_000)}`]: 414,
+    [`${'/a'.repeat(200)}?x`]: 414,
     '/down': 502,
     '/down/securely': 502,
   })) {

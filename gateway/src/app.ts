@@ -1,5 +1,5 @@
 import proxyAddress from '@fastify/proxy-addr'
-import { answerWithProblem, type Logger, securityHeaders } from '@sallyport/chassis'
+import { type Logger, noteProblem, securityHeaders, sendProblem } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
 import Fastify, {
   type FastifyBaseLogger,
@@ -18,13 +18,13 @@ import { openKeySet } from './key-set.ts'
 import { measure } from './measure.ts'
 import { checkMessage } from './message.ts'
 import { takeInOrder } from './node-server.ts'
-import { crossOriginOf, fromPage, openToPages } from './pages.ts'
+import { crossOrigin, exposedHeaders, fromPage, openToPages } from './pages.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openRevocations } from './revocations.ts'
 import { openRouteTable } from './routes.ts'
 import { openSharedCounts } from './shared-counts.ts'
 import { ShortWay } from './short-way.ts'
-import { createSteps, methods } from './steps.ts'
+import { createSteps, isAllowed, methodNotAllowed, methods } from './steps.ts'
 import { requestIdOf } from './trace.ts'
 import { createUpgrader } from './upgrade.ts'
 import { Upstreams } from './upstreams.ts'
@@ -68,7 +68,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     // A path that cannot be read never comes to the handlers.
     frameworkErrors: (error, request, reply) => {
       begin(request, reply)
-      return refuse(error, request, reply)
+      refuse(error, request, reply)
     },
     routerOptions: { constraints: { fromPage } },
     http: {
@@ -85,9 +85,12 @@ export async function buildApp(config: Config, environment: Record<string, strin
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply)
-    done()
+    // Of other methods Fastify has ideas of its own, before it comes to the handlers.
+    done(isAllowed(request.method) ? undefined : methodNotAllowed())
   })
   const beginBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
+  const exposed = exposedHeaders(config.exposedHeaders)
+  const crossOriginOf = crossOrigin(exposed)
   const security = Object.entries(securityHeaders(config.production)).flat()
 
   const rateLimit = await openRateLimit(app, config, sharedCounts)
@@ -114,33 +117,35 @@ export async function buildApp(config: Config, environment: Record<string, strin
     if (isUpgrade) return upgrader.forward(request, reply, headers)
     const body = hasBody(raw) ? await beginBody(raw, reply.raw, call.source.ip, call.route.bodyLimit) : ''
     const answer = new ServedAnswer(reply.raw)
-    await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, crossOrigin(reply)), watch })
+    await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, setByCors(reply)), watch })
     reply.hijack()
     return reply
   }
 
   /** What an answer carries beside what the upstream gives it. */
-  function ownHeaders(call: Call, crossOrigin: string[]): string[] {
-    return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), crossOrigin)
+  function ownHeaders(call: Call, forPages: string[]): string[] {
+    return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), forPages)
   }
 
   /** A request that goes nowhere. */
-  function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const headers = ownHeaders(request.call, crossOrigin(reply))
+  async function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const problem = noteProblem(await rateLimit.refused(request.call, error), request.call, logger)
+    const headers = ownHeaders(request.call, setByCors(reply))
     for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
     discardRest(request.raw)
-    return answerWithProblem(error, request, reply)
+    return sendProblem(problem, reply)
   }
 
   /** What @fastify/cors, which sees the requests of pages, has set for the answer. */
-  function crossOrigin(reply: FastifyReply): string[] {
+  function setByCors(reply: FastifyReply): string[] {
     if (reply.request.raw.headers.origin === undefined) return crossOriginOf(undefined)
     return Object.entries(reply.getHeaders()).flatMap(([name, value]) => [name, String(value)])
   }
 
   app.setErrorHandler(refuse)
   app.setNotFoundHandler(handle)
-  await openToPages(app, { origins: config.origins, methods, handle })
+  const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
+  await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight })
   const isOurs = (origin: string) => config.origins.includes(origin)
   const { serveByNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
   takeInOrder(app.server, {

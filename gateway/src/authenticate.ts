@@ -49,13 +49,38 @@ function fromProtocols(protocols: string | undefined): string[] {
 function holdsToken(query: string): boolean {
   if (query === '' || !/%|token/i.test(query)) return false
   return query.split(/[?&;]/).some((field) => {
-    let name = field.split('=', 1)[0] as string
-    for (let before = ''; before !== name; ) {
-      before = name
-      name = name.replace(/%([0-9a-f]{2})/gi, (_, digits) => String.fromCharCode(Number.parseInt(digits, 16)))
-    }
+    const name = decodeAll(field.split('=', 1)[0] as string)
     return /^[^a-z]*access[^a-z0-9]token([^a-z]|$)/i.test(name)
   })
+}
+
+/**
+ * What is left once nothing can be decoded any more, however often it was encoded. Each character is taken once: what
+ * an escape becomes may end another escape, and nothing before that changes.
+ *
+ * @param encoded ASCII
+ */
+export function decodeAll(encoded: string): string {
+  if (!encoded.includes('%')) return encoded
+  const bytes = Buffer.alloc(encoded.length)
+  let length = 0
+  for (let at = 0; at < encoded.length; at++) {
+    bytes[length++] = encoded.charCodeAt(at)
+    while (length > 2 && bytes[length - 3] === 0x25) {
+      const value = 16 * digitOf(bytes[length - 2] as number) + digitOf(bytes[length - 1] as number)
+      if (Number.isNaN(value)) break
+      length -= 2
+      bytes[length - 1] = value
+    }
+  }
+  return bytes.toString('latin1', 0, length)
+}
+
+/** The value of a hexadecimal digit; NaN for any other character. */
+function digitOf(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30
+  const lower = code | 0x20
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : Number.NaN
 }
 
 function refused(title: string): Problem {

@@ -1,5 +1,6 @@
-import proxyAddress from '@fastify/proxy-addr'
 import type { Followed } from '@sallyport/chassis'
+import { addressOf, peerAddress } from './address.ts'
+import { host as hostForm } from './message.ts'
 import type { Target } from './path.ts'
 import type { Count } from './rate-limit.ts'
 import type { Route } from './routes.ts'
@@ -36,6 +37,8 @@ export class Call {
   /** Where it goes; undefined until that is known, which is before anything else looks at it. */
   route: Route = undefined as unknown as Route
   target: Target = undefined as unknown as Target
+  /** Path and query as the upstream gets them. */
+  upstreamTarget = ''
   caller: Caller | undefined = undefined
   /** The limit that has least left after this call. */
   limit: Count | undefined = undefined
@@ -71,22 +74,42 @@ type Reader = (name: string) => string | undefined
 /** Whether an address is that of a proxy whose `X-Forwarded-*` is believed. */
 export type IsTrusted = (address: string) => boolean
 
+/** The most proxies in a row whose word is followed. */
+const mostProxies = 32
+
 /**
- * Finds where a call comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it.
+ * Finds where a call comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it, and only if
+ * it is what belongs there: a call of which a proxy names no address is the proxy's own.
  *
- * @param peer the address at the other end of the connection
+ * @param peer the address at the other end of the connection; undefined if that is gone already
  */
-export function sourceOf(peer: string, header: Reader, isTrusted: IsTrusted): Source {
+export function sourceOf(peer: string | undefined, header: Reader, isTrusted: IsTrusted): Source {
+  const nearest = peerAddress(peer ?? '')
   const host = header('host') ?? ''
-  if (!isTrusted(peer)) return { ip: peer, way: [peer], host, protocol: 'http' }
-  const message = { headers: { 'x-forwarded-for': header('x-forwarded-for') }, socket: { remoteAddress: peer } }
-  const way = proxyAddress.all(message as never, isTrusted).toReversed()
+  if (!isTrusted(nearest)) return { ip: nearest, way: [nearest], host, protocol: 'http' }
+  const way = wayOf(nearest, header('x-forwarded-for') ?? '', isTrusted)
+  const forwardedHost = lastOf(header('x-forwarded-host'))
   return {
     ip: way[0] as string,
     way,
-    host: lastOf(header('x-forwarded-host')) ?? host,
-    protocol: lastOf(header('x-forwarded-proto')) ?? 'http',
+    host: forwardedHost !== undefined && hostForm.test(forwardedHost) ? forwardedHost : host,
+    protocol: lastOf(header('x-forwarded-proto'))?.toLowerCase() === 'https' ? 'https' : 'http',
   }
+}
+
+/** Follows the list from its end, where the nearest proxy wrote, for as long as who wrote an element is trusted. */
+function wayOf(peer: string, list: string, isTrusted: IsTrusted): string[] {
+  const way = [peer]
+  let writer = peer
+  for (let end = list.length; end > 0 && way.length <= mostProxies && isTrusted(writer); ) {
+    const comma = list.lastIndexOf(',', end - 1)
+    const address = addressOf(list.slice(comma + 1, end))
+    if (address === undefined) break
+    way.push(address)
+    writer = address
+    end = comma
+  }
+  return way.reverse()
 }
 
 /** What the nearest proxy said, if several wrote one after the other. */

@@ -2,6 +2,7 @@ import {
   choice,
   duration,
   durationBetween,
+  headerNames,
   origins,
   port,
   positive,
@@ -72,6 +73,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'how long a connection is kept on which nothing comes and nothing is taken, such as 72s',
     }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
+    CORS_EXPOSED_HEADERS: headerNames({
+      default: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
+      desc: 'names of headers of services that these pages may read, such as etag,x-total-count',
+    }),
   })
   return {
     ...processConfig(environment, 'GATEWAY_PORT', settings.GATEWAY_PORT),
@@ -96,5 +101,6 @@ export function readConfig(environment: Record<string, string | undefined>) {
     bodyTimeout: settings.BODY_TIMEOUT,
     idleTimeout: settings.IDLE_TIMEOUT,
     origins: settings.CORS_ORIGINS,
+    exposedHeaders: settings.CORS_EXPOSED_HEADERS,
   }
 }

@@ -73,8 +73,8 @@ class Exchange implements Listener {
 
   #send(): void {
     const { call, headers, body } = this.#passage
-    const { method, route, target } = call
-    this.#upstream.send({ method, path: target.path + target.query, headers, body, timeout: route.timeout }, this)
+    const { method, route, upstreamTarget: path } = call
+    this.#upstream.send({ method, path, headers, body, timeout: route.timeout }, this)
   }
 
   #end(why: Error): void {
@@ -91,7 +91,7 @@ class Exchange implements Listener {
     const { call, ownHeaders, watch } = this.#passage
     const answer = this.#answer
     this.#upstream.answered()
-    const headers = answerHeaders(answered, ownHeaders)
+    const headers = answerHeaders(answered, ownHeaders, status)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
     if (headerOf('content-type', headers)?.startsWith('text/event-stream')) {
       openEventStreams.add(call)

@@ -59,7 +59,7 @@ const returning = memo((name) =>
 export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
   const { rawHeaders: sent, route, source, caller } = call
   const named = connectionNames(call.header('connection'))
-  const headers: string[] = []
+  const headers: string[] = route.preserveHost ? ['host', source.host] : []
   for (let at = 0; at < sent.length; at += 2) {
     const name = outgoing(sent[at] as string)
     const value = sent[at + 1] as string
@@ -92,6 +92,7 @@ export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
     identityHeaders.requestId,
     call.id,
   )
+  if (route.strippedPrefix !== undefined) headers.push('x-forwarded-prefix', route.strippedPrefix)
   if (caller) {
     caller.headers ??= Object.entries(headersOf(caller.identity)).flat()
     headers.push(...caller.headers, identityHeaders.assertion, assertion(caller, route.audience, assertions))
@@ -99,44 +100,56 @@ export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
   return headers
 }
 
+/** The policy is for answers that are data. On a page, or on a script, it would forbid what that is made to do. */
+const isData = /^application\/([\w.-]+\+)?json\b/i
+
 /**
  * The headers an answer goes back with: the upstream's, and of ours those that it does not give itself, since it knows
- * its answer better.
+ * its answer better. What it names in `Connection` is of its own headers alone.
+ *
+ * Our content security policy goes on JSON and on what has no type, which is all that services here answer with; a page
+ * says itself what it may do. An answer without a body that stands for one the client has (304) says nothing new of it.
  *
  * @param answered as they came, names and values in turn
  * @param own names in lower case and values in turn
  */
-export function answerHeaders(answered: string[], own: string[]): string[] {
-  const headers: string[] = []
-  const seen: string[] = []
+export function answerHeaders(answered: string[], own: string[], status = 200): string[] {
+  let headers: string[] = []
   let named: Set<string> | undefined
+  let needsPolicy = status !== 304
   for (let at = 0; at < answered.length; at += 2) {
     const sent = answered[at] as string
     const name = returning(sent)
     const value = answered[at + 1] as string
     if (name === '') {
-      if (lowerCase(sent) === 'connection') named = connectionNames(value)
+      if (lowerCase(sent) === 'connection') named = connectionNames(value, named)
       continue
     }
-    seen.push(name)
+    if (name === 'content-type') needsPolicy &&= isData.test(value)
     headers.push(name, value)
   }
+  if (named) headers = without(named, headers)
+  const length = headers.length
   for (let at = 0; at < own.length; at += 2) {
     const name = own[at] as string
-    if (name === 'vary' || !seen.includes(name)) headers.push(name, own[at + 1] as string)
+    if (name === 'content-security-policy' && !needsPolicy) continue
+    if (name === 'vary' || !isNamed(name, headers, length)) headers.push(name, own[at + 1] as string)
   }
-  return named ? without(named, headers) : headers
+  return headers
 }
 
-/** What a `Connection` header names beside the options that every hop uses. */
-function connectionNames(connection: string | undefined): Set<string> | undefined {
-  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
-  return new Set(
-    connection
-      .toLowerCase()
-      .split(',')
-      .map((name) => name.trim()),
-  )
+/** Whether a name is among the first of a flat list of names and values. */
+function isNamed(name: string, headers: string[], length: number): boolean {
+  for (let at = 0; at < length; at += 2) if (headers[at] === name) return true
+  return false
+}
+
+/** What a `Connection` header names beside the options that every hop uses, and what another one before it named. */
+function connectionNames(connection: string | undefined, before?: Set<string>): Set<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return before
+  const names = before ?? new Set()
+  for (const name of connection.toLowerCase().split(',')) names.add(name.trim())
+  return names
 }
 
 function without(names: Set<string>, headers: string[]): string[] {

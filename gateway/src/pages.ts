@@ -14,43 +14,65 @@ interface Options {
   /** Origins whose pages may call. */
   origins: string[]
   methods: HTTPMethods[]
+  /** Names of headers that they may read. */
+  exposed: string[]
   handle: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+  /** Counts a preflight; throws what it is refused with. */
+  countPreflight: (request: FastifyRequest) => Promise<void>
 }
 
-const exposed = ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy']
+/** What the gateway itself says of a request. */
+const ownNames = ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy']
+
+/** The headers of answers that a page may read: the gateway's own, and those of services. */
+export function exposedHeaders(ofServices: string[]): string[] {
+  return [...new Set([...ownNames, ...ofServices])]
+}
 
 /**
  * What an answer carries for a page of ours, and for whoever caches it (the CORS protocol of the Fetch standard).
  *
- * @param origin one whose pages may call; undefined if no page makes the call
+ * @param exposed names of the headers that pages may read
+ * @returns a function of the origin: one whose pages may call, or undefined if no page makes the call
  */
-export function crossOriginOf(origin: string | undefined): string[] {
-  if (origin === undefined) return noPage
-  return ['access-control-allow-origin', origin, ...toPages]
+export function crossOrigin(exposed: string[]): (origin: string | undefined) => string[] {
+  const noPage = ['vary', 'Origin']
+  const toPages = [
+    ...['vary', 'Origin', 'access-control-allow-credentials', 'true'],
+    ...['access-control-expose-headers', exposed.join(', ')],
+  ]
+  return (origin) => (origin === undefined ? noPage : ['access-control-allow-origin', origin, ...toPages])
 }
-const noPage = ['vary', 'Origin']
-const toPages = [
-  ...['vary', 'Origin', 'access-control-allow-credentials', 'true'],
-  ...['access-control-expose-headers', exposed.join(', ')],
-]
+
+const isPreflight = ({ method, headers }: FastifyRequest) =>
+  method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
 
 /**
  * Lets pages of other origins call (CORS): it answers their preflights, and marks what their requests are answered
  * with. Requests that no page makes never come by here.
  */
-export async function openToPages(app: FastifyInstance, { origins, methods, handle }: Options): Promise<void> {
-  const crossOrigin = {
+export async function openToPages(
+  app: FastifyInstance,
+  { origins, methods, exposed, handle, countPreflight }: Options,
+): Promise<void> {
+  const options = {
     origin: origins,
     credentials: true,
     methods,
     exposedHeaders: exposed,
     maxAge: 600,
+    preflightContinue: true,
   }
   await app.register(async (pages) => {
     await pages.register(cors, {
       // An OPTIONS that is no preflight is a request like any other.
-      delegator: ({ headers }, callback) =>
-        callback(null, { ...crossOrigin, preflight: headers['access-control-request-method'] !== undefined }),
+      delegator: (request, callback) => callback(null, { ...options, preflight: isPreflight(request) }),
+    })
+    // By now the answer has its headers: a page can read that there were too many.
+    pages.addHook('onRequest', async (request, reply) => {
+      if (!isPreflight(request)) return
+      await countPreflight(request)
+      return reply.code(204).send()
     })
     // A preflight has no use for a body.
     pages.addHook('onResponse', async ({ raw }) => discardRest(raw))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { isInternal, normalise } from './path.ts'
+import { fold, isInternal, isTooLong, normalise } from './path.ts'
 
 /** Good targets, and the form in which they are matched and forwarded. */
 const good: Record<string, string> = {
@@ -128,7 +128,32 @@ t.test('whatever is accepted names the same place to a server that decodes it', 
 })
 
 t.test('what services tell operators is internal, and nothing that only looks like it', async (t) => {
-  for (const path of ['/internal', '/internal/x', '/INTERNAL/x', '/metrics', '/healthz/', '/readyz'])
-    t.ok(isInternal(path), path)
-  for (const path of ['/', '/internals', '/api/metrics', '/metrics2', '/health']) t.notOk(isInternal(path), path)
+  for (const path of [
+    ...['/internal', '/internal/x', '/INTERNAL/x', '/metrics', '/healthz/', '/readyz'],
+    ...['/metrics.', '/metrics%20/', '/Metrics./x', '/%EF%BD%8Detrics', '/%E1%B5%90etrics'],
+  ])
+    t.ok(isInternal(fold(path)), path)
+  for (const path of ['/', '/internals', '/api/metrics', '/metrics2', '/health', '/metrics.x'])
+    t.notOk(isInternal(fold(path)), path)
+})
+
+t.test('dots and spaces fall away at the end of a name, and nowhere else', async (t) => {
+  t.equal(fold('/A../b. .x/.c/d.e/%20.'), '/a/b. .x/.c/d.e/')
+  t.equal(fold('/A..'), '/a')
+})
+
+t.test('a path has a length and a number of segments, its query has neither', async (t) => {
+  const query = `?${'/'.repeat(10_000)}`
+  for (const path of [`/${'a'.repeat(8_191)}`, '/a'.repeat(128), '/'])
+    for (const target of [path, path + query]) t.notOk(isTooLong(target), target.slice(0, 20))
+  for (const path of [`/${'a'.repeat(8_192)}`, '/a'.repeat(129), '/'.repeat(129)])
+    for (const target of [path, path + query]) t.ok(isTooLong(target), target.slice(0, 20))
+})
+
+t.test('a character with more marks than any language has is refused', async (t) => {
+  const marks = (count: number) => `/%C3%A9${'%CC%81'.repeat(count)}x`
+  t.ok(normalise(marks(30)))
+  t.equal(normalise(marks(31)), undefined)
+  t.equal(normalise(`/${'%CC%81'.repeat(40)}`), undefined)
+  t.ok(normalise(`/${'e%CC%81'.repeat(400)}`), 'a text with marks is none of these')
 })

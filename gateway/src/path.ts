@@ -5,6 +5,10 @@ export interface Target {
   query: string
 }
 
+/** The most characters, and the most segments, that a path may have. */
+const longest = 8_192
+const mostSegments = 128
+
 /** What may stand in a path as it is (RFC 3986 pchar), but for `;`, which some servers cut off and others do not. */
 const plain = /^[A-Za-z0-9\-._~!$&'()*+,=:@/]+$/
 const unreserved = /^[A-Za-z0-9\-._~]$/
@@ -13,7 +17,17 @@ const unreserved = /^[A-Za-z0-9\-._~]$/
 const structural = /^[/\\;?#%\x00-\x1f\x7f]$/
 
 /** Services answer these to operators and to the gateway, never to its callers. */
-const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/i
+const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/
+
+/** Whether the path of a request target is longer than any that there is a use for. */
+export function isTooLong(target: string): boolean {
+  const mark = target.indexOf('?')
+  const end = mark === -1 ? target.length : mark
+  if (end > longest) return true
+  let segments = 0
+  for (let at = target.indexOf('/'); at !== -1 && at < end; at = target.indexOf('/', at + 1)) segments += 1
+  return segments > mostSegments
+}
 
 /**
  * Normalises a request target once: `%41` becomes `A`, hexadecimal digits upper-case, and nothing else changes.
@@ -21,6 +35,8 @@ const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/i
  * Two readings of one path are how a policy is passed by, so a path with more than one is refused, not mended: dot
  * segments, empty segments, backslashes, `;`, encoded separators or percent signs, broken or non-UTF-8 encoding, other
  * forms of these characters, and targets that are no path (absolute form).
+ *
+ * Its length is not looked at here (`isTooLong`).
  *
  * @returns undefined if the target is refused
  */
@@ -54,9 +70,9 @@ function normaliseEncoding(raw: string): string | undefined {
   return path
 }
 
-/** Whether a path is one that no route may lead to, whatever the route table says. */
-export function isInternal(path: string): boolean {
-  return internal.test(path)
+/** Whether a path, folded, is one that no route may lead to, whatever the route table says. */
+export function isInternal(folded: string): boolean {
+  return internal.test(folded)
 }
 
 /**
@@ -66,15 +82,25 @@ export function isInternal(path: string): boolean {
 export function fold(path: string): string {
   if (!/[A-Z%]|\.(\/|$)/.test(path)) return path
   const names = decodeURIComponent(path).normalize('NFKC').toUpperCase().toLowerCase()
-  return names.replace(/[\s.]+(?=\/|$)/g, '')
+  return names.replace(/[\s.]+/g, (run, at: number) => {
+    const next = at + run.length
+    return next === names.length || names[next] === '/' ? '' : run
+  })
 }
+
+/**
+ * More marks on one character than any language has (UAX #15, Stream-Safe Text Format): to put them in order takes time
+ * by the square of their number.
+ */
+const tooManyMarks = /(^|\P{M})\p{M}{31}/u
 
 /** Whether what is encoded is UTF-8, and has no characters of structure in another form, such as the full-width slash. */
 function isPlainText(encoded: string): boolean {
   if (!encoded.includes('%')) return true
   try {
-    const others = decodeURIComponent(encoded).replace(/[\x00-\x7f]/g, '')
-    return !/[/\\.;?#%]/.test(others.normalize('NFKC'))
+    const text = decodeURIComponent(encoded)
+    // In place of ASCII one letter, so that the marks of one character do not become those of the one before it.
+    return !tooManyMarks.test(text) && !/[/\\.;?#%]/.test(text.replace(/[\x00-\x7f]+/g, 'a').normalize('NFKC'))
   } catch {
     return false
   }

@@ -3,6 +3,7 @@ import { Problem } from '@sallyport/chassis'
 import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Call } from './call.ts'
+import type { Route } from './routes.ts'
 import type { SharedCounts } from './shared-counts.ts'
 import type { Caller } from './verify.ts'
 
@@ -81,9 +82,24 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     max: ({ route }) => route.rateLimit as number,
     keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
   })
+  /** A call whose route is not known, or that has none, counts towards the common limit. */
+  const client = (call: Call): Promise<void> =>
+    (call.route as Route | undefined)?.rateLimit ? ofRoute(call) : common(call)
   return {
     /** @throws 429 RATE_LIMITED */
-    client: (call: Call) => (call.route.rateLimit ? ofRoute(call) : common(call)),
+    client,
+    /**
+     * Counts a call that is refused before it came to its limits, so that what is wrong costs its sender as much.
+     *
+     * @returns what it is answered with: what it was refused for, or that there are too many
+     */
+    refused: async (call: Call, error: unknown): Promise<unknown> =>
+      call.limit
+        ? error
+        : client(call).then(
+            () => error,
+            (tooMany) => tooMany,
+          ),
     /** @throws 429 RATE_LIMITED */
     user: await openLimiter('user', {
       max: settings.userRequestsPerMinute,

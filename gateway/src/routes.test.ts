@@ -32,6 +32,8 @@ t.test('what a route leaves out has a default', async (t) => {
     websocket: false,
     audience: 'api',
     forwardAuthorization: false,
+    strippedPrefix: undefined,
+    preserveHost: false,
   })
 })
 
@@ -45,6 +47,7 @@ t.test('what a route says counts', async (t) => {
     websocket: true,
     audience: 'appointments',
     forwardAuthorization: true,
+    preserveHost: true,
   }
   t.match(readOne(t, entry), entry)
 })
@@ -53,6 +56,14 @@ t.test('the file may be YAML, and an upstream may name variables', async (t) => 
   const file = write(t, 'routes:\n  - { prefix: /a/, upstreams: ["http://${HOST}:${PORT}"], access: optional } # why\n')
   const route = readRoutes(file, { HOST: 'auth', PORT: '5001' }, upstreams).get('/a')
   t.match(route, { prefix: '/a', upstreams: [{ origin: 'http://auth:5001' }], access: 'optional', audience: 'auth' })
+})
+
+t.test('the prefix can be replaced or left out on the way to the upstream', async (t) => {
+  const { upstreamPath, strippedPrefix } = readOne(t, { rewrite: '/v2/' })
+  t.strictSame([upstreamPath('/api/x'), strippedPrefix], ['/v2/x', undefined])
+  for (const entry of [{ stripPrefix: true }, { rewrite: '/' }, { rewrite: '/', stripPrefix: false }])
+    t.strictSame([readOne(t, entry).upstreamPath('/api/x'), readOne(t, entry).strippedPrefix], ['/x', '/api'])
+  t.equal(readOne(t, { stripPrefix: false }).upstreamPath('/api/x'), '/api/x')
 })
 
 t.test('upstreams take turns', async (t) => {
@@ -85,13 +96,28 @@ t.test('a file that does not hold up is refused with what to mend', async (t) =>
       [plain, { ...plain, prefix: '/Api' }],
       /routes \/api and \/Api are the same/,
     ],
-    ...['api', '', '//', '/a//', '/a//b', '/a/../b', '/a?b', '/a;b', '/%61pi', '/a b', 'http://a/b'].map(
+    ...['api', '', '//', '/a//', '/a//b', '/a/../b', '/a;b', '/%61pi', '/a b', 'http://a/b'].map(
       (prefix): [string, unknown, RegExp] => [
         `the prefix "${prefix}"`,
         [{ ...plain, prefix }],
         /the prefix is not a plain absolute path/,
       ],
     ),
+    [
+      'a pattern',
+      [{ ...plain, prefix: '/admin/*', access: 'authenticated', roles: ['admin'] }],
+      /route \/admin\/\*: the prefix holds "\*", and is no pattern: .* holds .* everything below it; write \/admin$/,
+    ],
+    ['a prefix that is never reachable', [{ ...plain, prefix: '/Metrics' }], /the prefix is never reachable/],
+    ['a pattern for the upstream', [{ ...plain, rewrite: '/$1/*' }], /route \/api: rewrite holds "\*"/],
+    ['an internal path of the upstream', [{ ...plain, rewrite: '/internal' }], /rewrite is never reachable/],
+    ['an upstream path that is none', [{ ...plain, rewrite: '' }], /rewrite is not a plain absolute path/],
+    ['two words for it', [{ ...plain, rewrite: '/', stripPrefix: true }], /stripPrefix is the same as `rewrite: \/`/],
+    [
+      'the client’s Host for a certificate',
+      [{ ...plain, upstreams: ['http://a', 'https://b'], preserveHost: true }],
+      /route \/api: preserveHost is for upstreams over http;/,
+    ],
     ...['public', 'optional'].map((access): [string, unknown, RegExp] => [
       `roles on a route that is ${access}`,
       [{ ...plain, access, roles: ['doctor'] }],
@@ -168,6 +194,9 @@ t.test('the longest prefix decides, by whole segments', async (t) => {
     '/apis': undefined,
     '/elsewhere': undefined,
     '/': undefined,
+    [`/api/doctors/${'x'.repeat(5_000)}`]: '/api/doctors',
+    [`/api${'/x'.repeat(100)}`]: '/api',
+    [`/${'x'.repeat(5_000)}`]: undefined,
   }
   for (const [path, prefix] of Object.entries(matches)) t.equal(table.match(path)?.prefix, prefix, path)
 })
@@ -176,6 +205,16 @@ t.test('the prefix / holds every path that no other one does', async (t) => {
   const { table } = open(t, [plain, { ...plain, prefix: '/' }])
   t.equal(table.match('/api/x')?.prefix, '/api')
   for (const path of ['/', '/apis', '/a/b/c']) t.equal(table.match(path)?.prefix, '/', path)
+})
+
+t.test('what is never reachable is not reachable by a rewritten path either', async (t) => {
+  const { table } = open(t, [
+    { ...plain, stripPrefix: true },
+    { ...plain, prefix: '/', rewrite: '/v2' },
+  ])
+  for (const path of ['/api/users', '/api/metric', '/api/api/metrics', '/api', '/users']) t.ok(table.match(path), path)
+  for (const path of ['/api/metrics', '/api/Internal/x', '/api/healthz./', '/api/readyz%20', '/metrics', '/metrics.'])
+    t.equal(table.match(path), undefined, path)
 })
 
 t.test('a path that a less exact server takes for another route’s has none', async (t) => {

@@ -3,7 +3,8 @@ import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse } from 'yaml'
-import { fold, normalise } from './path.ts'
+import { fold, isInternal } from './path.ts'
+import { faultOf, rewriter, strippedPrefix, withoutEnd } from './prefix.ts'
 import { inTurn, type Upstream, type Upstreams } from './upstreams.ts'
 
 /** One entry of the file. */
@@ -18,6 +19,9 @@ interface RouteEntry {
   websocket?: boolean
   audience?: string
   forwardAuthorization?: boolean
+  rewrite?: string
+  stripPrefix?: boolean
+  preserveHost?: boolean
 }
 
 const texts = { type: 'array', items: { type: 'string' }, minItems: 1 }
@@ -44,6 +48,9 @@ const isRouteFile = new Ajv().compile<{ routes: RouteEntry[] }>({
           websocket: { type: 'boolean' },
           audience: { type: 'string', minLength: 1 },
           forwardAuthorization: { type: 'boolean' },
+          rewrite: { type: 'string' },
+          stripPrefix: { type: 'boolean' },
+          preserveHost: { type: 'boolean' },
         },
       },
     },
@@ -68,6 +75,12 @@ export interface Route {
   /** For whom the identity assertion is made out. */
   audience: string
   forwardAuthorization: boolean
+  /** A path that was matched, as the upstream gets it. */
+  upstreamPath(path: string): string
+  /** What `upstreamPath` takes away, for upstreams that make links; undefined if that is nothing. */
+  strippedPrefix: string | undefined
+  /** Whether the upstream gets the client's Host instead of its own. */
+  preserveHost: boolean
   /** The upstream whose turn it is; another one than this, if there is another. */
   pick(except?: Upstream): Upstream
 }
@@ -75,7 +88,7 @@ export interface Route {
 export interface RouteTable {
   /**
    * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
-   * names would see another route's path.
+   * names would see another route's path, or one that is never reachable. So would the upstream's path be.
    */
   match(path: string): Route | undefined
   /** Reads the file again. */
@@ -111,10 +124,14 @@ export function openRouteTable(
   watchFile(file, { interval: 1_000, persistent: false }, reload)
   return {
     match: (path) => {
-      const route = matchLongest(table.routes, path)
+      const route = matchLongest(table.routes, path, table.longest)
+      if (!route) return undefined
       const folded = fold(path)
+      if (isInternal(folded)) return undefined
+      const sent = route.upstreamPath(path)
+      if (sent !== path && isInternal(fold(sent))) return undefined
       if (folded === path && table.isFolded) return route
-      return matchLongest(table.folded, folded) === route ? route : undefined
+      return matchLongest(table.folded, folded, table.longest) === route ? route : undefined
     },
     reload,
     close: () => unwatchFile(file, reload),
@@ -127,18 +144,29 @@ interface Table {
   folded: Map<string, Route>
   /** Whether folding changes none of the prefixes. */
   isFolded: boolean
+  /** Characters of the longest prefix, folded or not. */
+  longest: number
 }
 
 function toTable(routes: Map<string, Route>): Table {
   const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
-  return { routes, folded, isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)) }
+  return {
+    routes,
+    folded,
+    isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)),
+    longest: Math.max(0, ...[...routes.keys(), ...folded.keys()].map((prefix) => prefix.length)),
+  }
 }
 
-/** Cuts one segment after another off the end until a prefix fits. */
-function matchLongest(table: Map<string, Route>, path: string): Route | undefined {
-  for (let prefix = path; prefix !== ''; prefix = prefix.slice(0, prefix.lastIndexOf('/'))) {
-    const route = table.get(prefix)
+/**
+ * Cuts one segment after another off the end until a prefix fits. It begins where the longest prefix could end: what
+ * the search takes is up to the table, not to who sends the path.
+ */
+function matchLongest(table: Map<string, Route>, path: string, longest: number): Route | undefined {
+  for (let end = path.length > longest ? path.lastIndexOf('/', longest) : path.length; end > 0; ) {
+    const route = table.get(path.slice(0, end))
     if (route) return route
+    end = path.lastIndexOf('/', end - 1)
   }
   return table.get('/')
 }
@@ -183,13 +211,17 @@ function toRoute(
   known: Upstreams,
   refuse: (why: string) => Error,
 ): Route {
-  const prefix = entry.prefix === '/' ? '/' : entry.prefix.replace(/\/$/, '')
-  if (normalise(entry.prefix)?.path !== entry.prefix) throw refuse('the prefix is not a plain absolute path')
+  const fault = faultOf(entry.prefix)
+  if (fault) throw refuse(`the prefix ${fault}`)
+  const prefix = withoutEnd(entry.prefix)
+  const rewrite = toRewrite(entry, refuse)
   if (entry.roles && entry.access !== 'authenticated') throw refuse('roles need `access: authenticated`')
   const wrong = entry.roles?.find((role) => !isRole(role))
   if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)
 
   const origins = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse))
+  if (entry.preserveHost && origins.some((origin) => origin.startsWith('https:')))
+    throw refuse('preserveHost is for upstreams over http; over https an upstream is known by its own name')
   const upstreams = origins.map((origin) => known.at(origin))
   return {
     prefix,
@@ -202,8 +234,20 @@ function toRoute(
     websocket: entry.websocket ?? false,
     audience: entry.audience ?? new URL(origins[0] as string).hostname,
     forwardAuthorization: entry.forwardAuthorization ?? false,
+    upstreamPath: rewriter(prefix, rewrite),
+    strippedPrefix: strippedPrefix(prefix, rewrite),
+    preserveHost: entry.preserveHost ?? false,
     pick: inTurn(upstreams),
   }
+}
+
+/** What takes the place of the prefix; `stripPrefix` is the name under which most look for `rewrite: /`. */
+function toRewrite({ rewrite, stripPrefix }: RouteEntry, refuse: (why: string) => Error): string | undefined {
+  if (rewrite === undefined) return stripPrefix ? '/' : undefined
+  if (stripPrefix) throw refuse('stripPrefix is the same as `rewrite: /`; keep one of the two')
+  const fault = faultOf(rewrite)
+  if (fault) throw refuse(`rewrite ${fault}`)
+  return withoutEnd(rewrite)
 }
 
 /** An upstream may name a variable, as `${AUTH_URL}`, so that one file serves every place it is deployed to. */

@@ -75,7 +75,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
 
     /** @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade */
     forward({ raw, call }: FastifyRequest, reply: FastifyReply, headers: string[]): FastifyReply {
-      const { route, target, caller } = call
+      const { route, caller } = call
       checkOrigin(call)
       const upgrade = upgrades.get(raw) as Upgrade
       const { socket, head } = upgrade
@@ -83,9 +83,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
       upgrade.caller = caller
       reply.hijack()
       reply.raw.detachSocket(socket as never)
-      raw.url = target.path + target.query
+      raw.url = call.upstreamTarget
       raw.headers = upgradeHeaders(headers)
-      proxy.ws(raw, socket, head, { target: route.pick().origin, changeOrigin: true }, (err) => {
+      proxy.ws(raw, socket, head, { target: route.pick().origin, changeOrigin: !route.preserveHost }, (err) => {
         logger.warn({ event: 'upgrade_failed', err })
         if (socket.writable) socket.end(unreachable)
       })

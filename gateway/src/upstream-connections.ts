@@ -7,7 +7,7 @@ export interface OutgoingRequest {
   method: string
   /** Path and query, as they are sent. */
   path: string
-  /** Names and values, in turn; without Host and what is for one connection alone. */
+  /** Names and values, in turn, without what is for one connection alone; Host comes first, if it is not the upstream's own. */
   headers: string[]
   /** A stream, or in latin1 what is there as a whole; empty if there is none. Its length is among the headers. */
   body: string | AsyncIterable<Buffer>
@@ -191,7 +191,9 @@ class Connection {
     this.#listener = listener
     this.#framing = undefined
     const { method, path, headers, body, timeout } = request
-    let text = `${method} ${path} HTTP/1.1\r\nhost: ${this.#pool.authority}\r\nconnection: keep-alive\r\n`
+    let text = `${method} ${path} HTTP/1.1\r\n`
+    if (headers[0] !== 'host') text += `host: ${this.#pool.authority}\r\n`
+    text += 'connection: keep-alive\r\n'
     // Where a body is usual, its absence is said (RFC 9110 section 8.6).
     if (body === '' && hasBody.has(method) && !headers.includes('content-length')) text += 'content-length: 0\r\n'
     for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`

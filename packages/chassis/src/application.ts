@@ -8,6 +8,7 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import FindMyWay, { type HTTPMethod } from 'find-my-way'
+import { isLogged } from './log-sample.ts'
 import { Problem, toProblem, unavailable } from './problem.ts'
 import { observeRequest } from './request-durations.ts'
 
@@ -84,9 +85,18 @@ interface Failed {
   ip: string
 }
 
-/** An error as the problem its caller is shown; what was behind it is logged. */
-export function noteProblem(error: unknown, request: Failed, log: Pick<FastifyBaseLogger, 'error' | 'info'>): Problem {
+/** The most lines a second for one code: of requests that were refused, and of those that failed here or behind us. */
+const mostRefusals = 10
+const mostFailures = 100
+
+/** An error as the problem its caller is shown; what was behind it is logged, unless there is a flood of it. */
+export function noteProblem(
+  error: unknown,
+  request: Failed,
+  log: Pick<FastifyBaseLogger, 'error' | 'warn' | 'info'>,
+): Problem {
   const problem = toProblem(error)
+  if (!isLogged(problem.code, problem.statusCode >= 500 ? mostFailures : mostRefusals, log)) return problem
   const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
   // Where nothing is behind it, the code says it all.
   if (problem.statusCode >= 500) log.error({ ...line, err: problem.cause }, problem.message)
@@ -96,7 +106,10 @@ export function noteProblem(error: unknown, request: Failed, log: Pick<FastifyBa
 
 /** Answers with an error as problem details. */
 export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const problem = noteProblem(error, request, request.log)
+  return sendProblem(noteProblem(error, request, request.server.log), reply)
+}
+
+export function sendProblem(problem: Problem, reply: FastifyReply) {
   return reply
     .code(problem.statusCode)
     .headers(problem.headers)

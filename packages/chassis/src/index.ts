@@ -1,4 +1,11 @@
-export { type Application, answerWithProblem, createApplication, noteProblem, securityHeaders } from './application.ts'
+export {
+  type Application,
+  answerWithProblem,
+  createApplication,
+  noteProblem,
+  securityHeaders,
+  sendProblem,
+} from './application.ts'
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, storable, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
@@ -10,6 +17,7 @@ export {
   databaseAddress,
   duration,
   durationBetween,
+  headerNames,
   origin,
   origins,
   port,

@@ -142,6 +142,14 @@ function readOrigin(input: string): string {
   return input
 }
 
+/** Names of headers, separated by commas; in lower case, each once. `*` is none: with credentials it names no header. */
+export const headerNames = makeExactValidator<string[]>((input) => {
+  const names = input.split(',').map((item) => item.trim().toLowerCase())
+  const wrong = names.find((name) => name === '*' || !/^[\w!#$%&'*+\-.^`|~]+$/.test(name))
+  if (wrong !== undefined) throw new EnvError(`holds "${wrong}", which is no name of a header`)
+  return [...new Set(names)]
+})
+
 /** Roles, separated by commas. */
 export const roles = makeExactValidator<string[]>((input) =>
   input.split(',').map((item) => {

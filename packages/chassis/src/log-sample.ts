@@ -1,0 +1,35 @@
+import type { FastifyBaseLogger } from 'fastify'
+
+/** Milliseconds that a count of lines is for. */
+const window = 1_000
+
+/** The windows that are open, by the code of the problem. Codes are ours: no client can make one up. */
+const open = new Map<string, { logged: number; leftOut: number }>()
+
+/**
+ * Whether one more problem with this code may have a line in the log. What is sent without end must not be written
+ * without end: of a flood the first of each second are enough to tell what it is and from where. How many were left out
+ * is logged when their second is over.
+ *
+ * @param most lines a second
+ */
+export function isLogged(code: string, most: number, log: Pick<FastifyBaseLogger, 'warn'>): boolean {
+  let count = open.get(code)
+  if (!count) {
+    count = { logged: 0, leftOut: 0 }
+    open.set(code, count)
+    setTimeout(close, window, code, count, log).unref()
+  }
+  if (count.logged === most) {
+    count.leftOut += 1
+    return false
+  }
+  count.logged += 1
+  return true
+}
+
+function close(code: string, { leftOut }: { leftOut: number }, log: Pick<FastifyBaseLogger, 'warn'>): void {
+  open.delete(code)
+  if (leftOut > 0)
+    log.warn({ event: 'requests_failed', code, left_out: leftOut }, 'more requests failed than the log has lines for')
+}
