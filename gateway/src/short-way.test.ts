@@ -35,7 +35,7 @@ async function build(t: Test, { takes = 0, admit = async () => [] }: Options = {
       logger,
       idleTimeout: 0.4,
       admit: (call) => {
-        Object.assign(call, { route, target: { path: call.url, query: '' } })
+        Object.assign(call, { route, target: { path: call.url, query: '' }, upstreamTarget: call.url })
         return admit(call)
       },
       ownHeaders: () => [],
