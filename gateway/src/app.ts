@@ -42,7 +42,7 @@ declare module 'fastify' {
  * Most come in by the short way (short-way.ts), all others by Node's server and Fastify.
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
-  const upstreams = new Upstreams(logger)
+  const upstreams = new Upstreams(logger, config.connections, config.streams)
   const routes = openRouteTable(config.routesFile, environment, upstreams, logger)
   const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
   const verifier = createVerifier(config, keySet)
@@ -73,9 +73,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     clientErrorHandler: answerClientError,
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 500, requestTimeout: 0, keepAliveTimeout: 72_000 },
   })
-  // Bodies are streamed, never parsed.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  // Bodies are streamed, never parsed: their type is nothing to us, whether it is one or not.
+  for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true })
   app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply)
     done()
@@ -103,7 +102,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     checkMessage(raw)
     const isUpgrade = upgrader.isUpgrade(raw)
     const headers = await admit(call, isUpgrade)
-    if (isUpgrade) return upgrader.forward(request, reply, headers)
+    if (isUpgrade) return upgrader.forward(request, reply, headers, ownHeaders(call, crossOrigin(reply)))
     const body = hasBody(raw) ? (await beginBody(raw, reply.raw, call.route.bodyLimit))() : ''
     const answer = new ServedAnswer(reply.raw)
     await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, crossOrigin(reply)), watch })

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Answer } from './answer.ts'
+import { type Answer, informationalHead } from './answer.ts'
 
 /** Seconds that an idle connection is kept, as clients are told. */
 export const keptFor = 72
@@ -25,6 +25,10 @@ export class ShortAnswer implements Answer {
     this.#socket = socket
     this.#method = method
     this.#isClosing = isClosing
+  }
+
+  inform(status: number, statusText: string, headers: string[]): void {
+    this.#socket.write(informationalHead(status, statusText, headers), 'latin1')
   }
 
   begin(status: number, statusText: string, headers: string[]): void {

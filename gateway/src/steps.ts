@@ -33,7 +33,7 @@ export function createSteps({ routes, rateLimit, verifier, revocations, assertio
   return async (call: Call, isUpgrade = false): Promise<string[]> => {
     direct(call, isUpgrade)
     await rateLimit.client(call)
-    const caller = await authenticate(call, verifier)
+    const caller = await authenticate(call, verifier, isUpgrade)
     if (caller) {
       call.caller = caller
       await rateLimit.user(call)
