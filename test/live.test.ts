@@ -163,17 +163,21 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
   const { port } = upstream.address() as { port: number }
   const plain = await new Upstream().serve(t)
   const mute = await new Upstream().serve(t)
-  const edge = await startGateway(t, [
-    { prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'optional', websocket: true },
-    { prefix: '/plain', upstreams: [plain.url], access: 'public', websocket: true },
-    {
-      prefix: '/mute',
-      upstreams: [`http://127.0.0.1:${await freePort()}`],
-      access: 'public',
-      websocket: true,
-      timeout: 100,
-    },
-  ])
+  const edge = await startGateway(
+    t,
+    [
+      { prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'optional', websocket: true },
+      { prefix: '/plain', upstreams: [plain.url], access: 'public', websocket: true },
+      {
+        prefix: '/mute',
+        upstreams: [`http://127.0.0.1:${await freePort()}`],
+        access: 'public',
+        websocket: true,
+        timeout: 100,
+      },
+    ],
+    { STREAMS_PER_USER: '2000' },
+  )
   const address = edge.gateway.replace('http', 'ws')
   const short = () => {
     const now = Math.floor(Date.now() / 1000)

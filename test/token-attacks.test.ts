@@ -561,6 +561,7 @@ t.test('no forged, altered or foreign token is an access token', async (t) => {
       'joined by a comma': [`${bearer(good)}, Bearer ${good}`],
       'two schemes': [bearer(good), 'Authorization: Basic dTpw'],
       'a header and a subprotocol': [bearer(good), protocol],
+      'a subprotocol of what is no upgrade': [protocol],
       'two subprotocols': [`${protocol}, sallyport.bearer.${good}`],
       'two lines of subprotocols': [protocol, protocol],
       'another scheme': [`Authorization: Basic ${good}`],

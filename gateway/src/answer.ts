@@ -5,6 +5,12 @@ import { discardRest } from './body.ts'
 export interface Answer {
   /** Whether something of it can still be sent. */
   readonly isOpen: boolean
+  /**
+   * Sends an informational response (1xx) ahead of the one that counts.
+   *
+   * @param headers names and values, in turn
+   */
+  inform(status: number, statusText: string, headers: string[]): void
   /** @param headers names in lower case and values, in turn; they leave with what comes next, or with `flush` */
   begin(status: number, statusText: string, headers: string[]): void
   flush(): void
@@ -31,6 +37,12 @@ export class ServedAnswer implements Answer {
 
   get isOpen(): boolean {
     return !this.#response.destroyed && !this.#response.writableEnded
+  }
+
+  inform(status: number, statusText: string, headers: string[]): void {
+    // Node's server can say some of them and some headers. A response whose turn has not come yet has no socket: its
+    // hints are left out.
+    this.#response.socket?.write(informationalHead(status, statusText, headers), 'latin1')
   }
 
   begin(status: number, statusText: string, headers: string[]): void {
@@ -64,6 +76,13 @@ export class ServedAnswer implements Answer {
     // It closes once, and `once` costs more.
     this.#response.on('close', listener)
   }
+}
+
+/** In latin1. */
+export function informationalHead(status: number, statusText: string, headers: string[]): string {
+  let head = `HTTP/1.1 ${status} ${statusText}\r\n`
+  for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+  return `${head}\r\n`
 }
 
 function pairs(flat: string[]): [string, string][] {

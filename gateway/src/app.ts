@@ -43,14 +43,14 @@ declare module 'fastify' {
  * Most come in by the short way (short-way.ts), all others by Node's server and Fastify.
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
-  const upstreams = new Upstreams(logger)
+  const upstreams = new Upstreams(logger, config.connections, config.streams)
   const routes = openRouteTable(config.routesFile, environment, upstreams, logger)
   const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
   const watch = createWatch(revocations)
-  const upgrader = createUpgrader({ config, watch, logger })
+  const upgrader = createUpgrader({ config, watch })
   const sharedCounts = config.redisUrl === undefined ? undefined : await openSharedCounts(config.redisUrl, logger)
   const isProxy = proxyAddress.compile(config.trustedProxies)
   const isTrusted = (address: string) => isProxy(address, 0)
@@ -80,9 +80,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
       requireHostHeader: false,
     },
   })
-  // Bodies are streamed, never parsed.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  // Bodies are streamed, never parsed: their type is nothing to us, whether it is one or not.
+  for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true })
   app.addHook('onRequest', (request, reply, done) => {
     begin(request, reply)
     // Of other methods Fastify has ideas of its own, before it comes to the handlers.
@@ -114,7 +113,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     checkMessage(raw)
     const isUpgrade = upgrader.isUpgrade(raw)
     const headers = await admit(call, isUpgrade)
-    if (isUpgrade) return upgrader.forward(request, reply, headers)
+    if (isUpgrade) return upgrader.forward(request, reply, headers, ownHeaders(call, setByCors(reply)))
     const body = hasBody(raw) ? await beginBody(raw, reply.raw, call.source.ip, call.route.bodyLimit) : ''
     const answer = new ServedAnswer(reply.raw)
     await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, setByCors(reply)), watch })

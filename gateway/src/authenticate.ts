@@ -13,11 +13,14 @@ export const bearerProtocol = 'sallyport.bearer.'
  * @returns undefined where no token was sent, or none is wanted
  * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts should be nobody's guess
  */
-export function authenticate(call: Call, verifier: Verifier): Caller | undefined | Promise<Caller> {
+export function authenticate(call: Call, verifier: Verifier, isUpgrade: boolean): Caller | undefined | Promise<Caller> {
   if (call.route.access === 'public') return undefined
   if (holdsToken(call.target.query)) throw refused('The access token is in the URL; send it in Authorization')
   const tokens = fromAuthorization(call.rawHeaders)
-  tokens.push(...fromProtocols(call.header('sec-websocket-protocol')))
+  const protocols = fromProtocols(call.header('sec-websocket-protocol'))
+  if (protocols.length > 0 && !isUpgrade)
+    throw refused('Only a WebSocket upgrade has its access token as a subprotocol')
+  tokens.push(...protocols)
   if (tokens.length > 1) throw refused('More than one access token')
   const [token] = tokens
   if (token === undefined) return undefined

@@ -1,20 +1,25 @@
 import { longestHead, readHeaderLines } from './message-head.ts'
 
+/** What an upstream sent is not HTTP, or can be read in more than one way. */
+export class Malformed extends Error {}
+
 /** The line that a chunk begins with: its size, and extensions, which nobody has a use for. */
 const sizeLine = /^([\da-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n$/i
 
 /** Takes a body in chunked coding apart (RFC 9112 section 7.1), piece by piece as it comes. */
 export class Chunks {
   /** Names and values in turn, once the body is over. */
-  trailers: string[] = []
+  readonly trailers: string[] = []
   #expects: 'size' | 'data' | 'end of data' | 'trailers' = 'size'
   #left = 0
-  #text = ''
+  /** What has come of the present line. */
+  #line = ''
+  #trailersLength = 0
 
   /**
    * @param pass gets the data
    * @returns where in the piece the body ended; undefined if it goes on
-   * @throws Error if it is not in chunked coding
+   * @throws Malformed if it is not in chunked coding
    */
   take(piece: Buffer, pass: (data: Buffer) => void): number | undefined {
     for (let at = 0; at < piece.length; ) {
@@ -28,36 +33,36 @@ export class Chunks {
       }
       const lineFeed = piece.indexOf('\n', at)
       const end = lineFeed === -1 ? piece.length : lineFeed + 1
-      this.#text += piece.toString('latin1', at, end)
+      this.#line += piece.toString('latin1', at, end)
       at = end
-      if (this.#text.length > longestHead) throw broken()
-      if (lineFeed !== -1 && this.#takeLine()) return at
+      if (this.#line.length + this.#trailersLength > longestHead) throw broken()
+      if (lineFeed === -1) continue
+      const line = this.#line
+      this.#line = ''
+      if (this.#takeLine(line)) return at
     }
     return undefined
   }
 
   /** @returns whether this was the last line */
-  #takeLine(): boolean {
-    const text = this.#text
+  #takeLine(line: string): boolean {
     if (this.#expects === 'trailers') {
-      if (text !== '\r\n' && !text.endsWith('\r\n\r\n')) return false
-      const trailers = readHeaderLines(text, 0)
-      if (!trailers) throw broken()
-      this.trailers = trailers
-      return true
-    }
-    this.#text = ''
-    if (this.#expects === 'end of data') {
-      if (text !== '\r\n') throw broken()
+      if (line === '\r\n') return true
+      const trailer = readHeaderLines(`${line}\r\n`, 0)
+      if (!trailer) throw broken()
+      this.trailers.push(...trailer)
+      this.#trailersLength += line.length
+    } else if (this.#expects === 'end of data') {
+      if (line !== '\r\n') throw broken()
       this.#expects = 'size'
-      return false
+    } else {
+      const [, size] = sizeLine.exec(line) ?? []
+      if (size === undefined) throw broken()
+      this.#left = Number.parseInt(size, 16)
+      this.#expects = this.#left === 0 ? 'trailers' : 'data'
     }
-    const [, size] = sizeLine.exec(text) ?? []
-    if (size === undefined) throw broken()
-    this.#left = Number.parseInt(size, 16)
-    this.#expects = this.#left === 0 ? 'trailers' : 'data'
     return false
   }
 }
 
-const broken = () => new Error('the body is not in chunked coding')
+const broken = () => new Malformed('the body is not in chunked coding')

@@ -72,6 +72,25 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: 72,
       desc: 'how long a connection is kept on which nothing comes and nothing is taken, such as 72s',
     }),
+    UPSTREAM_CONNECTIONS: positive({ default: 256, desc: 'the most connections to an upstream (256 if not set)' }),
+    UPSTREAM_CONNECTIONS_PER_CLIENT: positive({
+      default: 128,
+      desc: 'the most of them for the requests of one client (128 if not set)',
+    }),
+    UPSTREAM_QUEUE: positive({
+      default: 1_024,
+      desc: 'the most requests that wait for a connection to an upstream (1024 if not set)',
+    }),
+    UPSTREAM_QUEUE_TIMEOUT: duration({ default: 5, desc: 'how long a request waits for a connection, such as 5s' }),
+    UPSTREAM_CONNECTION_MAX_AGE: duration({
+      default: 60,
+      desc: 'how old a connection to an upstream grows before its name is looked up again, such as 60s',
+    }),
+    STREAMS_PER_USER: positive({
+      default: 64,
+      desc: 'the most WebSockets and event streams of one user, or of one address without one (64 if not set)',
+    }),
+    STREAMS_MAX: positive({ default: 10_000, desc: 'the most WebSockets and event streams in all (10000 if not set)' }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
     CORS_EXPOSED_HEADERS: headerNames({
       default: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
@@ -100,6 +119,14 @@ export function readConfig(environment: Record<string, string | undefined>) {
     bodiesPerClient: settings.BODIES_PER_CLIENT,
     bodyTimeout: settings.BODY_TIMEOUT,
     idleTimeout: settings.IDLE_TIMEOUT,
+    connections: {
+      connections: settings.UPSTREAM_CONNECTIONS,
+      perClient: settings.UPSTREAM_CONNECTIONS_PER_CLIENT,
+      queue: settings.UPSTREAM_QUEUE,
+      queueFor: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
+      maxAge: settings.UPSTREAM_CONNECTION_MAX_AGE * 1_000,
+    },
+    streams: { perUser: settings.STREAMS_PER_USER, most: settings.STREAMS_MAX },
     origins: settings.CORS_ORIGINS,
     exposedHeaders: settings.CORS_EXPOSED_HEADERS,
   }

@@ -3,7 +3,16 @@ import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import { answerHeaders } from './headers.ts'
 import { openEventStreams } from './measure.ts'
-import { type Listener, type OutgoingRequest, UpstreamTimeout } from './upstream-connections.ts'
+import { clientOf } from './streams.ts'
+import { outgoingTrailers } from './trailers.ts'
+import {
+  type Connection,
+  type Listener,
+  type OutgoingRequest,
+  StaleConnection,
+  UpstreamTimeout,
+} from './upstream-connection.ts'
+import { UpstreamBusy } from './upstream-connections.ts'
 import type { Upstream } from './upstreams.ts'
 import type { Watch } from './watch.ts'
 
@@ -12,6 +21,8 @@ const small = 16_384
 
 /** What may be sent twice, as nothing happens twice (RFC 9110 section 9.2.2). */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+const eventStream = /^text\/event-stream/i
 
 /** A call that goes on to an upstream. */
 export interface Passage {
@@ -27,10 +38,12 @@ export interface Passage {
 }
 
 /**
- * Sends a call on and its answer back, both as streams; a slow reader slows the writer down.
+ * Sends a call on and its answer back, both as streams; a slow reader slows the writer down. A call whose client is gone
+ * is not sent, and one that is under way is given up.
  *
- * @throws 413 for a body over the route's limit, 408 for one that does not come; 502 or 504 when the upstream gives no
- *   answer. Once an answer has begun, the only way left to say that it is not whole is to break it off.
+ * @throws 413 for a body over the route's limit, 408 for one that does not come; 502, 503 or 504 when the upstream gives
+ *   no answer, 429 or 503 for one event stream too many. Once an answer has begun, the only way left to say that it is
+ *   not whole is to break it off.
  */
 export function forward(passage: Passage): Promise<void> {
   return new Promise((resolve, reject) => new Exchange(passage, resolve, reject).start())
@@ -44,17 +57,20 @@ class Exchange implements Listener {
   readonly #answer: Answer
   #upstream: Upstream
   #isRetry = false
+  #isRepeat = false
+  /** Takes the request out of the queue. */
+  #leave: (() => void) | undefined
   /** Set once the request is being written to an upstream: from then on it may have had an effect. */
-  #abort: ((error: Error) => void) | undefined
+  #connection: Connection | undefined
   /** Why the exchange ends, if it is we who end it. */
   #ending: Error | undefined
   #hasBegun = false
-  /** Lets the upstream go on once a client that could not take more can again. */
-  #resume: (() => void) | undefined
   #isOver = false
   /** The length the upstream gives its answer, and the answer, if it is small and came in one piece. */
   #length = -1
   #whole: Buffer | undefined
+  /** Lets the upstream go on once a client that could not take more can again. */
+  readonly #resume = () => this.#connection?.resume(this)
 
   constructor(passage: Passage, resolve: () => void, reject: (problem: Problem) => void) {
     this.#passage = passage
@@ -65,6 +81,10 @@ class Exchange implements Listener {
   }
 
   start(): void {
+    if (!this.#answer.isOpen) {
+      this.#resolve()
+      return
+    }
     this.#answer.onClose(() => {
       if (!this.#isOver) this.#end(new Error('the client went away'))
     })
@@ -74,37 +94,60 @@ class Exchange implements Listener {
   #send(): void {
     const { call, headers, body } = this.#passage
     const { method, route, upstreamTarget: path } = call
-    this.#upstream.send({ method, path, headers, body, timeout: route.timeout }, this)
+    const { timeout } = route
+    this.#upstream.send({ method, path, headers, body, timeout, client: clientOf(call) }, this)
   }
 
   #end(why: Error): void {
     this.#ending ??= why
-    this.#abort?.(why)
+    if (this.#connection) this.#connection.abort(this)
+    else this.#leave?.()
   }
 
-  onSent(abort: (error: Error) => void): void {
-    this.#abort = abort
-    if (this.#ending) abort(this.#ending)
+  onWait(leave: () => void): void {
+    this.#leave = leave
   }
 
-  onHead(status: number, statusText: string, answered: string[], resume: () => void): void {
-    const { call, ownHeaders, watch } = this.#passage
+  onSent(connection: Connection): void {
+    this.#connection = connection
+  }
+
+  /** A client of HTTP/1.0 knows of none (RFC 9110 section 15.2). */
+  onInformation(status: number, statusText: string, headers: string[]): void {
+    if (this.#passage.call.httpVersion !== '1.0') this.#answer.inform(status, statusText, answerHeaders(headers, []))
+  }
+
+  onHead(status: number, statusText: string, answered: string[]): void {
+    const { call, ownHeaders } = this.#passage
     const answer = this.#answer
     this.#upstream.answered()
     const headers = answerHeaders(answered, ownHeaders, status)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
-    if (headerOf('content-type', headers)?.startsWith('text/event-stream')) {
-      openEventStreams.add(call)
-      // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
-      const end = () => {
-        answer.end()
-        this.#end(new Error('the token no longer holds'))
-      }
-      if (call.caller) answer.onClose(watch.over(call.caller, end))
-    }
-    this.#hasBegun = true
+    const isStream = call.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
+    if (isStream && !this.#openStream()) return
     answer.begin(status, statusText, headers)
-    this.#resume = resume
+    this.#hasBegun = true
+  }
+
+  /** @returns whether one more event stream can be open */
+  #openStream(): boolean {
+    const { call, watch } = this.#passage
+    const answer = this.#answer
+    try {
+      answer.onClose(this.#upstream.streams.open(call))
+    } catch (problem) {
+      this.#end(problem as Problem)
+      return false
+    }
+    openEventStreams.add(call)
+    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
+    const end = () => {
+      answer.end()
+      this.#end(new Error('the token no longer holds'))
+    }
+    if (call.caller) answer.onClose(watch.over(call.caller, end))
+    this.#connection?.release(this)
+    return true
   }
 
   /** The headers go ahead. */
@@ -117,28 +160,17 @@ class Exchange implements Listener {
       this.#whole = chunk
       return true
     }
-    return this.#answer.write(chunk, this.#resume as () => void)
+    return this.#answer.write(chunk, this.#resume)
   }
 
   onEnd(trailers: string[]): void {
     this.#isOver = true
-    this.#answer.end(this.#whole, trailers.length > 0 ? answerHeaders(trailers, []) : undefined)
+    this.#answer.end(this.#whole, trailers.length > 0 ? outgoingTrailers(trailers) : undefined)
     this.#resolve()
   }
 
   onFailure(error: Error): void {
-    const { call } = this.#passage
-    const reached = this.#abort !== undefined
-    // What ends the exchange may be the body: too large, or too slow.
-    if (!this.#ending && !(error instanceof Problem)) {
-      this.#upstream.failed()
-      if (!reached && !this.#isRetry && idempotent.has(call.method)) {
-        this.#isRetry = true
-        this.#upstream = call.route.pick(this.#upstream)
-        this.#send()
-        return
-      }
-    }
+    if (!this.#ending && this.#sendAgain(error)) return
     this.#isOver = true
     if (!this.#hasBegun && this.#answer.isOpen) {
       this.#reject(explain(this.#ending ?? error))
@@ -146,6 +178,29 @@ class Exchange implements Listener {
     }
     if (this.#answer.isOpen) this.#answer.cut()
     this.#resolve()
+  }
+
+  /**
+   * Sends once more what may be sent twice: to another upstream if none of it was sent, and to the same one if its
+   * connection was closed before anything came back, as happens to connections that were idle.
+   */
+  #sendAgain(error: Error): boolean {
+    const { call, body } = this.#passage
+    const mayRepeat = idempotent.has(call.method)
+    if (error instanceof StaleConnection && mayRepeat && typeof body === 'string' && !this.#isRepeat) {
+      this.#isRepeat = true
+      this.#connection = undefined
+      this.#send()
+      return true
+    }
+    // What ends the exchange may be the client: its body is too large, or it is too slow.
+    if (error instanceof Problem) return false
+    if (!(error instanceof UpstreamBusy)) this.#upstream.failed()
+    if (this.#connection || this.#isRetry || !mayRepeat) return false
+    this.#isRetry = true
+    this.#upstream = call.route.pick(this.#upstream)
+    this.#send()
+    return true
   }
 }
 
@@ -155,8 +210,14 @@ function headerOf(name: string, headers: string[]): string | undefined {
   return undefined
 }
 
-function explain(error: Error): Problem {
+/** The problem that a client gets to see. */
+export function explain(error: Error): Problem {
   if (error instanceof Problem) return error
+  if (error instanceof UpstreamBusy)
+    return new Problem(503, 'UPSTREAM_BUSY', 'The service has as many requests as it may have at once', {
+      cause: error,
+      headers: { 'retry-after': '1' },
+    })
   if (error instanceof UpstreamTimeout)
     return new Problem(504, 'UPSTREAM_TIMEOUT', 'The service did not answer in time', { cause: error })
   return new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached', { cause: error })

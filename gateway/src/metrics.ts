@@ -19,6 +19,36 @@ export function showState({ revocations, upstreams, upgrader, verifier, sharedCo
     },
   })
   new Gauge({
+    name: 'sallyport_upstream_connections',
+    help: 'Connections to an upstream, by what they are in use for; requests have those that are active and idle',
+    labelNames: ['upstream', 'state'],
+    collect() {
+      this.reset()
+      for (const { origin, connections } of upstreams.all)
+        for (const state of ['active', 'idle', 'stream'] as const)
+          this.set({ upstream: origin, state }, connections[state])
+    },
+  })
+  new Gauge({
+    name: 'sallyport_upstream_waiting',
+    help: 'Requests that wait for a connection to an upstream',
+    labelNames: ['upstream'],
+    collect() {
+      this.reset()
+      for (const { origin, connections } of upstreams.all) this.set({ upstream: origin }, connections.waiting)
+    },
+  })
+  new Gauge({
+    name: 'sallyport_upstream_full',
+    help: 'Whether every connection to an upstream that requests may have is in use (1) or not (0)',
+    labelNames: ['upstream'],
+    collect() {
+      this.reset()
+      for (const { origin, connections } of upstreams.all)
+        this.set({ upstream: origin }, Number(connections.active >= connections.most))
+    },
+  })
+  new Gauge({
     name: 'sallyport_open_connections',
     help: 'WebSockets and streams of server-sent events that are open',
     labelNames: ['kind'],

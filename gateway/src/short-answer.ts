@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Answer } from './answer.ts'
+import { type Answer, informationalHead } from './answer.ts'
 
 /** An answer on a connection that is ours to write to (RFC 9112). */
 export class ShortAnswer implements Answer {
@@ -26,6 +26,10 @@ export class ShortAnswer implements Answer {
     this.#method = method
     this.#keptFor = keptFor
     this.#isClosing = isClosing
+  }
+
+  inform(status: number, statusText: string, headers: string[]): void {
+    this.#socket.write(informationalHead(status, statusText, headers), 'latin1')
   }
 
   begin(status: number, statusText: string, headers: string[]): void {

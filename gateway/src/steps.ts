@@ -46,7 +46,7 @@ export function createSteps({ routes, rateLimit, verifier, revocations, assertio
     const refusal = direct(call, isUpgrade)
     await rateLimit.client(call)
     if (refusal) throw refusal
-    const caller = await authenticate(call, verifier)
+    const caller = await authenticate(call, verifier, isUpgrade)
     if (caller) {
       call.caller = caller
       await rateLimit.user(call)

@@ -1,12 +1,15 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type Logger, Problem } from '@sallyport/chassis'
+import { Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Call } from './call.ts'
 import type { Config } from './config.ts'
+import { explain } from './forward.ts'
 import { closeFrame, FrameFollower } from './frames.ts'
-import type { Caller } from './verify.ts'
+import { measure } from './measure.ts'
+import { passResponse, requestUpgrade, UpgradeFailure } from './upgrade-request.ts'
+import type { Upstream } from './upstreams.ts'
 import type { Watch } from './watch.ts'
 
 /** Close codes: ours for "your token no longer holds", and RFC 6455's for "going away". */
@@ -19,16 +22,12 @@ const closeWithin = 2_000
 interface Parts {
   config: Config
   watch: Watch
-  logger: Logger
 }
 
-/** A request to upgrade, on its way. */
+/** A request to upgrade that was not answered yet. */
 interface Upgrade {
   socket: Duplex
   head: Buffer
-  caller: Caller | undefined
-  /** How long the upstream may take to answer, in milliseconds. */
-  timeout: number
 }
 
 /** Closes a WebSocket that is open through this gateway. */
@@ -38,29 +37,11 @@ type Close = (code: number, reason: string) => void
  * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
  * its session ends, or the roles in it change.
  */
-export function createUpgrader({ config, watch, logger }: Parts) {
+export function createUpgrader({ config, watch }: Parts) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
-  const answered = new WeakMap<Duplex, { client: Duplex; caller: Caller | undefined }>()
   const open = new Set<Close>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
   const proxy = httpProxy.createProxyServer({ ws: true })
-
-  proxy.on('proxyReqWs', (proxyRequest, request, socket) => {
-    const { timeout, caller } = upgrades.get(request) as Upgrade
-    proxyRequest.setTimeout(timeout, () => proxyRequest.destroy(new Error('no answer to the upgrade')))
-    proxyRequest.once('upgrade', (_response, upstream) => answered.set(upstream, { client: socket, caller }))
-  })
-  // Not before the two are piped together: a listener that comes earlier takes the first bytes away.
-  proxy.on('open', (upstream) => {
-    const { client, caller } = answered.get(upstream) as { client: Duplex; caller: Caller | undefined }
-    const close = closer(client, upstream)
-    const stop = caller ? watch.over(caller, (reason) => close(unauthorized, reason)) : () => {}
-    open.add(close)
-    client.once('close', () => {
-      stop()
-      open.delete(close)
-    })
-  })
 
   return {
     /** What is open now. */
@@ -70,31 +51,74 @@ export function createUpgrader({ config, watch, logger }: Parts) {
 
     /** Lets a request open a WebSocket; until it is forwarded, it is handled like any other. */
     note(raw: IncomingMessage, { socket, head }: { socket: Duplex; head: Buffer }): void {
-      upgrades.set(raw, { socket, head, timeout: 0, caller: undefined })
+      upgrades.set(raw, { socket, head })
     },
 
-    /** @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade */
-    forward({ raw, call }: FastifyRequest, reply: FastifyReply, headers: string[]): FastifyReply {
-      const { route, caller } = call
+    /**
+     * Sends an upgrade on, and once more to another upstream if the first could not be reached. What an upstream answers
+     * in place of upgrading goes back like any response.
+     *
+     * @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade; 429 or 503
+     *   for one connection too many; 502 or 504 when the upstream gives no response
+     */
+    async forward(
+      { raw, call }: FastifyRequest,
+      reply: FastifyReply,
+      headers: string[],
+      ownHeaders: string[],
+    ): Promise<FastifyReply> {
       checkOrigin(call)
-      const upgrade = upgrades.get(raw) as Upgrade
-      const { socket, head } = upgrade
-      upgrade.timeout = route.timeout
-      upgrade.caller = caller
-      reply.hijack()
-      reply.raw.detachSocket(socket as never)
-      raw.url = call.upstreamTarget
+      const { socket, head } = upgrades.get(raw) as Upgrade
+      const first = call.route.pick()
+      const end = first.streams.open(call)
+      if (socket.destroyed) end()
+      else socket.once('close', end)
       raw.headers = upgradeHeaders(headers)
-      proxy.ws(raw, socket, head, { target: route.pick().origin, changeOrigin: !route.preserveHost }, (err) => {
-        logger.warn({ event: 'upgrade_failed', err })
-        if (socket.writable) socket.end(unreachable)
-      })
+
+      async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
+        const onOpen = (behind: Duplex) => opened(call, socket, behind)
+        const options = { proxy, raw, socket, response: reply.raw, head, call, origin: upstream.origin, onOpen }
+        try {
+          const response = await requestUpgrade(options)
+          upstream.answered()
+          return response
+        } catch (error) {
+          if (!socket.destroyed) upstream.failed()
+          throw error
+        }
+      }
+      async function askAnother(failure: UpgradeFailure) {
+        if (failure.wasSent || socket.destroyed) throw failure
+        // What came behind the request is in the socket again.
+        return ask(call.route.pick(first), Buffer.alloc(0))
+      }
+      try {
+        const response = socket.destroyed ? undefined : await ask(first, head).catch(askAnother)
+        if (response && !passResponse(response, reply.raw, ownHeaders)) throw new Error('the answer is not valid HTTP')
+      } catch (error) {
+        // A client that is gone gets no response.
+        if (!socket.destroyed)
+          throw explain(error instanceof UpgradeFailure ? (error.cause as Error) : (error as Error))
+      }
+      reply.hijack()
       return reply
     },
 
     close(): void {
       for (const close of open) close(goingAway, 'going away')
     },
+  }
+
+  /** Watches over a connection that is open, and counts it. */
+  function opened(call: Call, client: Duplex, upstream: Duplex): void {
+    measure(call, 101)
+    const close = closer(client, upstream)
+    const stop = call.caller ? watch.over(call.caller, (reason) => close(unauthorized, reason)) : () => {}
+    open.add(close)
+    client.once('close', () => {
+      stop()
+      open.delete(close)
+    })
   }
 
   function checkOrigin({ header, source }: Call): void {
@@ -118,14 +142,6 @@ function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
   return { ...headers, connection: 'Upgrade', upgrade: 'websocket' }
 }
 
-const unreachable = [
-  'HTTP/1.1 502 Bad Gateway',
-  'content-type: application/problem+json',
-  'connection: close',
-  '',
-  JSON.stringify(new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached').body()),
-].join('\r\n')
-
 /** Follows an open connection, so that it can be closed from here between two frames of the upstream's. */
 function closer(client: Duplex, upstream: Duplex): Close {
   const frames = new FrameFollower()
@@ -137,8 +153,11 @@ function closer(client: Duplex, upstream: Duplex): Close {
   upstream.on('data', (chunk: Buffer) => {
     const end = frames.follow(chunk)
     if (!farewell || client.writableEnded) return
-    if (end === undefined) client.write(chunk)
-    else say(chunk.subarray(0, end))
+    if (end !== undefined) say(chunk.subarray(0, end))
+    else if (!client.write(chunk)) {
+      upstream.pause()
+      client.once('drain', () => upstream.resume())
+    }
   })
 
   client.once('close', () => upstream.destroy())

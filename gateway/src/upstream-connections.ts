@@ -1,348 +1,273 @@
-import { connect, type Socket } from 'node:net'
-import { Chunks } from './chunks.ts'
-import { endOfHead, longestHead, lowerCase, readHeaderLines } from './message-head.ts'
+import type { Logger } from '@sallyport/chassis'
+import { Connection, type Listener, type OutgoingRequest, UpstreamTimeout } from './upstream-connection.ts'
 
-/** A request as it goes on. */
-export interface OutgoingRequest {
-  method: string
-  /** Path and query, as they are sent. */
-  path: string
-  /** Names and values, in turn, without what is for one connection alone; Host comes first, if it is not the upstream's own. */
-  headers: string[]
-  /** A stream, or in latin1 what is there as a whole; empty if there is none. Its length is among the headers. */
-  body: string | AsyncIterable<Buffer>
-  /** Milliseconds for the answer to begin. */
-  timeout: number
+export interface PoolSettings {
+  /** The most connections at once for ordinary requests. */
+  connections: number
+  /** The most of them that the requests of one client have; others of its requests wait. */
+  perClient: number
+  /** The most requests that wait for one of them, and for how many milliseconds at most. */
+  queue: number
+  queueFor: number
+  /** Milliseconds after which a connection takes no more requests, so that its name is looked up again. */
+  maxAge: number
+  /** Milliseconds to connect. */
+  connectWithin: number
+  /** Milliseconds for a response that has begun to go on. */
+  goOnWithin: number
+  /** Milliseconds for a client to go on taking a response. */
+  takeWithin: number
+  /** Milliseconds for which an idle connection is kept, unless the upstream keeps it for less. */
+  idleFor: number
 }
 
-/** Is told of what becomes of a request, and of its answer as that comes. */
-export interface Listener {
-  /** The request is being written: from now on it may have an effect. `abort` gives it up. */
-  onSent(abort: () => void): void
-  /** @param resume lets the answer go on after `onData` returned false */
-  onHead(status: number, statusText: string, headers: string[], resume: () => void): void
-  /** Nothing of the body came together with the head. */
-  onPause(): void
-  /** @returns whether more can be taken at once */
-  onData(chunk: Buffer): boolean
-  onEnd(trailers: string[]): void
-  onFailure(error: Error): void
+export const usualSettings: PoolSettings = {
+  connections: 256,
+  perClient: 128,
+  queue: 1_024,
+  queueFor: 5_000,
+  maxAge: 60_000,
+  connectWithin: 3_000,
+  goOnWithin: 300_000,
+  takeWithin: 60_000,
+  idleFor: 4_000,
 }
 
-/** An upstream that took too long: to connect, to begin its answer, or to go on with it. */
-export class UpstreamTimeout extends Error {}
+/** Milliseconds between two lines of the log that say that a pool is full. */
+const sayFullEvery = 60_000
 
-/** Milliseconds to connect, for an answer that has begun to go on, and for which an idle connection is kept. */
-export const usualTiming = { connectWithin: 3_000, goOnWithin: 300_000, idleFor: 4_000 }
-
-/** The most connections at once. */
-export const mostConnections = 256
-
-/** The only ones that come here. */
-export type WholeRequest = OutgoingRequest & { body: string }
+/** Every connection is in use, and as many requests as may wait do so, or one has waited as long as it may. */
+export class UpstreamBusy extends Error {}
 
 interface Waiting {
-  request: WholeRequest
+  request: OutgoingRequest
   listener: Listener
+  since: number
+  timer: NodeJS.Timeout
 }
 
 /**
- * Connections to one upstream that are kept and used again, one request at a time on each (RFC 9112).
- *
- * It does what a gateway asks for most and costs least: requests that are there as a whole, over plain HTTP. It reads
- * an answer strictly, and whatever has more than one reading fails the request. Bodies that are still to come, and TLS,
- * are for undici (upstreams.ts).
+ * Connections to one upstream that are kept and used again, one request at a time on each. Requests for which there is
+ * none wait in turn, for a time and up to a number.
  */
 export class UpstreamConnections {
   readonly hostname: string
   readonly port: number
   readonly authority: string
-  readonly timing: typeof usualTiming
+  readonly isSecure: boolean
+  readonly settings: PoolSettings
+  readonly #origin: string
+  readonly #logger: Logger
   readonly #idle: Connection[] = []
-  readonly #waiting: Waiting[] = []
+  readonly #queue = new Set<Waiting>()
   readonly #sweep: NodeJS.Timeout
+  /** For each client the connections in use and the requests that wait. */
+  readonly #clients = new Map<string, { active: number; waiting: number }>()
+  /** Connections for ordinary requests, those among them that are not there yet, and those with event streams. */
   #open = 0
+  #connecting = 0
+  #streams = 0
+  #saidFull = Number.NEGATIVE_INFINITY
   #isClosing = false
   #closed: (() => void) | undefined
 
-  constructor(origin: string, timing = usualTiming) {
-    const { hostname, port, host } = new URL(origin)
+  constructor(origin: string, logger: Logger, settings: Partial<PoolSettings> = {}) {
+    const { hostname, port, host, protocol } = new URL(origin)
     this.hostname = hostname.replace(/^\[|\]$/g, '')
-    this.port = Number(port || 80)
+    this.isSecure = protocol === 'https:'
+    this.port = Number(port || (this.isSecure ? 443 : 80))
     this.authority = host
-    this.timing = timing
-    const { idleFor } = timing
-    this.#sweep = setInterval(() => this.#dropIdle(performance.now() - idleFor), idleFor / 4).unref()
+    this.settings = { ...usualSettings, ...settings }
+    this.#origin = origin
+    this.#logger = logger
+    this.#sweep = setInterval(() => this.#dropIdle(performance.now()), this.settings.idleFor / 4).unref()
   }
 
-  send(request: WholeRequest, listener: Listener): void {
-    const connection = this.#idle.pop()
-    if (connection) connection.send(request, listener)
-    else if (this.#open < mostConnections) this.#connect({ request, listener })
-    else this.#waiting.push({ request, listener })
+  /** How many connections there are, how many requests may have, and how many requests wait for one. */
+  get state(): { active: number; idle: number; stream: number; most: number; waiting: number } {
+    const idle = this.#idle.length
+    const most = this.settings.connections
+    return { active: this.#open - idle, idle, stream: this.#streams, most, waiting: this.#queue.size }
   }
 
-  /** Takes back a connection whose answer was complete. */
+  send(request: OutgoingRequest, listener: Listener): void {
+    const client = this.#clientOf(request.client)
+    const { perClient } = this.settings
+    const connection = client.active < perClient ? this.#takeIdle() : undefined
+    if (connection) {
+      client.active += 1
+      connection.send(request, listener, request.timeout)
+    } else if (this.#hasRoomFor(client.waiting)) {
+      this.#wait(request, listener)
+      this.#grow()
+    } else {
+      this.#forgetIfIdle(request.client)
+      listener.onFailure(new UpstreamBusy('too many requests wait for the upstream'))
+    }
+  }
+
+  /** No client takes more than half of the places. Those who wait for a connection that is being opened take none. */
+  #hasRoomFor(waitingOfClient: number): boolean {
+    const { connections, queue } = this.settings
+    if (this.#open < connections) return waitingOfClient < connections + queue / 2
+    this.#sayFull()
+    return this.#queue.size - this.#connecting < queue && waitingOfClient - this.#connecting < queue / 2
+  }
+
+  connected(connection: Connection): void {
+    this.#connecting -= 1
+    this.#put(connection)
+  }
+
   keep(connection: Connection): void {
-    const next = this.#waiting.shift()
-    if (next) connection.send(next.request, next.listener)
-    else if (this.#isClosing) connection.drop()
-    else this.#idle.push(connection)
+    this.#freed(connection)
+    this.#put(connection)
   }
 
-  /** Is told of a connection that is gone. */
-  lost(connection: Connection): void {
+  released(connection: Connection): void {
+    this.#freed(connection)
     this.#open -= 1
+    this.#streams += 1
+    this.#grow()
+  }
+
+  /** The others were idle for longer than the one that turned out to be closed. */
+  foundStale(): void {
+    this.#dropIdle(Number.POSITIVE_INFINITY)
+  }
+
+  lost(connection: Connection, error: Error): void {
+    this.#freed(connection)
+    if (connection.isReleased) this.#streams -= 1
+    else this.#open -= 1
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
-    const next = this.#waiting.shift()
-    if (next) this.#connect(next)
-    else if (this.#open === 0) this.#closed?.()
+    if (!connection.isConnected) {
+      this.#connecting -= 1
+      this.#next(Number.POSITIVE_INFINITY)?.listener.onFailure(error)
+    }
+    this.#grow()
+    this.#endIfDone()
+  }
+
+  report(err: unknown): void {
+    this.#logger.error({ event: 'upstream_connection_fault', upstream: this.#origin, err })
   }
 
   /** Lets requests under way come to their end. */
   async close(): Promise<void> {
     this.#isClosing = true
     clearInterval(this.#sweep)
-    if (this.#open === 0) return
     const closed = new Promise<void>((resolve) => {
       this.#closed = resolve
     })
     this.#dropIdle(Number.POSITIVE_INFINITY)
+    this.#endIfDone()
     await closed
   }
 
-  #connect({ request, listener }: Waiting): void {
-    this.#open += 1
-    new Connection(this, request, listener)
+  #endIfDone(): void {
+    if (this.#open + this.#streams + this.#queue.size === 0) this.#closed?.()
   }
 
-  /** The ones that were used first are at the front. */
-  #dropIdle(usedBefore: number): void {
-    const fresh = this.#idle.findIndex(({ idleSince }) => idleSince > usedBefore)
-    for (const connection of this.#idle.splice(0, fresh === -1 ? this.#idle.length : fresh)) connection.drop()
-  }
-}
-
-const hasBody = new Set(['POST', 'PUT', 'PATCH'])
-
-const statusLine = /HTTP\/1\.([01]) (\d{3})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n/y
-
-/** How the end of a body is told (RFC 9112 section 6.3). */
-type Framing = 'none' | 'length' | 'chunked' | 'close'
-
-/**
- * Where what any connection receives is put: it is taken from there at once, and what goes on is copied. A piece of memory
- * for each of them would cost more than the copies.
- */
-const received = Buffer.allocUnsafeSlow(65_536)
-
-/** One connection, with the one request that is under way on it. */
-class Connection {
-  idleSince = 0
-  readonly #pool: UpstreamConnections
-  readonly #socket: Socket
-  #request: WholeRequest
-  #listener: Listener | undefined
-  #timer: NodeJS.Timeout
-  /** What has come of a header that is not whole yet. */
-  #held = ''
-  #framing: Framing | undefined
-  #left = 0
-  #chunks: Chunks | undefined
-  /** Whether the upstream lets the connection be used again. */
-  #isKept = false
-  readonly #reader = {
-    buffer: received,
-    callback: (length: number) => {
-      this.#take(received.subarray(0, length))
-      return true
-    },
-  }
-  readonly #abort = () => this.#socket.destroy()
-
-  constructor(pool: UpstreamConnections, request: WholeRequest, listener: Listener) {
-    this.#pool = pool
-    this.#request = request
-    this.#listener = listener
-    this.#socket = connect({
-      host: pool.hostname,
-      port: pool.port,
-      noDelay: true,
-      keepAlive: true,
-      onread: this.#reader,
-    })
-    this.#timer = this.#within(pool.timing.connectWithin, 'no connection in time')
-    this.#socket
-      .once('connect', () => {
-        clearTimeout(this.#timer)
-        this.send(this.#request, this.#listener as Listener)
-      })
-      .on('end', () => this.#end())
-      .on('error', (error) => this.#fail(error))
-      .on('close', () => {
-        this.#fail(new Error('the upstream closed the connection'))
-        pool.lost(this)
-      })
-  }
-
-  send(request: WholeRequest, listener: Listener): void {
-    this.#request = request
-    this.#listener = listener
-    this.#framing = undefined
-    const { method, path, headers, body, timeout } = request
-    let text = `${method} ${path} HTTP/1.1\r\n`
-    if (headers[0] !== 'host') text += `host: ${this.#pool.authority}\r\n`
-    text += 'connection: keep-alive\r\n'
-    // Where a body is usual, its absence is said (RFC 9110 section 8.6).
-    if (body === '' && hasBody.has(method) && !headers.includes('content-length')) text += 'content-length: 0\r\n'
-    for (let at = 0; at < headers.length; at += 2) text += `${headers[at]}: ${headers[at + 1]}\r\n`
-    this.#timer = this.#within(timeout, 'no answer in time')
-    listener.onSent(this.#abort)
-    // Nobody may wait for it any more.
-    if (!this.#socket.destroyed) this.#socket.write(`${text}\r\n${body}`, 'latin1')
-  }
-
-  drop(): void {
-    this.#socket.destroy()
-  }
-
-  #within(milliseconds: number, otherwise: string): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      // It is the client who is slow, while the upstream waits for it.
-      if (this.#socket.isPaused()) timer.refresh()
-      else this.#socket.destroy(new UpstreamTimeout(otherwise))
-    }, milliseconds)
-    return timer
-  }
-
-  #take(chunk: Buffer): void {
-    // Bytes that nobody asked for belong to no answer.
-    if (!this.#listener) this.drop()
-    else if (this.#framing === undefined) this.#takeHead(chunk)
-    else this.#takeBody(chunk)
-  }
-
-  #takeHead(chunk: Buffer): void {
-    const text = this.#held + chunk.toString('latin1')
-    const end = endOfHead(text)
-    if (end === -1 && text.length <= longestHead) {
-      this.#held = text
-      return
+  #takeIdle(): Connection | undefined {
+    for (let connection = this.#idle.pop(); connection; connection = this.#idle.pop()) {
+      if (connection.isUsable(performance.now())) return connection
+      connection.drop()
     }
-    this.#held = ''
-    statusLine.lastIndex = 0
-    const [, version, digits, statusText = ''] = statusLine.exec(text) ?? []
-    const headers = end === -1 || end > longestHead || !digits ? undefined : readHeaderLines(text, statusLine.lastIndex)
-    const status = Number(digits)
-    const more = chunk.subarray(chunk.length - (text.length - end))
-    // A change of protocol was not asked for; any other hint ahead of the answer is for us alone.
-    if (!headers || status === 101) this.#refuse()
-    else if (status < 200) {
-      if (more.length > 0) this.#takeHead(more)
-    } else if (this.#begin(status, headers, version === '1')) {
-      clearTimeout(this.#timer)
-      this.#timer = this.#within(this.#pool.timing.goOnWithin, 'the answer did not go on')
-      const listener = this.#listener as Listener
-      listener.onHead(status, statusText, headers, () => this.#resume(listener))
-      if (this.#framing === 'none') this.#complete([], more.length > 0)
-      else if (more.length > 0) this.#takeBody(more)
-      else listener.onPause()
-    } else this.#refuse()
+    return undefined
   }
 
-  /** Finds how the body ends. @returns false if there is more than one way to read that */
-  #begin(status: number, headers: string[], isOnePointOne: boolean): boolean {
-    let length: string | undefined
-    let coding: string | undefined
-    let isLast = false
-    for (let at = 0; at < headers.length; at += 2) {
-      const name = lowerCase(headers[at] as string)
-      const value = headers[at + 1] as string
-      if (name === 'content-length') {
-        if (length !== undefined || !/^\d{1,15}$/.test(value)) return false
-        length = value
-      } else if (name === 'transfer-encoding') {
-        if (coding !== undefined) return false
-        coding = value.toLowerCase()
-      } else if (name === 'connection') isLast ||= /(^|,)\s*close\s*(,|$)/i.test(value)
+  /** Gives a connection its next request, or lets it wait for one. */
+  #put(connection: Connection): void {
+    const next = this.#next(this.settings.perClient)
+    if (next) {
+      const { request, listener, since } = next
+      this.#clientOf(request.client).active += 1
+      // A timer takes no less than a millisecond.
+      connection.send(request, listener, Math.max(1, request.timeout - (performance.now() - since)))
+    } else if (this.#isClosing) connection.drop()
+    else this.#idle.push(connection)
+  }
+
+  #clientOf(name: string): { active: number; waiting: number } {
+    let client = this.#clients.get(name)
+    if (!client) {
+      client = { active: 0, waiting: 0 }
+      this.#clients.set(name, client)
     }
-    if (coding !== undefined && (coding !== 'chunked' || length !== undefined || !isOnePointOne)) return false
-    this.#isKept = isOnePointOne && !isLast
-    this.#left = Number(length ?? 0)
-    if (this.#request.method === 'HEAD' || status === 204 || status === 304) this.#framing = 'none'
-    else if (coding !== undefined) {
-      this.#framing = 'chunked'
-      this.#chunks = new Chunks()
-    } else if (length === undefined) {
-      this.#framing = 'close'
-      this.#isKept = false
-    } else this.#framing = this.#left === 0 ? 'none' : 'length'
-    return true
+    return client
   }
 
-  #takeBody(chunk: Buffer): void {
-    this.#timer.refresh()
-    if (this.#framing === 'close') this.#pass(chunk)
-    else if (this.#framing === 'length') this.#takeLength(chunk)
-    else this.#takeChunks(chunk, this.#chunks as Chunks)
+  #forgetIfIdle(name: string): void {
+    const client = this.#clients.get(name)
+    if (client?.active === 0 && client.waiting === 0) this.#clients.delete(name)
   }
 
-  #takeLength(piece: Buffer): void {
-    const data = piece.length > this.#left ? piece.subarray(0, this.#left) : piece
-    this.#left -= data.length
-    this.#pass(data)
-    if (this.#left === 0) this.#complete([], data.length < piece.length)
+  /** The request on a connection is over, or no longer counts. */
+  #freed(connection: Connection): void {
+    const name = connection.client
+    if (name === undefined) return
+    connection.client = undefined
+    this.#clientOf(name).active -= 1
+    this.#forgetIfIdle(name)
   }
 
-  #takeChunks(piece: Buffer, chunks: Chunks): void {
-    try {
-      const end = chunks.take(piece, (data) => this.#pass(data))
-      if (end !== undefined) this.#complete(chunks.trailers, end < piece.length)
-    } catch (error) {
-      this.#socket.destroy(error as Error)
+  #wait(request: OutgoingRequest, listener: Listener): void {
+    const leave = (why: Error) => {
+      if (!this.#queue.has(waiting)) return
+      this.#leave(waiting)
+      this.#forgetIfIdle(request.client)
+      listener.onFailure(why)
+    }
+    const late = () => {
+      const isConnecting = this.#open < this.settings.connections && this.#connecting > 0
+      leave(isConnecting ? new UpstreamTimeout('no connection in time') : new UpstreamBusy('no connection came free'))
+    }
+    const timer = setTimeout(late, Math.min(request.timeout, this.settings.queueFor))
+    const waiting = { request, listener, since: performance.now(), timer }
+    this.#queue.add(waiting)
+    this.#clientOf(request.client).waiting += 1
+    listener.onWait(() => leave(new Error('the request was given up')))
+  }
+
+  /** The request that has waited for longest, of a client that has less than so many connections. */
+  #next(most: number): Waiting | undefined {
+    for (const waiting of this.#queue) {
+      if (this.#clientOf(waiting.request.client).active >= most) continue
+      this.#leave(waiting)
+      return waiting
+    }
+    return undefined
+  }
+
+  #leave(waiting: Waiting): void {
+    this.#queue.delete(waiting)
+    clearTimeout(waiting.timer)
+    this.#clientOf(waiting.request.client).waiting -= 1
+  }
+
+  /** Opens connections for those that wait, as far as they may be opened. */
+  #grow(): void {
+    const { connections, perClient } = this.settings
+    if (this.#open >= connections || this.#queue.size <= this.#connecting) return
+    let wanted = 0
+    for (const { active, waiting } of this.#clients.values()) wanted += Math.min(waiting, perClient - active)
+    while (this.#connecting < wanted && this.#open < connections) {
+      this.#open += 1
+      this.#connecting += 1
+      new Connection(this)
     }
   }
 
-  #pass(data: Buffer): void {
-    if (!(this.#listener as Listener).onData(Buffer.from(data))) this.#socket.pause()
+  #dropIdle(now: number): void {
+    for (const connection of this.#idle.filter((idle) => !idle.isUsable(now))) connection.drop()
   }
 
-  /** @param hasMore whether bytes follow, which then belong to no answer */
-  #complete(trailers: string[], hasMore: boolean): void {
-    clearTimeout(this.#timer)
-    const listener = this.#listener as Listener
-    this.#listener = undefined
-    this.#socket.resume()
-    if (this.#isKept && !hasMore) {
-      this.idleSince = performance.now()
-      this.#pool.keep(this)
-    } else this.drop()
-    listener.onEnd(trailers)
-  }
-
-  /** Whoever can take more again may have waited until after its answer was complete. */
-  #resume(listener: Listener): void {
-    if (this.#listener !== listener) return
-    // The time it has to go on begins now.
-    this.#timer.refresh()
-    this.#socket.resume()
-  }
-
-  /** The upstream has said all it will. */
-  #end(): void {
-    if (this.#listener && this.#framing === 'close') this.#complete([], false)
-    else this.#socket.destroy()
-  }
-
-  #refuse(): void {
-    this.#socket.destroy(new Error('the answer is not valid HTTP'))
-  }
-
-  #fail(error: Error): void {
-    clearTimeout(this.#timer)
-    const listener = this.#listener
-    this.#listener = undefined
-    listener?.onFailure(error)
+  #sayFull(): void {
+    const now = performance.now()
+    if (now < this.#saidFull + sayFullEvery) return
+    this.#saidFull = now
+    this.#logger.warn({ event: 'upstream_pool_full', upstream: this.#origin, ...this.state })
   }
 }

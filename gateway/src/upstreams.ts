@@ -1,15 +1,7 @@
-import type { Readable } from 'node:stream'
 import type { Logger } from '@sallyport/chassis'
-import { type Dispatcher, Pool } from 'undici'
-import {
-  type Listener,
-  mostConnections,
-  type OutgoingRequest,
-  UpstreamConnections,
-  UpstreamTimeout,
-  usualTiming,
-  type WholeRequest,
-} from './upstream-connections.ts'
+import { type StreamLimits, Streams } from './streams.ts'
+import type { Listener, OutgoingRequest } from './upstream-connection.ts'
+import { type PoolSettings, UpstreamConnections } from './upstream-connections.ts'
 
 /** Failures in a row after which an upstream gets no more requests. */
 const failuresAllowed = 3
@@ -30,6 +22,10 @@ export interface Upstream {
   /** To be told of every answer, and of every request that got none. */
   answered(): void
   failed(): void
+  /** What is open through this gateway, to whatever upstream, and stays so. */
+  streams: Streams
+  /** How many connections there are, and requests that wait for one. */
+  connections: UpstreamConnections['state']
 }
 
 /**
@@ -38,10 +34,14 @@ export interface Upstream {
  */
 export class Upstreams {
   readonly #logger: Logger
+  readonly #settings: Partial<PoolSettings>
+  readonly #streams: Streams
   readonly #open = new Map<string, Upstream & { close(): Promise<void> }>()
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, settings: Partial<PoolSettings> = {}, streamLimits?: StreamLimits) {
     this.#logger = logger
+    this.#settings = settings
+    this.#streams = new Streams(streamLimits)
   }
 
   get all(): Upstream[] {
@@ -51,7 +51,7 @@ export class Upstreams {
   at(origin: string): Upstream {
     let upstream = this.#open.get(origin)
     if (!upstream) {
-      upstream = openUpstream(origin, this.#logger)
+      upstream = openUpstream(origin, this.#streams, this.#settings, this.#logger)
       this.#open.set(origin, upstream)
     }
     return upstream
@@ -71,24 +71,13 @@ export class Upstreams {
   }
 }
 
-function openUpstream(origin: string, logger: Logger) {
-  const pool = new Pool(origin, {
-    connections: mostConnections,
-    pipelining: 1,
-    connect: { timeout: usualTiming.connectWithin },
-  })
-  const wholeOnly = new URL(origin).protocol === 'http:' ? new UpstreamConnections(origin) : undefined
+function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSettings>, logger: Logger) {
+  const connections = new UpstreamConnections(origin, logger, settings)
   let failures = 0
   let probing: NodeJS.Timeout | undefined
 
-  /** Any answer will do: the path may well not be there, but someone is. */
   async function probe() {
-    try {
-      const { body } = await pool.request({ method: 'HEAD', path: '/', headersTimeout: probeEvery })
-      await body.dump()
-    } catch {
-      return
-    }
+    if (!(await answers(origin, logger))) return
     clearInterval(probing)
     probing = undefined
     upstream.answered()
@@ -99,10 +88,11 @@ function openUpstream(origin: string, logger: Logger) {
   const upstream = {
     origin,
     isUp: true,
-    send(request: OutgoingRequest, listener: Listener) {
-      if (wholeOnly && typeof request.body === 'string') wholeOnly.send(request as WholeRequest, listener)
-      else pool.dispatch(toDispatch(request), new PoolListener(listener))
+    streams,
+    get connections() {
+      return connections.state
     },
+    send: (request: OutgoingRequest, listener: Listener) => connections.send(request, listener),
     answered() {
       failures = 0
     },
@@ -115,66 +105,34 @@ function openUpstream(origin: string, logger: Logger) {
     },
     async close() {
       clearInterval(probing)
-      await Promise.all([pool.close(), wholeOnly?.close()])
+      await connections.close()
     },
   }
   return upstream
 }
 
-function toDispatch({ method, path, headers, body, timeout }: OutgoingRequest): Dispatcher.DispatchOptions {
-  return {
-    path,
-    method: method as Dispatcher.HttpMethod,
-    headers,
-    // undici reads any iterable; its types know of streams only.
-    body: (typeof body === 'string' ? Buffer.from(body, 'latin1') : body) as Readable,
-    headersTimeout: timeout,
-    bodyTimeout: usualTiming.goOnWithin,
-  }
+/** Whether a server answers at all, on a connection of its own: the path may well not be there, but someone is. */
+async function answers(origin: string, logger: Logger): Promise<boolean> {
+  const connections = new UpstreamConnections(origin, logger)
+  const hasAnswered = await new Promise<boolean>((resolve) => {
+    const ignore = () => {}
+    connections.send(
+      { method: 'HEAD', path: '/', headers: [], body: '', timeout: probeEvery, client: 'probe' },
+      {
+        onWait: ignore,
+        onSent: ignore,
+        onInformation: ignore,
+        onHead: ignore,
+        onPause: ignore,
+        onData: () => true,
+        onEnd: () => resolve(true),
+        onFailure: () => resolve(false),
+      },
+    )
+  })
+  await connections.close()
+  return hasAnswered
 }
-
-const timeouts = ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT']
-
-/**
- * Passes on what undici says of an answer. It takes the events in their plain form: the newer one builds an object of an
- * answer's headers each time, only for us to take it apart again.
- */
-class PoolListener implements Dispatcher.DispatchHandler {
-  readonly #listener: Listener
-
-  constructor(listener: Listener) {
-    this.#listener = listener
-  }
-
-  onConnect(abort: (error?: Error) => void): void {
-    this.#listener.onSent(abort)
-  }
-
-  onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
-    // An early hint is no answer.
-    if (status < 200) return true
-    this.#listener.onHead(status, statusText, toTexts(headers), resume)
-    process.nextTick(pause, this.#listener)
-    return true
-  }
-
-  onData(chunk: Buffer): boolean {
-    return this.#listener.onData(chunk)
-  }
-
-  onComplete(trailers: unknown): void {
-    this.#listener.onEnd(toTexts(trailers as Buffer[]))
-  }
-
-  onError(error: Error & { code?: string }): void {
-    const isLate = timeouts.includes(error.code as string)
-    this.#listener.onFailure(isLate ? new UpstreamTimeout(error.message, { cause: error }) : error)
-  }
-}
-
-const pause = (listener: Listener) => listener.onPause()
-
-const toTexts = (buffers: Buffer[]) => buffers.map((buffer) => buffer.toString('latin1'))
 
 /** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
 export function inTurn(upstreams: Upstream[]): (except?: Upstream) => Upstream {

@@ -1,5 +1,7 @@
+import { createLogger } from '@sallyport/chassis'
 import { normalise } from '@sallyport/gateway/path'
-import { type Listener, UpstreamConnections, type WholeRequest } from '@sallyport/gateway/upstream-connections'
+import type { Listener, OutgoingRequest } from '@sallyport/gateway/upstream-connection'
+import { UpstreamConnections } from '@sallyport/gateway/upstream-connections'
 import { readWhole } from '@sallyport/gateway/whole-request'
 
 /* The parts of the gateway that `readers` compares with Node's: all that these programs know of its insides. */
@@ -34,7 +36,7 @@ export interface ReadResponse {
 
 /** The connections to one upstream, with timeouts of `patience` milliseconds. */
 export function openConnections(origin: string, patience: number) {
-  const connections = new UpstreamConnections(origin, {
+  const connections = new UpstreamConnections(origin, createLogger('readers', 'silent'), {
     connectWithin: patience,
     goOnWithin: patience,
     idleFor: patience,
@@ -44,9 +46,11 @@ export function openConnections(origin: string, patience: number) {
     read(method: string, path: string): Promise<ReadResponse | Error> {
       return new Promise((resolve) => {
         const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
-        const request: WholeRequest = { method, path, headers: [], body: '', timeout: patience }
+        const request: OutgoingRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
         const listener: Listener = {
+          onWait() {},
           onSent() {},
+          onInformation() {},
           onHead: (status, statusText, headers) => Object.assign(read, { status, statusText, headers }),
           onPause() {},
           onData(chunk) {

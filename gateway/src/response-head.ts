@@ -1,0 +1,172 @@
+import { Malformed } from './chunks.ts'
+import { longestHead, lowerCase } from './message-head.ts'
+
+/** The most lines of a header that an upstream may send. */
+const mostLines = 200
+
+const statusLine = /HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n/y
+
+/**
+ * One line of a header. Unlike in a request, space before the colon is removed (RFC 9112 section 5.1). Where white space
+ * ends is settled by looking ahead, so that no line can be tried in more than one way.
+ */
+const headerLine = /([\w!#$%&'*+\-.^`|~]+)[\t ]*:[\t ]*(?![\t ])([\t\x20-\x7e\x80-\xff]*)\r\n/y
+
+/** A line that goes on in the next one (RFC 9112 section 5.2). */
+const fold = /\r\n[\t ]+/g
+
+const emptyLine = Buffer.from('\r\n\r\n')
+
+/** The beginning of a response, or an informational one ahead of it. */
+export interface ResponseHead {
+  status: number
+  statusText: string
+  /** Names as they were sent and values, in turn; with at most one Content-Length, and none where there is no body. */
+  headers: string[]
+  /** What Content-Length says. */
+  length: number | undefined
+  isChunked: boolean
+  /** Whether the connection can take another request after this response. */
+  isKept: boolean
+  /** Milliseconds for which the upstream keeps an idle connection, if it says so (`Keep-Alive: timeout=`). */
+  keptFor: number | undefined
+}
+
+/**
+ * Reads the head of an upstream's response. What a proxy may correct in a response, it does: space before a colon, folded
+ * lines, one length that is there several times (RFC 9112 sections 5.1, 5.2 and 6.3).
+ *
+ * @param text in latin1, with the empty line that ends it
+ * @returns undefined if there is more than one way to read it
+ */
+export function readResponseHead(text: string): ResponseHead | undefined {
+  statusLine.lastIndex = 0
+  const [line, minor, digits, statusText = ''] = statusLine.exec(text) ?? []
+  if (line === undefined) return undefined
+  const headers = readLines(text, line.length)
+  if (!headers) return undefined
+  const isOnePointOne = minor === '1'
+  const head: ResponseHead = {
+    status: Number(digits),
+    statusText,
+    headers,
+    length: undefined,
+    isChunked: false,
+    isKept: isOnePointOne,
+    keptFor: undefined,
+  }
+  let lengths = 0
+  let codings = 0
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = lowerCase(headers[at] as string)
+    const value = headers[at + 1] as string
+    if (name === 'content-length') {
+      const length = readLength(value)
+      if (length === undefined || (head.length !== undefined && head.length !== length)) return undefined
+      lengths += value.includes(',') ? 2 : 1
+      head.length = length
+    } else if (name === 'transfer-encoding') {
+      if (codings++ > 0 || value.toLowerCase() !== 'chunked') return undefined
+      head.isChunked = true
+    } else if (name === 'connection') head.isKept &&= !/(^|,)\s*close\s*(,|$)/i.test(value)
+    else if (name === 'keep-alive') head.keptFor = readTimeout(value)
+  }
+  if (head.isChunked && (lengths > 0 || !isOnePointOne)) return undefined
+  if (head.status < 200 || head.status === 204) withoutBody(head)
+  else if (lengths > 1) setLength(head, String(head.length))
+  return head
+}
+
+/** @returns undefined unless every line up to the empty one has just one reading */
+function readLines(text: string, start: number): string[] | undefined {
+  // The status line is not continued.
+  if (text[start] === ' ' || text[start] === '\t') return undefined
+  let lines = text
+  let end = start
+  if (text.includes('\r\n ', start) || text.includes('\r\n\t', start)) {
+    lines = text.slice(start).replace(fold, ' ')
+    end = 0
+  }
+  const headers: string[] = []
+  headerLine.lastIndex = end
+  for (let line = headerLine.exec(lines); line; line = headerLine.exec(lines)) {
+    if (headers.length === 2 * mostLines) return undefined
+    headers.push(line[1] as string, withoutSpaceAtEnd(line[2] as string))
+    end = headerLine.lastIndex
+  }
+  return lines.startsWith('\r\n', end) ? headers : undefined
+}
+
+/** Space and tab alone: what else counts as white space elsewhere is part of a value. */
+function withoutSpaceAtEnd(value: string): string {
+  let end = value.length
+  while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end -= 1
+  return end === value.length ? value : value.slice(0, end)
+}
+
+/** One length, or a list in which it is there several times. */
+function readLength(value: string): number | undefined {
+  const [, length] = /^(\d{1,15})(?:[\t ]*,[\t ]*\1)*$/.exec(value) ?? []
+  return length === undefined ? undefined : Number(length)
+}
+
+function readTimeout(value: string): number | undefined {
+  const [, seconds] = /(?:^|[\s,;])timeout=(\d{1,9})/i.exec(value) ?? []
+  return seconds === undefined ? undefined : Number(seconds) * 1_000
+}
+
+/** Such a response ends with its head (RFC 9112 section 6.3). What follows it all the same is no response. */
+function withoutBody(head: ResponseHead): void {
+  if (head.isChunked || (head.length ?? 0) > 0) head.isKept = false
+  if (head.length !== undefined) setLength(head, undefined)
+  head.length = undefined
+  head.isChunked = false
+}
+
+/** Leaves one Content-Length in place of all, or none. */
+function setLength(head: ResponseHead, value: string | undefined): void {
+  head.headers = head.headers.filter((_, at, all) => lowerCase(all[at - (at % 2)] as string) !== 'content-length')
+  if (value !== undefined) head.headers.push('content-length', value)
+}
+
+/** Collects a head that may come in pieces, and looks at each byte of it once. */
+export class HeadCollector {
+  /** In latin1, once it is there as a whole. */
+  text = ''
+  #held: Buffer | undefined
+  #size = 0
+
+  /**
+   * @param at where in the piece the head begins, or goes on
+   * @returns where in the piece it ends; undefined if it goes on
+   * @throws Malformed if it is too long
+   */
+  take(piece: Buffer, at: number): number | undefined {
+    if (!this.#held) {
+      const end = piece.indexOf(emptyLine, at)
+      if (end !== -1 && end + 4 - at <= longestHead) {
+        this.text = piece.toString('latin1', at, end + 4)
+        return end + 4
+      }
+      if (end !== -1) throw tooLong()
+    }
+    return this.#hold(piece, at)
+  }
+
+  #hold(piece: Buffer, at: number): number | undefined {
+    this.#held ??= Buffer.allocUnsafe(longestHead)
+    const before = this.#size
+    this.#size += piece.copy(this.#held, before, at)
+    const end = this.#held.subarray(0, this.#size).indexOf(emptyLine, Math.max(0, before - 3))
+    if (end === -1) {
+      if (this.#size === longestHead) throw tooLong()
+      return undefined
+    }
+    this.text = this.#held.toString('latin1', 0, end + 4)
+    this.#held = undefined
+    this.#size = 0
+    return at + end + 4 - before
+  }
+}
+
+const tooLong = () => new Malformed('the answer is not valid HTTP: its head is too long')
