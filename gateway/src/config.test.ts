@@ -27,6 +27,7 @@ t.test('a gateway needs few settings, and the rest have defaults', async (t) => 
     revocations: { url: undefined, secret: undefined, failClosed: false, maxAge: 30 },
     requestsPerMinute: 1000,
     origins: [],
+    exposedHeaders: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
     trustedProxies: [],
   })
 })

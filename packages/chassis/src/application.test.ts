@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import t, { type Test } from 'tap'
 import Type from 'typebox'
-import { createApplication } from './application.ts'
+import { createApplication, noteProblem } from './application.ts'
 import { createLogger } from './logging.ts'
 import { Problem, unavailable } from './problem.ts'
 
@@ -206,4 +206,41 @@ t.test('a request keeps the id the gateway gave it, within bounds, or gets one',
   t.equal(await ask({ 'x-request-id': 'request-1' }), 'request-1')
   t.equal(await ask({ 'x-request-id': 'x'.repeat(1000) }), 'x'.repeat(64))
   t.match(await ask({}), /^[0-9a-f-]{36}$/)
+})
+
+t.test('a flood of refusals has a few lines, and a count of the rest', async (t) => {
+  const code = 'FLOODED_HERE'
+  const logged: Record<string, unknown>[] = []
+  const write = (line: string) => logged.push(JSON.parse(line))
+  const logger = createLogger('test', 'info', { write })
+  const request = { id: '1', method: 'GET', url: '/x', ip: '192.0.2.1' }
+  const fail = (status: number, name: string, times: number) => {
+    for (let count = 0; count < times; count++)
+      t.equal(noteProblem(new Problem(status, name, 'No'), request, logger).code, name, 'it is answered all the same')
+  }
+  const linesOf = (name: string) =>
+    logged.filter((line) => line.code === name && line.event === 'request_failed').length
+
+  fail(404, code, 25)
+  fail(502, 'FLOODED_BEHIND', 120)
+  t.equal(linesOf(code), 10)
+  t.equal(linesOf('FLOODED_BEHIND'), 100, 'what fails has more')
+  const countsAre = async (number: number) => {
+    const counts = () => logged.filter(({ event }) => event === 'requests_failed')
+    // Their timers hold no process up: this one does.
+    for (let wait = 0; counts().length < number && wait < 500; wait++) await new Promise((go) => setTimeout(go, 20))
+    return counts()
+  }
+  t.match(await countsAre(2), [
+    { level: 'warn', code, left_out: 15 },
+    { level: 'warn', code: 'FLOODED_BEHIND', left_out: 20 },
+  ])
+  fail(404, code, 3)
+  fail(404, 'FLOODED_AGAIN', 11)
+  t.equal(linesOf(code), 13, 'the next second has lines of its own')
+  t.match(
+    (await countsAre(3)).slice(2),
+    [{ code: 'FLOODED_AGAIN', left_out: 1 }],
+    'where all have a line, none says so',
+  )
 })

@@ -11,6 +11,7 @@ import {
   duration,
   durationBetween,
   type Environment,
+  headerNames,
   origin,
   origins,
   port,
@@ -151,6 +152,15 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
       value,
       /which is not an origin/,
     ]),
+  ],
+  [
+    'names of headers',
+    headerNames({ desc: 'x' }),
+    [
+      ['ETag, x-total-count,etag', ['etag', 'x-total-count']],
+      ['x_y', ['x_y']],
+    ],
+    ['*', 'etag,', 'etag,*', 'two words', 'a:b', 'é'].map((value) => [value, /which is no name of a header/]),
   ],
   [
     'roles',
