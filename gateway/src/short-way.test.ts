@@ -32,7 +32,7 @@ async function build(t: Test, { takes = 0, admit = async () => [] }: Options = {
       watch: { over: () => () => {} },
       logger,
       admit: (call) => {
-        Object.assign(call, { route, target: { path: call.url, query: '' } })
+        Object.assign(call, { route, upstreamTarget: call.url })
         return admit(call)
       },
       ownHeaders: () => [],
