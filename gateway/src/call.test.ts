@@ -59,6 +59,7 @@ t.test('who is not trusted says nothing of where a call came from', async (t) =>
   const headers = { 'x-forwarded-for': '203.0.113.8', 'x-forwarded-host': 'h', 'x-forwarded-proto': 'https' }
   t.strictSame(from('192.0.2.1', headers), { ip: '192.0.2.1', way: ['192.0.2.1'], host: 'g', protocol: 'http' })
   t.equal(clientOf('198.51.100.1, 203.0.113.8'), '203.0.113.8', 'nor does the client of a trusted one')
+  t.equal(sourceOf('192.0.2.1', () => undefined, isTrusted).host, '', 'a request without a host is refused elsewhere')
   t.strictSame(from(undefined, headers), { ip: '', way: [''], host: 'g', protocol: 'http' }, 'nor one that is gone')
 })
 
