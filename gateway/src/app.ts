@@ -37,6 +37,16 @@ declare module 'fastify' {
   }
 }
 
+/** What is known of a message that could not be read. */
+const nothingKnown = {
+  method: '',
+  url: '',
+  httpVersion: '',
+  rawHeaders: [],
+  header: () => undefined,
+  trace: undefined,
+}
+
 /**
  * The gateway: every request, and every WebSocket upgrade, takes the same steps (steps.ts), and is then sent on.
  *
@@ -151,7 +161,11 @@ export async function buildApp(config: Config, environment: Record<string, strin
     handle: app.routing,
     noteUpgrade: upgrader.note,
     serve: serveByNode,
-    onMalformed: (code) => logger.debug({ event: 'message_malformed', code }),
+    refused: async (problem, peer) => {
+      const source = sourceOf(peer, () => undefined, isTrusted)
+      const call = new Call({ ...nothingKnown, id: requestIdOf(undefined, peer, isTrusted), source })
+      return noteProblem(await rateLimit.refused(call, problem), call, logger)
+    },
     idleTimeout: config.idleTimeout,
     logger,
   })

@@ -1,30 +1,26 @@
+import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { Problem } from '@sallyport/chassis'
 
-const problems: Record<string, [status: string, problem: Problem]> = {
-  ERR_HTTP_REQUEST_TIMEOUT: [
-    'Request Timeout',
-    new Problem(408, 'REQUEST_TIMEOUT', 'The request did not arrive in time'),
-  ],
-  HPE_HEADER_OVERFLOW: [
-    'Request Header Fields Too Large',
-    new Problem(431, 'HEADER_TOO_LARGE', 'The header is too large'),
-  ],
+const problems: Record<string, Problem> = {
+  ERR_HTTP_REQUEST_TIMEOUT: new Problem(408, 'REQUEST_TIMEOUT', 'The request did not arrive in time'),
+  HPE_HEADER_OVERFLOW: new Problem(431, 'HEADER_TOO_LARGE', 'The header is too large'),
 }
-const malformed: [string, Problem] = [
-  'Bad Request',
-  new Problem(400, 'MESSAGE_MALFORMED', 'The request is not valid HTTP'),
-]
+
+/** What never became a request, as its sender is shown it. @param code of the error by which Node's parser gave up */
+export function malformed({ code }: { code: string }): Problem {
+  return problems[code] ?? new Problem(400, 'MESSAGE_MALFORMED', 'The request is not valid HTTP')
+}
 
 /** Milliseconds for a client to read the last response of its connection while it may still send. */
 const lingerFor = 2_000
 
-/** Answers what never became a request, and closes the connection: where a next one would begin is anybody's guess. */
-export function answerMalformed({ code }: { code: string }, socket: Socket): void {
-  const [status, problem] = problems[code] ?? malformed
+/** Writes a response past Node's server, and closes the connection: where a next request would begin is anybody's guess. */
+export function answerAndClose(problem: Problem, socket: Socket): void {
   const body = JSON.stringify(problem.body())
   const response = [
-    `HTTP/1.1 ${problem.statusCode} ${status}`,
+    `HTTP/1.1 ${problem.statusCode} ${STATUS_CODES[problem.statusCode]}`,
+    ...Object.entries(problem.headers).map(([name, value]) => `${name}: ${value}`),
     'content-type: application/problem+json',
     `content-length: ${Buffer.byteLength(body)}`,
     'cache-control: no-store',

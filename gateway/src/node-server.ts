@@ -1,7 +1,7 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Logger } from '@sallyport/chassis'
-import { answerMalformed, closeWith } from './client-error.ts'
+import type { Logger, Problem } from '@sallyport/chassis'
+import { answerAndClose, closeWith, malformed } from './client-error.ts'
 import { contain } from './contain.ts'
 import { countLimit } from './limits.ts'
 import { isTooLong } from './message.ts'
@@ -24,8 +24,8 @@ interface Parts {
   noteUpgrade(request: IncomingMessage, upgrade: { socket: Socket; head: Buffer }): void
   /** Reads a connection by Node's server. */
   serve(socket: Socket, received: Buffer): void
-  /** Is notified of every message that is refused here. */
-  onMalformed(code: string, peer: string | undefined): void
+  /** Counts and logs what is refused before it is a request. @returns what it is answered with */
+  refused(problem: Problem, peer: string): Promise<Problem>
   /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
   idleTimeout: number
   logger: Logger
@@ -101,21 +101,23 @@ class Connection {
       this.#socket.destroy()
       return
     }
-    this.#parts.onMalformed(error.code, this.#socket.remoteAddress)
     const broken = this.#waiting.at(-1) ?? this.#current
+    const refusal: Turn = { begin: () => this.#answer(error) }
     // What is broken may be the body of the last request: then this is what that is answered with.
     if (broken?.request && !broken.request.complete) {
-      if (broken === this.#current) {
-        this.#isRefused = true
-        // Within a response that has begun, a second one would be read as part of it.
-        if (broken.response?.headersSent) this.#socket.destroy()
-        else answerMalformed(error, this.#socket)
-        return
-      }
-      this.#waiting.pop()
-    }
-    this.#add({ begin: () => answerMalformed(error, this.#socket) })
+      if (broken === this.#current) this.#answer(error, broken.response)
+      else this.#waiting.splice(-1, 1, refusal)
+    } else this.#add(refusal)
     this.#isRefused = true
+  }
+
+  /** @param instead the response that its place was for */
+  async #answer(error: { code: string }, instead?: ServerResponse): Promise<void> {
+    const socket = this.#socket
+    const problem = await this.#parts.refused(malformed(error), socket.remoteAddress as string)
+    // Within a response that has begun, a second one would be read as part of it.
+    if (!socket.writable || instead?.headersSent) socket.destroy()
+    else answerAndClose(problem, socket)
   }
 
   /** Nothing came and nothing left: the client takes nothing of a response, or has nothing more to ask. */
