@@ -10,7 +10,7 @@ import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { contain } from './contain.ts'
 
-t.test('what is thrown in an event ends what it was about, and the others are told nothing of it', (t) => {
+t.test('what is thrown in an event ends what it was about, once all listeners were notified', (t) => {
   const emitter = new EventEmitter()
   const ended: unknown[] = []
   contain(emitter, (error) => ended.push(error))
@@ -18,7 +18,12 @@ t.test('what is thrown in an event ends what it was about, and the others are to
   emitter.on('event', () => {
     throw fault
   })
+  let notified = 0
+  emitter.once('event', () => {
+    notified += 1
+  })
   t.equal(emitter.emit('event'), true)
+  t.equal(notified, 1)
   t.equal(emitter.emit('another'), false)
   t.strictSame(ended, [fault])
   t.end()

@@ -8,7 +8,8 @@ const contained = new Counter({
 contained.inc(0)
 
 /**
- * Keeps what is thrown in an event of a connection from ending the process: it ends that connection alone.
+ * Keeps what is thrown in an event of a connection from ending the process: it ends that connection alone, once all
+ * listeners to the event were notified, so that what they hold is let go.
  *
  * Node has no other place for it than the whole process (`uncaughtException`), where nobody knows any more whose event
  * it was. It covers what listeners throw while they run, of whatever event, also of listeners that are added later; it
@@ -18,16 +19,18 @@ contained.inc(0)
  * @param end ends the connection; it gets what was thrown, for the log
  */
 export function contain(emitter: EventEmitter, end: (error: unknown) => void): void {
-  const emit = emitter.emit
-  emitter.emit = function contained(this: EventEmitter, ...event: Parameters<EventEmitter['emit']>) {
-    try {
-      return emit.apply(this, event)
-    } catch (error) {
-      countContained()
-      end(error)
-      return true
-    }
-  } as EventEmitter['emit']
+  emitter.emit = (event, ...values) => {
+    // Node's own order: those who listen as the event comes.
+    const listeners = emitter.rawListeners(event)
+    for (const listener of listeners)
+      try {
+        listener.apply(emitter, values)
+      } catch (error) {
+        countContained()
+        end(error)
+      }
+    return listeners.length > 0
+  }
 }
 
 /** Counts an error that was kept from ending the process in another way. */
