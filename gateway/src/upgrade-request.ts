@@ -125,6 +125,8 @@ export function passResponse(answered: IncomingMessage, response: ServerResponse
     isEmpty ? headers.filter((_, at) => headers[at - (at % 2)] !== 'content-length') : headers,
   )
   const resume = () => answered.resume()
+  // Node's server has let go of the connection of an upgrade, and says no more when it can take more.
+  response.socket?.on('drain', () => response.emit('drain'))
   answered.on('data', (chunk) => {
     if (!answer.write(chunk, resume)) answered.pause()
   })
