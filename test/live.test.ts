@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
 import { Issuer, startGateway, Upstream } from './edge.ts'
@@ -160,7 +161,8 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
   const upstream = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   t.teardown(() => upstream.close())
   await once(upstream, 'listening')
-  const { port } = upstream.address() as { port: number }
+  const { port } = upstream.address() as AddressInfo
+  const wsPort = port
   const plain = await new Upstream().serve(t)
   const mute = await new Upstream().serve(t)
   const edge = await startGateway(
@@ -168,6 +170,12 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     [
       { prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'optional', websocket: true },
       { prefix: '/plain', upstreams: [plain.url], access: 'public', websocket: true },
+      {
+        prefix: '/half',
+        upstreams: [`http://127.0.0.1:${port}`, `http://127.0.0.1:${await freePort()}`],
+        access: 'public',
+        websocket: true,
+      },
       {
         prefix: '/mute',
         upstreams: [`http://127.0.0.1:${await freePort()}`],
@@ -179,6 +187,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     { STREAMS_PER_USER: '2000' },
   )
   const address = edge.gateway.replace('http', 'ws')
+  const metrics = async () => (await fetch(`http://127.0.0.1:${edge.process.managementPort}/metrics`)).text()
   const short = () => {
     const now = Math.floor(Date.now() / 1000)
     return edge.issuer.token({ iat: now, exp: now + 4 })
@@ -227,6 +236,29 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
       received.map(({ length }) => length),
       [1000],
       'the frame came whole, and none after it',
+    )
+  })
+
+  t.test('that nobody reads stops its service, also while it is being closed', async (t) => {
+    const accepted = once(upstream, 'connection')
+    const token = short()
+    const socket = new WebSocket(`${address}/ws`, ['app', `sallyport.bearer.${token}`])
+    const received: Buffer[] = []
+    socket.on('message', (data: Buffer) => received.push(data))
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    const [server] = (await accepted) as [WebSocket]
+    await once(socket, 'open')
+    socket.pause()
+    const size = 32 * 1024 * 1024
+    server.send(Buffer.alloc(size))
+    await eventually('the token has expired', () => Date.now() / 1000 > Number(claimsOf(token).exp) + 0.2)
+    t.ok(server.bufferedAmount > size / 2, 'it holds what it has not got rid of')
+    socket.resume()
+    t.equal(await closed, 4401)
+    t.strictSame(
+      received.map(({ length }) => length),
+      [size],
+      'the message came whole',
     )
   })
 
@@ -286,6 +318,53 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.equal(await open(`${address}/plain`, []).refused, 426)
     t.equal(await open(`${address}/mute`, []).refused, 502)
     t.ok(mute.url)
+  })
+
+  t.test('goes to another upstream when one is gone, which gets no more for a while', async (t) => {
+    for (let turn = 0; turn < 8; turn++) {
+      const { socket, opened } = open(`${address}/half`, [])
+      await opened
+      socket.terminate()
+    }
+    t.equal(edge.log.filter((line) => line.includes('upstream_ejected')).length, 1)
+    t.match(await metrics(), /sallyport_request_duration_seconds_count\{route="\/half",method="GET",status="1xx"\} 8/)
+  })
+
+  t.test('that its upstream leaves unanswered is 504, and costs nothing once its client is gone', async (t) => {
+    const held: Socket[] = []
+    const silent = createServer((socket) => held.push(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1')
+    t.teardown(() => silent.close())
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const origin = `http://127.0.0.1:${port}`
+    const other = await startGateway(
+      t,
+      [
+        { prefix: '/late', upstreams: [origin], access: 'public', websocket: true, timeout: 200 },
+        { prefix: '/long', upstreams: [origin], access: 'public', websocket: true },
+        { prefix: '/ws', upstreams: [`http://127.0.0.1:${wsPort}`], access: 'public', websocket: true },
+      ],
+      { STREAMS_PER_USER: '2' },
+    )
+    const there = other.gateway.replace('http', 'ws')
+    t.equal(await open(`${there}/late`, []).refused, 504)
+    t.equal(held.length, 1, 'it is not sent twice')
+    const { socket } = open(`${there}/long`, [])
+    await eventually('it is there', () => held.length === 2)
+    socket.terminate()
+    await eventually('it is given up', () => held[1]?.closed === true)
+
+    const lasting = [open(`${there}/ws`, []), open(`${there}/ws`, [])]
+    await Promise.all(lasting.map(({ opened }) => opened))
+    t.equal(await open(`${there}/ws`, []).refused, 429, 'a client has a number of them')
+    for (const { socket } of lasting) socket.terminate()
+    await eventually('and gets others in their place', async () => {
+      const again = open(`${there}/ws`, [])
+      const isOpen = await Promise.race([again.opened.then(() => true), again.refused.then(() => false)])
+      again.socket.terminate()
+      return isOpen
+    })
+    t.notOk(other.log.some((line) => line.includes('"level":"error"')))
   })
 
   t.test('when the gateway closes, clients are told to go elsewhere', async (t) => {

@@ -64,6 +64,22 @@ t.test('upstreams that do as they like', async (t) => {
       t.equal(statusCode, 413)
       t.equal(await body.text(), 'much')
     }
+    // A client that reads nothing before all of its body has gone out.
+    for (const lines of ['Content-Length: 31457280\r\n', 'Transfer-Encoding: chunked\r\n']) {
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      socket.write(`PUT /put HTTP/1.1\r\nHost: g\r\n${lines}\r\n`)
+      const piece = lines.startsWith('C') ? 'x'.repeat(1024 * 1024) : `100000\r\n${'x'.repeat(1024 * 1024)}\r\n`
+      for (let count = 0; count < 30; count++)
+        await new Promise<unknown>((resolve) => socket.write(piece, 'latin1', resolve))
+      if (lines.startsWith('T')) socket.write('0\r\n\r\n')
+      let heard = ''
+      socket.on('data', (chunk) => {
+        heard += chunk
+      })
+      await eventually('it reads the answer', () => heard.endsWith('much'))
+      t.match(heard, /^HTTP\/1.1 413 /)
+      socket.destroy()
+    }
     t.notOk(log.some((line) => line.includes('upstream_ejected')))
   })
 

@@ -36,7 +36,12 @@ export async function beginBody(request: IncomingMessage, response: ServerRespon
   }
   const first = await next()
   return async function* read() {
-    for (let result = first; !result.done; result = await next()) yield result.value
+    try {
+      for (let result = first; !result.done; result = await next()) yield result.value
+    } finally {
+      // Whoever stops early leaves a rest, which cannot be read to its end (discardRest) while this waits for it.
+      await chunks.return?.()
+    }
   }
 }
 
