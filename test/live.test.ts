@@ -114,6 +114,51 @@ t.test('live connections through the gateway', async (t) => {
     },
   )
 
+  await t.test('a client that sends and does not read is held back, and gets all once it reads', async (t) => {
+    const { socket, messages, opened } = open(address, ['notes', bearer(doctor.accessToken)])
+    await opened
+    socket.pause()
+    const count = 2_000
+    for (let sent = 0; sent < count; sent++) socket.send('x'.repeat(16_000))
+    let before = 0
+    await eventually('no more is taken', async () => {
+      const held = socket.bufferedAmount
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const isStill = held === before
+      before = held
+      return isStill
+    })
+    t.ok(before > 8_000_000, `${before} bytes stay with the client`)
+    socket.resume()
+    await eventually('all is echoed', () => messages.length === count + 1)
+    socket.close()
+  })
+
+  await t.test('a client that does not read is left, when changes would pile up for it', async (t) => {
+    const [slow, reader] = [
+      open(address, ['notes', bearer(admin.accessToken)]),
+      open(address, ['notes', bearer(admin.accessToken)]),
+    ]
+    await Promise.all([slow.opened, reader.opened])
+    slow.socket.pause()
+    const stream = await fetch(`${gateway}/api/notifications/stream`, {
+      headers: { authorization: `Bearer ${admin.accessToken}` },
+    })
+    const count = 4_000
+    await system.sql(
+      `SELECT pg_notify('sallyport_appointments', json_build_object('change', 'made', 'appointment',
+         json_build_object('id', number, 'doctorId', 'x', 'patientId', 'y', 'reason', repeat('z', 7500)))::text)
+       FROM generate_series(1, ${count}) AS number`,
+    )
+    await eventually('who reads gets all', () => reader.messages.length >= count, 20_000)
+    slow.socket.resume()
+    t.match(await slow.closed, { code: 1006 })
+    t.ok(slow.messages.length < count)
+    const text = await stream.text().catch(() => 'it broke off')
+    t.equal(text, 'it broke off')
+    reader.socket.close()
+  })
+
   await t.test('a connection is closed with 4401 when its session ends', async (t) => {
     const phone = await signIn(gateway)
     const [one, another] = [
@@ -347,13 +392,6 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
       { STREAMS_PER_USER: '2' },
     )
     const there = other.gateway.replace('http', 'ws')
-    t.equal(await open(`${there}/late`, []).refused, 504)
-    t.equal(held.length, 1, 'it is not sent twice')
-    const { socket } = open(`${there}/long`, [])
-    await eventually('it is there', () => held.length === 2)
-    socket.terminate()
-    await eventually('it is given up', () => held[1]?.closed === true)
-
     const lasting = [open(`${there}/ws`, []), open(`${there}/ws`, [])]
     await Promise.all(lasting.map(({ opened }) => opened))
     t.equal(await open(`${there}/ws`, []).refused, 429, 'a client has a number of them')
@@ -364,7 +402,14 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
       again.socket.terminate()
       return isOpen
     })
-    t.notOk(other.log.some((line) => line.includes('"level":"error"')))
+    t.equal(await open(`${there}/late`, []).refused, 504)
+    t.equal(held.length, 1, 'it is not sent twice')
+    const { socket } = open(`${there}/long`, [])
+    await eventually('it is there', () => held.length === 2)
+    socket.terminate()
+    await eventually('it is given up', () => held[1]?.closed === true)
+
+    t.equal(other.log.filter((line) => line.includes('"level":"error"')).length, 1, 'the log has what was late alone')
   })
 
   t.test('when the gateway closes, clients are told to go elsewhere', async (t) => {
