@@ -270,6 +270,24 @@ t.test('upstreams that do as they like', async (t) => {
   })
 })
 
+t.test('a client that resets its connection before it is accepted is no fault', async (t) => {
+  const api = await new Upstream().serve(t)
+  for (const settings of [{}, { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' }]) {
+    const edge = await startGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }], settings)
+    const { gateway, port, log, process: running } = edge
+    running.child.kill('SIGSTOP')
+    const sockets = Array.from({ length: 8 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+    for (const socket of sockets) {
+      await once(socket, 'connect')
+      await new Promise<unknown>((resolve) => socket.write('GET / HTTP/1.1\r\nHost: g\r\n\r\n', resolve))
+      socket.resetAndDestroy()
+    }
+    running.child.kill('SIGCONT')
+    t.equal((await fetch(gateway)).status, 200)
+    t.notOk(log.some((line) => line.includes('"level":"error"')))
+  }
+})
+
 /** Bytes in pieces of a mebibyte, the same each time. */
 function* megabytes(total: number): Generator<Buffer> {
   const piece = Buffer.alloc(1024 * 1024, 'sallyport')

@@ -144,6 +144,10 @@ export async function buildApp(config: Config, environment: Record<string, strin
         admit,
         ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
       })
+  // A client that has reset its connection before it was accepted has no address, and waits for nothing.
+  app.server.prependListener('connection', (socket) => {
+    if (socket.remoteAddress === undefined) socket.destroy()
+  })
   // Node would ask every client to go on with its body at once; here that waits until the body is wanted (body.ts).
   app.server.on('checkContinue', app.routing)
 

@@ -39,8 +39,9 @@ export async function beginBody(request: IncomingMessage, response: ServerRespon
     try {
       for (let result = first; !result.done; result = await next()) yield result.value
     } finally {
-      // Whoever stops early leaves a rest, which cannot be read to its end (discardRest) while this waits for it.
+      // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens.
       await chunks.return?.()
+      request.resume()
     }
   }
 }
