@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
 import { Issuer, startGateway, Upstream } from './edge.ts'
@@ -113,6 +114,51 @@ t.test('live connections through the gateway', async (t) => {
     },
   )
 
+  await t.test('a client that sends and does not read is held back, and gets all once it reads', async (t) => {
+    const { socket, messages, opened } = open(address, ['notes', bearer(doctor.accessToken)])
+    await opened
+    socket.pause()
+    const count = 2_000
+    for (let sent = 0; sent < count; sent++) socket.send('x'.repeat(16_000))
+    let before = 0
+    await eventually('no more is taken', async () => {
+      const held = socket.bufferedAmount
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const isStill = held === before
+      before = held
+      return isStill
+    })
+    t.ok(before > 8_000_000, `${before} bytes stay with the client`)
+    socket.resume()
+    await eventually('all is echoed', () => messages.length === count + 1)
+    socket.close()
+  })
+
+  await t.test('a client that does not read is left, when changes would pile up for it', async (t) => {
+    const [slow, reader] = [
+      open(address, ['notes', bearer(admin.accessToken)]),
+      open(address, ['notes', bearer(admin.accessToken)]),
+    ]
+    await Promise.all([slow.opened, reader.opened])
+    slow.socket.pause()
+    const stream = await fetch(`${gateway}/api/notifications/stream`, {
+      headers: { authorization: `Bearer ${admin.accessToken}` },
+    })
+    const count = 4_000
+    await system.sql(
+      `SELECT pg_notify('sallyport_appointments', json_build_object('change', 'made', 'appointment',
+         json_build_object('id', number, 'doctorId', 'x', 'patientId', 'y', 'reason', repeat('z', 7500)))::text)
+       FROM generate_series(1, ${count}) AS number`,
+    )
+    await eventually('who reads gets all', () => reader.messages.length >= count, 20_000)
+    slow.socket.resume()
+    t.match(await slow.closed, { code: 1006 })
+    t.ok(slow.messages.length < count)
+    const text = await stream.text().catch(() => 'it broke off')
+    t.equal(text, 'it broke off')
+    reader.socket.close()
+  })
+
   await t.test('a connection is closed with 4401 when its session ends', async (t) => {
     const phone = await signIn(gateway)
     const [one, another] = [
@@ -160,7 +206,8 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
   const upstream = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   t.teardown(() => upstream.close())
   await once(upstream, 'listening')
-  const { port } = upstream.address() as { port: number }
+  const { port } = upstream.address() as AddressInfo
+  const wsPort = port
   const plain = await new Upstream().serve(t)
   const mute = await new Upstream().serve(t)
   const edge = await startGateway(
@@ -168,6 +215,12 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     [
       { prefix: '/ws', upstreams: [`http://127.0.0.1:${port}`], access: 'optional', websocket: true },
       { prefix: '/plain', upstreams: [plain.url], access: 'public', websocket: true },
+      {
+        prefix: '/half',
+        upstreams: [`http://127.0.0.1:${port}`, `http://127.0.0.1:${await freePort()}`],
+        access: 'public',
+        websocket: true,
+      },
       {
         prefix: '/mute',
         upstreams: [`http://127.0.0.1:${await freePort()}`],
@@ -179,6 +232,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     { STREAMS_PER_USER: '2000' },
   )
   const address = edge.gateway.replace('http', 'ws')
+  const metrics = async () => (await fetch(`http://127.0.0.1:${edge.process.managementPort}/metrics`)).text()
   const short = () => {
     const now = Math.floor(Date.now() / 1000)
     return edge.issuer.token({ iat: now, exp: now + 4 })
@@ -227,6 +281,29 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
       received.map(({ length }) => length),
       [1000],
       'the frame came whole, and none after it',
+    )
+  })
+
+  t.test('that nobody reads stops its service, also while it is being closed', async (t) => {
+    const accepted = once(upstream, 'connection')
+    const token = short()
+    const socket = new WebSocket(`${address}/ws`, ['app', `sallyport.bearer.${token}`])
+    const received: Buffer[] = []
+    socket.on('message', (data: Buffer) => received.push(data))
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve))
+    const [server] = (await accepted) as [WebSocket]
+    await once(socket, 'open')
+    socket.pause()
+    const size = 32 * 1024 * 1024
+    server.send(Buffer.alloc(size))
+    await eventually('the token has expired', () => Date.now() / 1000 > Number(claimsOf(token).exp) + 0.2)
+    t.ok(server.bufferedAmount > size / 2, 'it holds what it has not got rid of')
+    socket.resume()
+    t.equal(await closed, 4401)
+    t.strictSame(
+      received.map(({ length }) => length),
+      [size],
+      'the message came whole',
     )
   })
 
@@ -286,6 +363,53 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.equal(await open(`${address}/plain`, []).refused, 426)
     t.equal(await open(`${address}/mute`, []).refused, 502)
     t.ok(mute.url)
+  })
+
+  t.test('goes to another upstream when one is gone, which gets no more for a while', async (t) => {
+    for (let turn = 0; turn < 8; turn++) {
+      const { socket, opened } = open(`${address}/half`, [])
+      await opened
+      socket.terminate()
+    }
+    t.equal(edge.log.filter((line) => line.includes('upstream_ejected')).length, 1)
+    t.match(await metrics(), /sallyport_request_duration_seconds_count\{route="\/half",method="GET",status="1xx"\} 8/)
+  })
+
+  t.test('that its upstream leaves unanswered is 504, and costs nothing once its client is gone', async (t) => {
+    const held: Socket[] = []
+    const silent = createServer((socket) => held.push(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1')
+    t.teardown(() => silent.close())
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const origin = `http://127.0.0.1:${port}`
+    const other = await startGateway(
+      t,
+      [
+        { prefix: '/late', upstreams: [origin], access: 'public', websocket: true, timeout: 200 },
+        { prefix: '/long', upstreams: [origin], access: 'public', websocket: true },
+        { prefix: '/ws', upstreams: [`http://127.0.0.1:${wsPort}`], access: 'public', websocket: true },
+      ],
+      { STREAMS_PER_USER: '2' },
+    )
+    const there = other.gateway.replace('http', 'ws')
+    const lasting = [open(`${there}/ws`, []), open(`${there}/ws`, [])]
+    await Promise.all(lasting.map(({ opened }) => opened))
+    t.equal(await open(`${there}/ws`, []).refused, 429, 'a client has a number of them')
+    for (const { socket } of lasting) socket.terminate()
+    await eventually('and gets others in their place', async () => {
+      const again = open(`${there}/ws`, [])
+      const isOpen = await Promise.race([again.opened.then(() => true), again.refused.then(() => false)])
+      again.socket.terminate()
+      return isOpen
+    })
+    t.equal(await open(`${there}/late`, []).refused, 504)
+    t.equal(held.length, 1, 'it is not sent twice')
+    const { socket } = open(`${there}/long`, [])
+    await eventually('it is there', () => held.length === 2)
+    socket.terminate()
+    await eventually('it is given up', () => held[1]?.closed === true)
+
+    t.equal(other.log.filter((line) => line.includes('"level":"error"')).length, 1, 'the log has what was late alone')
   })
 
   t.test('when the gateway closes, clients are told to go elsewhere', async (t) => {

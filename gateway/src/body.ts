@@ -70,7 +70,13 @@ export function openBodies({ perClient, timeout }: Limits) {
       return Buffer.concat(pieces).toString('latin1')
     }
     async function* read() {
-      for (; !result.done; result = await next()) yield result.value
+      try {
+        for (; !result.done; result = await next()) yield result.value
+      } finally {
+        // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens.
+        await chunks.return?.()
+        request.resume()
+      }
     }
     return read()
   }

@@ -57,11 +57,18 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
 
     const destroy = (why: string) => request.destroy(new UpstreamTimeout(why))
     let timer = setTimeout(destroy, usualSettings.connectWithin, 'no connection in time')
-    const onClose = () => request.destroy(new Error('the client went away'))
-    socket.once('close', onClose)
+    const onGone = () => {
+      socket.destroy()
+      request.destroy(new Error('the client went away'))
+    }
+    // Nobody reads from the client yet, and only who reads sees the end.
+    const onReadable = () => {
+      if (socket.readableLength === 0) socket.read()
+    }
+    socket.once('close', onGone).once('end', onGone).on('readable', onReadable)
     const settle = () => {
       clearTimeout(timer)
-      socket.off('close', onClose)
+      socket.off('close', onGone).off('end', onGone).off('readable', onReadable)
     }
     request.once('socket', (upstream) => {
       upstream.once(origin.startsWith('https:') ? 'secureConnect' : 'connect', () => {
@@ -125,6 +132,8 @@ export function passResponse(answered: IncomingMessage, response: ServerResponse
     isEmpty ? headers.filter((_, at) => headers[at - (at % 2)] !== 'content-length') : headers,
   )
   const resume = () => answered.resume()
+  // Node's server has let go of the connection of an upgrade, and says no more when it can take more.
+  response.socket?.on('drain', () => response.emit('drain'))
   answered.on('data', (chunk) => {
     if (!answer.write(chunk, resume)) answered.pause()
   })

@@ -5,6 +5,9 @@ import type { Audience } from './audience.ts'
 /** How often a quiet stream is written to, so that nothing on the way takes it for dead, in milliseconds. */
 const heartbeat = 15_000
 
+/** Bytes that may wait for a reader that takes nothing; beyond them it is left, and may come back. */
+const mostWaiting = 1024 * 1024
+
 /** Changes as server-sent events. */
 export function streamRoute(app: Application, { audience, signedIn }: { audience: Audience; signedIn: Guard }): void {
   app.get('/api/notifications/stream', { preHandler: signedIn }, async ({ identity }, reply) => {
@@ -18,7 +21,10 @@ export function streamRoute(app: Application, { audience, signedIn }: { audience
     raw.write(`event: welcome\ndata: ${JSON.stringify({ user: identity.userId })}\n\n`)
     const leave = audience.join({
       identity,
-      send: (change) => raw.write(`event: appointment\ndata: ${JSON.stringify(change)}\n\n`),
+      send: (change) => {
+        if (raw.writableLength > mostWaiting) raw.destroy()
+        else raw.write(`event: appointment\ndata: ${JSON.stringify(change)}\n\n`)
+      },
       end: () => raw.end(),
     })
     const beat = setInterval(() => raw.write(': alive\n\n'), heartbeat)
