@@ -56,15 +56,13 @@ export async function openChaos(): Promise<Program<Input>> {
   let rounds = 0
 
   async function start(): Promise<void> {
-    const pid = quietest === 0 ? 0 : gateway.pid
     await gateway.start()
-    if (gateway.pid === pid) return
     quietest = gateway.residentSize
     descriptors = gateway.descriptors
   }
+  await start()
 
   async function run({ clients }: Input, _worker: number, patience: number): Promise<Fault[]> {
-    await start()
     const faults: Fault[] = []
     let largest = 0
     const watch = setInterval(() => {
@@ -75,7 +73,10 @@ export async function openChaos(): Promise<Program<Input>> {
     counts.clients += clients.length
     counts.largest = Math.max(counts.largest, largest - quietest)
     faults.push(...(await gateway.faults()))
-    if (faults.some(({ kind }) => kind.startsWith('the process ends'))) return faults
+    if (gateway.isDown) {
+      upstream.cut()
+      return faults
+    }
     if (largest - quietest > mostAtOnce) {
       const detail = `${(largest - quietest) >> 20} MiB more than when it was quiet`
       faults.push({ kind: 'the process grows while clients do not read', detail })
@@ -107,6 +108,8 @@ export async function openChaos(): Promise<Program<Input>> {
   return {
     workers: 1,
     generate,
+    isDown: () => gateway.isDown,
+    start,
     run,
     *smaller({ clients }) {
       for (let size = clients.length >> 1; size >= 1; size >>= 1)
@@ -117,7 +120,6 @@ export async function openChaos(): Promise<Program<Input>> {
           yield { clients: clients.with(at, [...actions.slice(0, step), ...actions.slice(step + 1)]) }
     },
     async conclude() {
-      await start()
       const faults = [...(await gateway.faults()), ...(await restUntilQuiet())]
       // Once started it has to fill its caches first.
       const third = Math.floor(memories.length / 3)

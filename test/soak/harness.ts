@@ -13,6 +13,9 @@ export interface Program<Input> {
   /** How many inputs are tried side by side. */
   workers: number
   generate(random: Random): Input
+  /** Whether what is tried has to be started again before the next input. */
+  isDown?(): boolean
+  start?(): Promise<void>
   /**
    * @param worker which of them, from 0
    * @param patience how many times longer than usual to wait for what is late: 1 while looking, more to make sure
@@ -53,9 +56,17 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   let isOver = false
 
   say(`${name}: seed ${seed}, ${seconds} s`)
+  const startIfDown = async () => {
+    if (program.isDown?.()) await program.start?.()
+  }
+  const runAlone = async (input: Input, worker: number, patience: number) => {
+    await startIfDown()
+    return program.run(input, worker, patience)
+  }
   const work = async (worker: number) => {
     while (!isOver && performance.now() < until) {
       const input = program.generate(new Random(`${seed}/${tried++}`))
+      if (program.isDown?.()) await gate.alone(startIfDown)
       await gate.enter()
       const faults = await program.run(input, worker, 1)
       gate.leave()
@@ -80,7 +91,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   /** Of whatever kind: alone an input may do more harm than among others. */
   const confirm = async (input: Input, worker: number) => {
     for (const patience of [2, 4, 4]) {
-      const fault = (await program.run(input, worker, patience)).find(({ kind }) => !found.has(kind))
+      const fault = (await runAlone(input, worker, patience)).find(({ kind }) => !found.has(kind))
       if (fault) return fault
     }
     return undefined
@@ -93,7 +104,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
       isSmaller = false
       for (const candidate of program.smaller(smallest)) {
         if (left-- <= 0 || performance.now() > deadline) return smallest
-        const faults = await program.run(candidate, worker, 2)
+        const faults = await runAlone(candidate, worker, 1)
         if (!faults.some((fault) => fault.kind === kind)) continue
         smallest = candidate
         isSmaller = true
@@ -114,6 +125,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   }
 
   await Promise.all(Array.from({ length: program.workers }, (_, worker) => work(worker)))
+  await startIfDown()
   if (program.conclude && !isOver)
     for (const fault of await program.conclude()) {
       found.set(fault.kind, 1)

@@ -73,6 +73,7 @@ export async function openUpstreams(): Promise<Program<Input>> {
     { prefix: '/', upstreams, access: 'public', timeout },
     { prefix: '/ws', upstreams, access: 'public', timeout, websocket: true },
   ])
+  await gateway.start()
   const counts = { exchanges: 0, whole: 0 }
   let number = 0
 
@@ -116,7 +117,8 @@ export async function openUpstreams(): Promise<Program<Input>> {
     if (response.isComplete && (node?.status !== response.status || node.body !== response.body))
       found('Node reads a response in another way', JSON.stringify(node))
     for (const name of ['x-content-type-options', ...(isUpgrade ? [] : ['x-request-id', 'cache-control'])])
-      if (headerOf(response.headers, name) === undefined) found(`a response without ${name}`)
+      if (headerOf(response.headers, name) === undefined)
+        found(`a response without headers of our own${isUpgrade ? ' to an upgrade' : ''}`, name)
     for (const name of ['server', 'x-powered-by'])
       if (headerOf(response.headers, name) !== undefined)
         found(`a response with ${name}${isUpgrade ? ' to an upgrade' : ''}`)
@@ -127,10 +129,12 @@ export async function openUpstreams(): Promise<Program<Input>> {
   return {
     workers: 4,
     generate,
+    isDown: () => gateway.isDown,
+    start: () => gateway.start(),
     async run({ exchanges }, _worker, patience) {
-      await gateway.start()
       const faults = await Promise.all(exchanges.map((one) => exchange(one, patience)))
-      return [...(await gateway.faults()), ...faults.flat()]
+      const failures = await gateway.faults()
+      return gateway.isDown ? failures : [...failures, ...faults.flat()]
     },
     *smaller({ exchanges }) {
       if (exchanges.length > 1) for (const one of exchanges) yield { exchanges: [one] }
@@ -176,7 +180,7 @@ async function play(socket: Socket, nonce: string, script: Script): Promise<void
   }
   const until = performance.now() + 4 * timeout
   while (script.isEndless && !isThere && !socket.destroyed && performance.now() < until) {
-    if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
+    if (!socket.write(bytes)) await new Promise((next) => socket.once('drain', next).once('close', next))
     await new Promise(setImmediate)
   }
   if (script.end === 'end') socket.end()
@@ -235,7 +239,7 @@ const more: string[] = [
   `HTTP/1.1 200 OK\r\n${'x-many: NONCE\r\n'.repeat(600)}Content-Length: 0\r\n\r\n`,
   `HTTP/1.1 200 OK\r\nx-long: ${'x'.repeat(20_000)}\r\nContent-Length: 0\r\n\r\n`,
   'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
-  'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n' + 'NONCE'.padEnd(0x400, '.'),
+  `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n${'NONCE'.padEnd(0x400, '.')}`,
   `HTTP/1.1 200 OK\r\n\r\n${'NONCE'.padEnd(400_000, '.')}`,
   `HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlarge`,
   'HTTP/1.1 407 Proxy\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n',
