@@ -66,17 +66,17 @@ export async function openChaos(): Promise<Program<Input>> {
     const faults: Fault[] = []
     let largest = 0
     const watch = setInterval(() => {
-      largest = Math.max(largest, sizeNow(gateway))
+      largest = Math.max(largest, gateway.residentSize)
     }, 100)
     await Promise.all(clients.map((actions) => act(gateway.port, actions)))
     clearInterval(watch)
     counts.clients += clients.length
     counts.largest = Math.max(counts.largest, largest - quietest)
-    faults.push(...(await gateway.faults()))
-    if (gateway.isDown) {
-      upstream.cut()
-      return faults
+    const isAlive = async () => {
+      faults.push(...(await gateway.faults()))
+      return !gateway.isDown
     }
+    if (!(await isAlive())) return faults
     if (largest - quietest > mostAtOnce) {
       const detail = `${(largest - quietest) >> 20} MiB more than when it was quiet`
       faults.push({ kind: 'the process grows while clients do not read', detail })
@@ -90,7 +90,8 @@ export async function openChaos(): Promise<Program<Input>> {
         detail: [...upstream.open.values()].join(),
       })
     upstream.cut()
-    if (++rounds % 40 === 0) faults.push(...(await restUntilQuiet()))
+    // Some of what ends it comes later.
+    if ((await isAlive()) && ++rounds % 40 === 0) faults.push(...(await restUntilQuiet()))
     return faults
   }
 
@@ -99,7 +100,9 @@ export async function openChaos(): Promise<Program<Input>> {
     const deadline = performance.now() + quietFor
     const isQuiet = () => gateway.descriptors <= descriptors + spare && upstream.connections.size === 0
     while (!isQuiet() && performance.now() < deadline) await sleep(100)
-    memories.push(await gateway.memory())
+    const memory = await gateway.memory()
+    if (!memory) return gateway.faults()
+    memories.push(memory)
     if (isQuiet()) return []
     const detail = `${gateway.descriptors} descriptors, at the start ${descriptors}; ${upstream.connections.size} connections upstream`
     return [{ kind: 'something stays open', detail }]
@@ -107,6 +110,7 @@ export async function openChaos(): Promise<Program<Input>> {
 
   return {
     workers: 1,
+    shrinkFor: 60_000,
     generate,
     isDown: () => gateway.isDown,
     start,
@@ -141,14 +145,6 @@ export async function openChaos(): Promise<Program<Input>> {
   }
 }
 
-function sizeNow(gateway: Gateway): number {
-  try {
-    return gateway.residentSize
-  } catch {
-    return 0
-  }
-}
-
 const sleep = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
 
 async function act(port: number, actions: Action[]): Promise<void> {
@@ -157,6 +153,17 @@ async function act(port: number, actions: Action[]): Promise<void> {
   socket.on('data', () => gotSomething())
   const gone = once(socket, 'close').catch(() => {})
   await Promise.race([once(socket, 'connect').catch(() => {}), gone])
+  /** Or not, in a while. */
+  const drained = () =>
+    new Promise<void>((resolve) => {
+      const goOn = () => {
+        clearTimeout(timer)
+        socket.off('drain', goOn)
+        resolve()
+      }
+      const timer = setTimeout(goOn, 200)
+      socket.on('drain', goOn)
+    })
   for (const action of actions) {
     if (socket.destroyed) return
     await Promise.race([perform(action), gone])
@@ -179,9 +186,7 @@ async function act(port: number, actions: Action[]): Promise<void> {
       case 'flood': {
         const many = action.bytes.repeat(Math.ceil(65_536 / action.bytes.length))
         const until = performance.now() + action.for
-        while (performance.now() < until && socket.writable)
-          if (!socket.write(many, 'latin1'))
-            await Promise.race([new Promise<void>((resolve) => socket.once('drain', resolve)), sleep(200)])
+        while (performance.now() < until && socket.writable) if (!socket.write(many, 'latin1')) await drained()
         return
       }
       case 'wait':

@@ -73,25 +73,30 @@ export class Gateway {
     return errors.map((line) => ({ kind: `an error is logged: ${reason(line)}`, detail: line }))
   }
 
-  async memory(): Promise<Memory> {
-    const { child } = this.#now.process
+  /** Undefined if the process ended meanwhile. */
+  async memory(): Promise<Memory | undefined> {
+    const { child, ended } = this.#now.process
     const told = once(child, 'message') as Promise<[Memory]>
-    child.kill('SIGUSR2')
-    const [memory] = await told
-    return memory
+    child.send('memory', () => {})
+    const [memory] = await Promise.race([told, ended.then(() => [])])
+    return memory as Memory | undefined
   }
 
-  /** In bytes. */
+  /** In bytes; 0 once it ended. */
   get residentSize(): number {
-    return Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize
+    return this.#look(() => Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize)
   }
 
   get descriptors(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length
+    return this.#look(() => readdirSync(`/proc/${this.pid}/fd`).length)
   }
 
-  token(): string {
-    return this.#now.issuer.token()
+  #look(at: () => number): number {
+    try {
+      return at()
+    } catch {
+      return 0
+    }
   }
 
   async stop(): Promise<void> {

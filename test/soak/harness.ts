@@ -12,6 +12,8 @@ export interface Fault {
 export interface Program<Input> {
   /** How many inputs are tried side by side. */
   workers: number
+  /** Milliseconds to look for a smaller input. */
+  shrinkFor?: number
   generate(random: Random): Input
   /** Whether what is tried has to be started again before the next input. */
   isDown?(): boolean
@@ -39,9 +41,9 @@ export interface Settings {
   folder: string
 }
 
-/** How often and for how many milliseconds a smaller input is looked for. */
-const attempts = 400
-const shrinkFor = 20_000
+/** How often, and for how many milliseconds, a smaller input is looked for. */
+const attempts = 600
+const usualShrinkFor = 20_000
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
@@ -99,7 +101,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   const shrink = async (input: Input, { kind }: Fault, worker: number) => {
     let smallest = input
     let left = attempts
-    const deadline = performance.now() + shrinkFor
+    const deadline = performance.now() + (program.shrinkFor ?? usualShrinkFor)
     for (let isSmaller = true; isSmaller; ) {
       isSmaller = false
       for (const candidate of program.smaller(smallest)) {
