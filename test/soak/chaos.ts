@@ -24,7 +24,10 @@ export interface Input {
 }
 
 /** Bytes by which the process may be larger while clients do their worst than when it was quiet. */
-const mostAtOnce = 200 * 1024 * 1024
+const mostAtOnce = 160 * 1024 * 1024
+
+/** Bytes of the heap, beyond those at its start, that may be in use when a flood is over and its clients are gone. */
+const mostAfterwards = 40 * 1024 * 1024
 
 /** Bytes by which the heap may have grown from the first third of a run to the last: caches fill up, once. */
 const mostGrowth = 8 * 1024 * 1024
@@ -53,10 +56,14 @@ export async function openChaos(): Promise<Program<Input>> {
   const counts = { clients: 0, largest: 0 }
   let quietest = 0
   let descriptors = 0
+  let atStart = 0
   let rounds = 0
+  const inUse = ({ heapUsed, external }: Memory) => heapUsed + external
 
   async function start(): Promise<void> {
     await gateway.start()
+    const memory = await gateway.memory()
+    atStart = memory ? inUse(memory) : 0
     quietest = gateway.residentSize
     descriptors = gateway.descriptors
   }
@@ -90,6 +97,12 @@ export async function openChaos(): Promise<Program<Input>> {
         detail: [...upstream.open.values()].join(),
       })
     upstream.cut()
+    const memory =
+      clients.some((actions) => actions.some((action) => action.do === 'flood')) && (await gateway.memory())
+    if (memory && inUse(memory) - atStart > mostAfterwards) {
+      const detail = `${(inUse(memory) - atStart) >> 20} MiB more in use than at the start`
+      faults.push({ kind: 'memory stays in use when clients are gone', detail })
+    }
     // Some of what ends it comes later.
     if ((await isAlive()) && ++rounds % 40 === 0) faults.push(...(await restUntilQuiet()))
     return faults
@@ -128,7 +141,6 @@ export async function openChaos(): Promise<Program<Input>> {
       // Once started it has to fill its caches first.
       const third = Math.floor(memories.length / 3)
       if (third < 2) return faults
-      const inUse = ({ heapUsed, external }: Memory) => heapUsed + external
       const middle = (part: Memory[]) => part.map(inUse).sort((one, other) => one - other)[part.length >> 1] as number
       const [first, last] = [middle(memories.slice(0, third)), middle(memories.slice(-third))]
       if (last - first > mostGrowth)
