@@ -15,6 +15,7 @@ export type Action =
   /** Until something comes, or half a second is over. */
   | { do: 'listen' }
   | { do: 'stop reading' }
+  | { do: 'read on' }
   | { do: 'end' }
   | { do: 'reset' }
 
@@ -208,6 +209,9 @@ async function act(port: number, actions: Action[]): Promise<void> {
       case 'stop reading':
         socket.pause()
         return
+      case 'read on':
+        socket.resume()
+        return
       case 'end':
         socket.end()
         return
@@ -344,6 +348,7 @@ function action(random: Random): Action {
     () => ({ do: 'listen' }),
     () => ({ do: 'listen' }),
     () => ({ do: 'stop reading' }),
+    () => ({ do: 'read on' }),
     () => ({ do: 'end' }),
     () => ({ do: 'reset' }),
   ])()
