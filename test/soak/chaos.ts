@@ -264,6 +264,8 @@ const piece = Buffer.alloc(65_536, 'x')
 
 function respond(request: IncomingMessage, response: ServerResponse): void {
   const { socket } = request
+  // On a connection that nobody reads, its end would never be seen.
+  setTimeout(() => request.resume(), 30)
   const kind = /^\/(\w+)/.exec(request.url as string)?.[1]
   switch (kind) {
     case 'stall':
