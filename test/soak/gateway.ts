@@ -18,8 +18,8 @@ export class Gateway {
   readonly #settings: Record<string, string>
   readonly #ends: (() => unknown)[] = []
   #edge: Edge | undefined
-  #hasEnded = false
-  #starting: Promise<void> | undefined
+  /** Why the process ended. */
+  #end: Fault | undefined
 
   constructor(routes: object[], settings: Record<string, string> = {}) {
     this.#routes = routes
@@ -34,15 +34,11 @@ export class Gateway {
     return this.#now.process.child.pid as number
   }
 
-  /** To be called before each input. */
-  async start(): Promise<void> {
-    if (this.#edge && !this.#hasEnded) return
-    this.#starting ??= this.#startAgain()
-    await this.#starting
-    this.#starting = undefined
+  get isDown(): boolean {
+    return this.#end !== undefined
   }
 
-  async #startAgain(): Promise<void> {
+  async start(): Promise<void> {
     await this.stop()
     // All that it needs of a test is to be told of its end.
     const scope = { teardown: (end: () => unknown) => this.#ends.unshift(end) } as unknown as Test
@@ -54,9 +50,9 @@ export class Gateway {
       USER_RATE_LIMIT_MAX: '100000000',
       ...this.#settings,
     })
-    this.#hasEnded = false
-    this.#edge.process.child.once('exit', () => {
-      this.#hasEnded = true
+    this.#end = undefined
+    this.#edge.process.child.once('exit', (code, signal) => {
+      this.#end ??= { kind: `the process ends: ${signal ?? code}`, detail: 'without a word' }
     })
   }
 
@@ -66,35 +62,41 @@ export class Gateway {
     await new Promise((resolve) => setTimeout(resolve, 15))
     const { log, process } = this.#now
     const lines = log.splice(0)
-    if (this.#hasEnded || lines.some((line) => line.includes('"event":"crashed"'))) {
-      this.#hasEnded = true
+    const crash = lines.find((line) => line.includes('"event":"crashed"'))
+    if (crash !== undefined) {
+      this.#end = { kind: `the process ends: ${reason(crash)}`, detail: crash }
       process.child.kill('SIGKILL')
-      const crash = lines.find((line) => line.includes('"event":"crashed"'))
-      return [{ kind: `the process ends: ${reason(crash)}`, detail: crash ?? 'without a word' }]
     }
-    const errors = lines.filter((line) => /"level":"(error|fatal)"/.test(line))
+    if (this.#end) return [this.#end]
+    // That an upstream gives no response is told as an error, and is none of ours.
+    const errors = lines.filter((line) => /"level":"(error|fatal)"/.test(line) && !/"code":"UPSTREAM_/.test(line))
     return errors.map((line) => ({ kind: `an error is logged: ${reason(line)}`, detail: line }))
   }
 
-  async memory(): Promise<Memory> {
-    const { child } = this.#now.process
+  /** Undefined if the process ended meanwhile. */
+  async memory(): Promise<Memory | undefined> {
+    const { child, ended } = this.#now.process
     const told = once(child, 'message') as Promise<[Memory]>
-    child.kill('SIGUSR2')
-    const [memory] = await told
-    return memory
+    child.send('memory', () => {})
+    const [memory] = await Promise.race([told, ended.then(() => [])])
+    return memory as Memory | undefined
   }
 
-  /** In bytes. */
+  /** In bytes; 0 once it ended. */
   get residentSize(): number {
-    return Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize
+    return this.#look(() => Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize)
   }
 
   get descriptors(): number {
-    return readdirSync(`/proc/${this.pid}/fd`).length
+    return this.#look(() => readdirSync(`/proc/${this.pid}/fd`).length)
   }
 
-  token(): string {
-    return this.#now.issuer.token()
+  #look(at: () => number): number {
+    try {
+      return at()
+    } catch {
+      return 0
+    }
   }
 
   async stop(): Promise<void> {

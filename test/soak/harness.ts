@@ -12,7 +12,12 @@ export interface Fault {
 export interface Program<Input> {
   /** How many inputs are tried side by side. */
   workers: number
+  /** Milliseconds to look for a smaller input. */
+  shrinkFor?: number
   generate(random: Random): Input
+  /** Whether what is tried has to be started again before the next input. */
+  isDown?(): boolean
+  start?(): Promise<void>
   /**
    * @param worker which of them, from 0
    * @param patience how many times longer than usual to wait for what is late: 1 while looking, more to make sure
@@ -36,9 +41,9 @@ export interface Settings {
   folder: string
 }
 
-/** How often and for how many milliseconds a smaller input is looked for. */
-const attempts = 400
-const shrinkFor = 20_000
+/** How often, and for how many milliseconds, a smaller input is looked for. */
+const attempts = 600
+const usualShrinkFor = 20_000
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
@@ -53,9 +58,17 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   let isOver = false
 
   say(`${name}: seed ${seed}, ${seconds} s`)
+  const startIfDown = async () => {
+    if (program.isDown?.()) await program.start?.()
+  }
+  const runAlone = async (input: Input, worker: number, patience: number) => {
+    await startIfDown()
+    return program.run(input, worker, patience)
+  }
   const work = async (worker: number) => {
     while (!isOver && performance.now() < until) {
       const input = program.generate(new Random(`${seed}/${tried++}`))
+      if (program.isDown?.()) await gate.alone(startIfDown)
       await gate.enter()
       const faults = await program.run(input, worker, 1)
       gate.leave()
@@ -80,7 +93,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   /** Of whatever kind: alone an input may do more harm than among others. */
   const confirm = async (input: Input, worker: number) => {
     for (const patience of [2, 4, 4]) {
-      const fault = (await program.run(input, worker, patience)).find(({ kind }) => !found.has(kind))
+      const fault = (await runAlone(input, worker, patience)).find(({ kind }) => !found.has(kind))
       if (fault) return fault
     }
     return undefined
@@ -88,12 +101,12 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   const shrink = async (input: Input, { kind }: Fault, worker: number) => {
     let smallest = input
     let left = attempts
-    const deadline = performance.now() + shrinkFor
+    const deadline = performance.now() + (program.shrinkFor ?? usualShrinkFor)
     for (let isSmaller = true; isSmaller; ) {
       isSmaller = false
       for (const candidate of program.smaller(smallest)) {
         if (left-- <= 0 || performance.now() > deadline) return smallest
-        const faults = await program.run(candidate, worker, 2)
+        const faults = await runAlone(candidate, worker, 1)
         if (!faults.some((fault) => fault.kind === kind)) continue
         smallest = candidate
         isSmaller = true
@@ -114,6 +127,7 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   }
 
   await Promise.all(Array.from({ length: program.workers }, (_, worker) => work(worker)))
+  await startIfDown()
   if (program.conclude && !isOver)
     for (const fault of await program.conclude()) {
       found.set(fault.kind, 1)

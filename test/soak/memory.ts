@@ -1,12 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/* Loaded ahead of a gateway's own program: on SIGUSR2 it collects garbage, and sends how much memory is in use. */
+/* Loaded ahead of a gateway's own program: asked for it, it collects garbage and sends how much memory is in use. */
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
-process.on('SIGUSR2', () => {
+process.on('message', () => {
   collect()
   // What is freed late, such as of sockets, is freed now.
   setTimeout(() => {
@@ -15,3 +15,5 @@ process.on('SIGUSR2', () => {
     process.send?.({ heapUsed, external, rss })
   }, 50)
 })
+// It is not this that keeps the process alive.
+process.channel?.unref()

@@ -36,6 +36,8 @@ export interface NodeReading {
   messages: NodeMessage[]
   /** Why Node refuses to read on. */
   error: string | undefined
+  /** How many bytes were read: not all before what is of another protocol. */
+  length: number
 }
 
 /**
@@ -103,7 +105,7 @@ export function readAsNode(bytes: Buffer, methodOf?: (at: number) => string, has
     const failed = parser.finish() as (Error & { code: string }) | undefined
     if (failed) error = failed.code
   }
-  return { messages, error }
+  return { messages, error, length: typeof read === 'number' ? read : 0 }
 }
 
 /** How many bytes the first message has, hints before it included, once it is known to be complete in these bytes. */
@@ -120,6 +122,6 @@ export function lengthOfFirst(bytes: Buffer, methodOf?: (at: number) => string):
 }
 
 /** The first message that is no hint. */
-export function firstOf({ messages }: NodeReading): NodeMessage | undefined {
+export function firstOf({ messages }: Pick<NodeReading, 'messages'>): NodeMessage | undefined {
   return messages.find(({ status }) => status < 100 || status >= 200 || status === 101)
 }

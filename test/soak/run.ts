@@ -9,6 +9,8 @@ import { type Program, replay, soak } from './harness.ts'
  */
 const programs: Record<string, () => Promise<Program<unknown>>> = {
   readers: async () => (await import('./readers.ts')).openReaders() as Promise<Program<unknown>>,
+  upstreams: async () => (await import('./upstreams.ts')).openUpstreams() as Promise<Program<unknown>>,
+  chaos: async () => (await import('./chaos.ts')).openChaos() as Promise<Program<unknown>>,
   ways: async () => (await import('./ways.ts')).openWays() as Promise<Program<unknown>>,
 }
 

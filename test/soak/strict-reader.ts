@@ -55,7 +55,7 @@ export function readStrictly(bytes: string, methodOf: (at: number) => string | u
     const isBare = status < 200 || status === 204
     if (isBare && (length !== undefined || coding !== undefined)) return wrong('a length that may not be')
     if (coding !== undefined && coding !== 'chunked') return wrong('an odd coding')
-    if (length !== undefined && !/^(0|[1-9]\d{0,15})$/.test(length)) return wrong('an odd length')
+    if (length !== undefined && !/^\d{1,15}$/.test(length)) return wrong('an odd length')
     if (status < 200 && status !== 101) {
       if (status !== 100 && status !== 102 && status !== 103) return wrong('an odd hint')
       hints.push(status)
@@ -145,7 +145,7 @@ function readChunks(text: string): string | { body: string; trailers: string[]; 
   const trailers = end === at ? { list: [] } : readLines(text.slice(at, end).split('\r\n'))
   if (!trailers) return 'an odd trailer'
   const never = trailers.list.find((name, at) => at % 2 === 0 && neverTrailers.test(name))
-  if (never !== undefined) return `a trailer that may not be, ${never}`
+  if (never !== undefined) return `a trailer that may not be: ${never}`
   return { body, trailers: trailers.list, length: end === at ? at + 2 : end + 4 }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { converse, type Heard, type Segment } from './client.ts'
 import { Gateway } from './gateway.ts'
 import type { Fault, Program } from './harness.ts'
@@ -23,7 +24,8 @@ interface Seen {
   url: string
   /** As `name: value` in order of the alphabet. */
   headers: string[]
-  body: string
+  /** Undefined for one that broke off. */
+  body: string | undefined
 }
 
 const last = 'GET /last HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n'
@@ -37,12 +39,13 @@ const quiet = 400
  */
 export async function openWays(): Promise<Program<Input>> {
   const ways = await Promise.all([openWay('on'), openWay('off')])
-  const plain = new Recorder()
+  const plain = new Recorder(false)
   await plain.listen()
   const counts = { pipelines: 0, requests: 0, forwarded: 0 }
 
+  const isDown = () => ways.some(({ gateway }) => gateway.isDown)
+
   async function run(input: Input, worker: number, patience: number): Promise<Fault[]> {
-    await Promise.all(ways.map(({ gateway }) => gateway.start()))
     const from = `127.0.0.${10 + worker}`
     const text = input.requests.join('') + last
     const segments = segmentsOf(text, input.splits)
@@ -53,9 +56,10 @@ export async function openWays(): Promise<Program<Input>> {
       ports.map((port) => converse(segments, { port, from, quiet: quiet * patience, halfCloses: input.halfCloses })),
     )
     counts.pipelines += 1
-    const asked = readAsNode(Buffer.from(text, 'latin1'))
-    counts.requests += asked.messages.length
-    const methodOf = (at: number) => asked.messages[at]?.method ?? (at === asked.messages.length ? 'GET' : undefined)
+    const asked = methodsOf(text)
+    counts.requests += asked.length
+    // One more is for what is refused before it is a request.
+    const methodOf = (at: number) => asked[at] ?? (at === asked.length ? 'GET' : undefined)
     const outcomes = recorders.map((recorder, at) => ({
       ...recorder.end(from),
       ...outcome(heard[at] as Heard, methodOf),
@@ -63,9 +67,12 @@ export async function openWays(): Promise<Program<Input>> {
     const [on, off, node] = outcomes as [Outcome, Outcome, Outcome]
     counts.forwarded += on.seen.length
     const failed = await Promise.all(ways.map(({ gateway }) => gateway.faults()))
+    const named = ['', ', without the fast path']
+    const failures = failed.flatMap((faults, at) => faults.map((fault) => ({ ...fault, kind: fault.kind + named[at] })))
+    if (isDown()) return failures
     const isSure = !input.halfCloses && [on, off].every(({ end }) => end === 'closed')
     return [
-      ...failed.flatMap((faults, at) => faults.map((fault) => ({ ...fault, kind: `${fault.kind}${named(at === 0)}` }))),
+      ...failures,
       ...check(on, true, node, input, isSure),
       ...check(off, false, node, input, isSure),
       ...differ(on, off, input, isSure),
@@ -75,6 +82,8 @@ export async function openWays(): Promise<Program<Input>> {
   return {
     workers: 6,
     generate,
+    isDown,
+    start: async () => void (await Promise.all(ways.map(({ gateway }) => gateway.isDown && gateway.start()))),
     run,
     *smaller(input) {
       const { requests, splits } = input
@@ -97,8 +106,16 @@ export async function openWays(): Promise<Program<Input>> {
   }
 }
 
+/** The methods of the requests that Node's parser reads, where upgrades are requests like all others. */
+function methodsOf(text: string): string[] {
+  const { messages, length } = readAsNode(Buffer.from(text, 'latin1'))
+  const methods = messages.map(({ method }) => method)
+  const isUpgrade = messages.at(-1)?.isUpgrade && messages.at(-1)?.isComplete && length > 0
+  return isUpgrade ? [...methods, ...methodsOf(text.slice(length))] : methods
+}
+
 async function openWay(fastPath: 'on' | 'off') {
-  const upstream = new Recorder()
+  const upstream = new Recorder(true)
   const url = await upstream.listen()
   const gateway = new Gateway(
     [
@@ -117,7 +134,8 @@ class Recorder {
   readonly #server: Server
   readonly #clients = new Map<string, { seen: Seen[]; begun: string[]; open: string[]; overlaps: string[] }>()
 
-  constructor() {
+  /** @param upgrades whether it takes upgrades; Node's server reads them as requests where nobody does */
+  constructor(upgrades: boolean) {
     const isSecondHop = (request: IncomingMessage) => request.headers['x-forwarded-for'] !== undefined
     const clientOf = (request: IncomingMessage) => {
       const forwarded = request.headers['x-forwarded-for'] as string | undefined
@@ -134,6 +152,9 @@ class Recorder {
         response.on('close', () => client.open.splice(client.open.indexOf(url), 1))
       }
       response.on('error', () => {})
+      // In the order in which they begin; only those that come whole count.
+      const seen: Seen = { method, url, headers: headersOf(request), body: undefined }
+      client?.seen.push(seen)
       const body: Buffer[] = []
       try {
         for await (const chunk of request) body.push(chunk)
@@ -141,10 +162,10 @@ class Recorder {
         return
       }
       const whole = Buffer.concat(body).toString('latin1')
-      client?.seen.push({ method, url, headers: headersOf(request), body: whole })
+      seen.body = whole
       respond(request, response, whole)
     })
-    this.#server.on('upgrade', (request, socket) => {
+    const onUpgrade = (request: IncomingMessage, socket: Duplex) => {
       const client = clientOf(request)
       const { method = '', url = '' } = request
       client?.begun.push(url)
@@ -159,7 +180,8 @@ class Recorder {
           `HTTP/1.1 101 Switching Protocols\r\nX-Seen: ${seenAs(url)}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x88\x02\x03\xe8`,
           'latin1',
         )
-    })
+    }
+    if (upgrades) this.#server.on('upgrade', onUpgrade)
     this.#server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
     })
@@ -181,7 +203,7 @@ class Recorder {
 
   end(client: string) {
     const { seen, begun, overlaps } = this.#clients.get(client) as { seen: Seen[]; begun: string[]; overlaps: string[] }
-    return { seen, begun, overlaps }
+    return { seen: seen.filter(({ body }) => body !== undefined), begun, overlaps }
   }
 
   close(): void {
