@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { eventually, freePort, startDatabase, temporaryFolder } from './system.ts'
@@ -194,6 +195,7 @@ t.test('a database without tables: the line says to migrate, and migrating twice
   })
   const roles = { AUTH_DATABASE_ROLE: 'one', AUTH_DATABASE_PASSWORD: strong, APPOINTMENTS_DATABASE_ROLE: 'two' }
   await sql('CREATE ROLE two')
+  const begun = Date.now()
   const both = await Promise.all([
     run(migrateProgram, { DATABASE_URL: empty, ...roles }),
     run(migrateProgram, { DATABASE_URL: empty }),
@@ -206,10 +208,29 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     'Applied',
     'The database is up to date',
   ])
+  t.ok(Date.now() - begun < 9_000, 'it ends when it is done')
   const one = Object.assign(new URL(empty), { username: 'one', password: strong }).toString()
   const database = createDatabase(one, { connections: 1, onError: () => {} })
   t.teardown(() => database.$disconnect())
   await waitForDatabase(database, 5)
+})
+
+t.test('a migration that is killed half-way is made again from its beginning', async (t) => {
+  const { url, sql } = await startDatabase(t)
+  await sql('CREATE DATABASE half')
+  const half = url.replace(/sallyport$/, 'half')
+  const holder = new pg.Client({ connectionString: half })
+  await holder.connect()
+  t.teardown(() => holder.end())
+  await holder.query('BEGIN; CREATE SCHEMA auth')
+  const child = spawn(process.execPath, [migrateProgram], { env: { ...process.env, DATABASE_URL: half } })
+  t.teardown(() => child.kill('SIGKILL'))
+  const waiting = "SELECT FROM pg_stat_activity WHERE query ~ 'CREATE SCHEMA' AND wait_event_type = 'Lock'"
+  await eventually('it waits for the schema', async () => (await sql(waiting)).rowCount === 1, 60_000)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  await holder.query('ROLLBACK')
+  t.match(await run(migrateProgram, { DATABASE_URL: half }), { code: 0, output: /^Applied \d+_first, / })
 })
 
 t.test('one signal ends a process in order, a second one at once', async (t) => {
