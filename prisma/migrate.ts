@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
@@ -123,6 +124,8 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     })
     const management = { ...settings(t), MANAGEMENT_PORT: String(port) }
     t.match(await run(programs.gateway, management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
+    const own = { ...management, MANAGEMENT_PORT: '0', GATEWAY_MANAGEMENT_PORT: String(port) }
+    t.match(await run(programs.gateway, own), { code: 1, lines: [/set GATEWAY_MANAGEMENT_PORT to a free one/] })
   })
 
   t.test('an address that is not of this machine, and a proxy that is no address', async (t) => {
@@ -133,6 +136,16 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     })
     const proxies = { ...settings(t), TRUSTED_PROXIES: 'gateway' }
     t.match(await run(programs.gateway, proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })
+  })
+
+  t.test('a version of Node.js that is too old', async (t) => {
+    const NODE_OPTIONS = '--no-experimental-require-module'
+    for (const program of [...Object.values(programs), migrateProgram])
+      t.match(
+        await run(program, { ...settings(t), NODE_OPTIONS }),
+        { code: 1, lines: [/^Sallyport needs Node.js 20.19 or later .*; this is v\d/] },
+        program,
+      )
   })
 
   t.test('a fault of ours shows where it is', async (t) => {
@@ -289,12 +302,34 @@ t.test('an error that nothing handled is logged, and the process ends in order w
   t.ok(log.some((line) => line.includes('"crashed"') && line.includes('boom')))
 })
 
-t.test('a process ends when whoever started it is gone', async (t) => {
-  const gateway = await startProcess(
-    'gateway',
-    { ...process.env, ...settings(t), GATEWAY_PORT: String(await freePort()) },
-    () => {},
-  )
+t.test('a process ends when whoever started it is gone, at whatever moment', async (t) => {
+  const gateway = await startProcess('gateway', { ...process.env, ...settings(t) }, () => {})
   gateway.child.disconnect()
   t.strictSame(await gateway.ended, [0, null])
+
+  /** Starts a service that waits for its database, and goes away without a word. */
+  const startAndLeave = async (afterMs: number) => {
+    const child = spawn(process.execPath, [programs.auth], {
+      env: { ...process.env, ...settings(t), DATABASE_WAIT: '60s' },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    const ended = once(child, 'exit')
+    await sleep(afterMs)
+    child.disconnect()
+    t.strictSame(await ended, [0, null], `${afterMs} ms after it began`)
+  }
+  await Promise.all([0, 100, 300, 1_000].map(startAndLeave))
 })
+
+t.test(
+  'a process whose output nobody reads any more ends with the next line, however it was going to end',
+  async (t) => {
+    for (const signal of ['SIGTERM', 'SIGUSR2'] as const) {
+      const NODE_OPTIONS = '--import=data:text/javascript,process.on(`SIGUSR2`,()=>{throw(new(Error)(`boom`))})'
+      const { child, ended } = await startProcess('gateway', { ...process.env, ...settings(t), NODE_OPTIONS }, () => {})
+      child.stdout?.destroy()
+      child.kill(signal)
+      t.strictSame(await ended, [1, null], signal)
+    }
+  },
+)
