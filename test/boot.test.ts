@@ -10,7 +10,7 @@ import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
-import { eventually, freePort, startDatabase, temporaryFolder } from './system.ts'
+import { eventually, startDatabase, temporaryFolder } from './system.ts'
 
 const migrateProgram = fileURLToPath(new URL('../../prisma/dist/migrate.js', import.meta.url))
 

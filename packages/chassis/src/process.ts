@@ -114,7 +114,7 @@ const closeWithin = 4_500
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   // Until there is something to close, it just ends.
-  let close = () => process.exit()
+  let close = (): void => process.exit()
   process.once('disconnect', () => close())
   if (process.connected === false) close()
   try {
