@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+
+const script = fileURLToPath(new URL('../tied.sh', import.meta.url))
+
+export interface TiedProgram {
+  child: ChildProcess
+  /** Resolves with its exit code, if it has one, when it has ended. */
+  ended: Promise<number | null>
+  /** Interrupts the program and what it started, kills what is left of them after 20 seconds, and waits for its end. */
+  end(): Promise<void>
+}
+
+/**
+ * Starts a program that ends when this process does, also when this process is killed: a shell waits beside it for the
+ * end of a pipe. In a process group of its own, so that Ctrl-C is for us alone.
+ *
+ * @param output the file descriptor that it writes to
+ */
+export function startTied(command: string[], output: number): TiedProgram {
+  const [program, ...args] = tie(command)
+  const child = spawn(program as string, args, { detached: true, stdio: ['ignore', output, output, 'pipe'] })
+  const pipe = child.stdio[3] as Socket
+  // Whoever is at the other end may be gone already.
+  pipe.on('error', () => {}).unref()
+  const ended = once(child, 'exit').then(([code]) => {
+    pipe.end('ended\n')
+    return code
+  })
+  return {
+    child,
+    ended,
+    async end() {
+      pipe.destroy()
+      // In case somebody has killed the one that waits.
+      child.kill('SIGINT')
+      await ended
+    },
+  }
+}
+
+/* c8 ignore start: which of these ways is taken depends on the machine */
+function tie(command: string[]): string[] {
+  return process.platform === 'win32' ? command : ['sh', script, ...command]
+}
+/* c8 ignore stop */
