@@ -1,4 +1,4 @@
 export { type DatabaseUrls, prepareOwnDatabase } from './database.ts'
+export { keepSecrets } from './keep-secrets.ts'
 export { type EmbeddedPostgres, startPostgres } from './postgres.ts'
-export { keepSecrets } from './secrets.ts'
 export { endProcesses, freePort, programs, type RunningProcess, routesFile, startProcess } from './system.ts'

@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { manageKeys } from './manage-keys.ts'
 
 process.exitCode = manageKeys(

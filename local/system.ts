@@ -19,14 +19,22 @@ const flags: Partial<Record<keyof typeof programs, string[]>> = {
 }
 export const routesFile = fileURLToPath(new URL('../../gateway/routes.yaml', import.meta.url))
 
-export interface RunningProcess {
-  name: keyof typeof programs
-  child: ChildProcess
+/** What a process listens on. */
+interface Listening {
   port: number
   managementPort: number
+}
+
+export interface StartedProcess {
+  name: keyof typeof programs
+  child: ChildProcess
   /** Resolves when the process has ended. */
   ended: Promise<unknown[]>
+  /** Rejects with what it wrote to standard error if it ends before it listens. */
+  listening: Promise<Listening>
 }
+
+export type RunningProcess = Omit<StartedProcess, 'listening'> & Listening
 
 /** A port that was free a moment ago, below those that outgoing connections take for themselves. */
 export async function freePort(): Promise<number> {
@@ -51,11 +59,17 @@ const endWithin = 4_800
  * @param onLine gets every line it logs
  * @throws ConfigurationError with what it wrote to standard error if it ends before it listens
  */
-export async function startProcess(
+export async function startProcess(...how: Parameters<typeof spawnProcess>): Promise<RunningProcess> {
+  const { listening, ...started } = spawnProcess(...how)
+  return { ...started, ...(await listening) }
+}
+
+/** As startProcess, for whoever may have to end it before it listens. */
+export function spawnProcess(
   name: keyof typeof programs,
   environment: Record<string, string | undefined>,
   onLine: (line: string) => void,
-): Promise<RunningProcess> {
+): StartedProcess {
   // A process group of its own: Ctrl-C reaches us alone, and we end the parts in order. The channel tells the
   // process when we are gone.
   const child = spawn(process.execPath, [...(flags[name] ?? []), programs[name]], {
@@ -68,17 +82,18 @@ export async function startProcess(
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     complaint += text
   })
-  return new Promise((resolve, reject) => {
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', onLine)
+  const listening = new Promise<Listening>((resolve, reject) => {
     ended.then(([code]) => reject(new ConfigurationError(complaint.trim() || `${name} ended with code ${code}`)))
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', onLine)
-    child.once('message', ({ port, managementPort }: { port: number; managementPort: number }) =>
-      resolve({ name, child, port, managementPort, ended }),
+    child.once('message', (message: Listening) =>
+      resolve({ port: message.port, managementPort: message.managementPort }),
     )
   })
+  return { name, child, ended, listening }
 }
 
 /** Ends processes all at once, and waits until they are gone. */
-export async function endProcesses(processes: RunningProcess[]): Promise<void> {
+export async function endProcesses(processes: Pick<StartedProcess, 'child' | 'ended'>[]): Promise<void> {
   await Promise.all(
     processes.map(async ({ child, ended }) => {
       child.kill('SIGTERM')

@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -17,7 +18,8 @@ const migrationLock = 5_001_7259
 /**
  * Brings a database to the schema of this version with Prisma's own engine (its wasm build, so that no binary is
  * needed), records it as Prisma does, and gives the roles that the services run as their rights. Migrating twice
- * changes nothing; two at once wait for each other.
+ * changes nothing; two at once wait for each other. Each migration is applied whole or not at all, also when the process
+ * or the server is killed meanwhile: then migrating again goes on from there.
  *
  * @param url signs in as the role that owns the tables, or will
  * @param wait how long to wait until the database answers, in seconds
@@ -26,20 +28,34 @@ const migrationLock = 5_001_7259
  */
 export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise<string[]> {
   const guard = await retry(wait, () => connect(url))
-  const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTime })
+  // One connection, for a transaction around what the engine does.
+  const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTime, max: 1 })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
-    const { appliedMigrationNames } = await (await startEngine(pool)).applyMigrations({
-      migrationsList: readMigrations(),
-      filters: { externalTables: [], externalEnums: [] },
-    })
+    const schemaEngine = await startEngine(pool)
+    const applied: string[] = []
+    for (const before of migrationNames.keys()) applied.push(...(await applyFirst(before + 1, schemaEngine, pool)))
     await grantRights(guard, roles)
-    return appliedMigrationNames
+    return applied
   } finally {
     // The engine locks too, for as long as it is connected.
     await pool.end()
     await guard.end()
   }
+}
+
+/**
+ * Applies what is missing of the first so many migrations. The engine notes that one has begun and, later, that it has
+ * ended; killed in between without a transaction, it would refuse to go on until somebody has decided by hand.
+ */
+async function applyFirst(count: number, schemaEngine: engine.SchemaEngine, pool: pg.Pool): Promise<string[]> {
+  await pool.query('BEGIN')
+  const { appliedMigrationNames } = await schemaEngine.applyMigrations({
+    migrationsList: readMigrations(migrationNames.slice(0, count)),
+    filters: { externalTables: [], externalEnums: [] },
+  })
+  await pool.query('COMMIT')
+  return appliedMigrationNames
 }
 
 async function connect(url: string): Promise<Connection> {
@@ -71,12 +87,12 @@ async function loadEngine(): Promise<void> {
   ;(instance.exports.__wbindgen_start as () => void)()
 }
 
-function readMigrations() {
+function readMigrations(names: readonly string[]) {
   return {
     baseDir: migrationsFolder,
     lockfile: { path: 'migration_lock.toml', content: readMigrationFile('migration_lock.toml') },
     shadowDbInitScript: '',
-    migrationDirectories: migrationNames.map((path) => ({
+    migrationDirectories: names.map((path) => ({
       path,
       migrationFile: {
         path: 'migration.sql',
@@ -108,7 +124,9 @@ if (process.argv[1] === import.meta.filename) {
       appointments: roleOf(settings.APPOINTMENTS_DATABASE_ROLE, settings.APPOINTMENTS_DATABASE_PASSWORD),
     }
     const applied = await migrate(settings.DATABASE_URL, roles, settings.DATABASE_WAIT)
-    process.stdout.write(applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`)
+    const outcome = applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`
+    // The engine leaves a timer of ten seconds behind, which nothing waits for.
+    process.stdout.write(outcome, () => process.exit())
   } catch (error) {
     process.stderr.write(`sallyport migrate: ${(error as Error).message}\n`)
     process.exit(1)

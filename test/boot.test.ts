@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
 import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
-import { eventually, freePort, startDatabase, temporaryFolder } from './system.ts'
+import { eventually, startDatabase, temporaryFolder } from './system.ts'
 
 const migrateProgram = fileURLToPath(new URL('../../prisma/dist/migrate.js', import.meta.url))
 
@@ -122,6 +124,8 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     })
     const management = { ...settings(t), MANAGEMENT_PORT: String(port) }
     t.match(await run(programs.gateway, management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
+    const own = { ...management, MANAGEMENT_PORT: '0', GATEWAY_MANAGEMENT_PORT: String(port) }
+    t.match(await run(programs.gateway, own), { code: 1, lines: [/set GATEWAY_MANAGEMENT_PORT to a free one/] })
   })
 
   t.test('an address that is not of this machine, and a proxy that is no address', async (t) => {
@@ -132,6 +136,16 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     })
     const proxies = { ...settings(t), TRUSTED_PROXIES: 'gateway' }
     t.match(await run(programs.gateway, proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })
+  })
+
+  t.test('a version of Node.js that is too old', async (t) => {
+    const NODE_OPTIONS = '--no-experimental-require-module'
+    for (const program of [...Object.values(programs), migrateProgram])
+      t.match(
+        await run(program, { ...settings(t), NODE_OPTIONS }),
+        { code: 1, lines: [/^Sallyport needs Node.js 20.19 or later .*; this is v\d/] },
+        program,
+      )
   })
 
   t.test('a fault of ours shows where it is', async (t) => {
@@ -194,6 +208,7 @@ t.test('a database without tables: the line says to migrate, and migrating twice
   })
   const roles = { AUTH_DATABASE_ROLE: 'one', AUTH_DATABASE_PASSWORD: strong, APPOINTMENTS_DATABASE_ROLE: 'two' }
   await sql('CREATE ROLE two')
+  const begun = Date.now()
   const both = await Promise.all([
     run(migrateProgram, { DATABASE_URL: empty, ...roles }),
     run(migrateProgram, { DATABASE_URL: empty }),
@@ -206,10 +221,29 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     'Applied',
     'The database is up to date',
   ])
+  t.ok(Date.now() - begun < 9_000, 'it ends when it is done')
   const one = Object.assign(new URL(empty), { username: 'one', password: strong }).toString()
   const database = createDatabase(one, { connections: 1, onError: () => {} })
   t.teardown(() => database.$disconnect())
   await waitForDatabase(database, 5)
+})
+
+t.test('a migration that is killed half-way is made again from its beginning', async (t) => {
+  const { url, sql } = await startDatabase(t)
+  await sql('CREATE DATABASE half')
+  const half = url.replace(/sallyport$/, 'half')
+  const holder = new pg.Client({ connectionString: half })
+  await holder.connect()
+  t.teardown(() => holder.end())
+  await holder.query('BEGIN; CREATE SCHEMA auth')
+  const child = spawn(process.execPath, [migrateProgram], { env: { ...process.env, DATABASE_URL: half } })
+  t.teardown(() => child.kill('SIGKILL'))
+  const waiting = "SELECT FROM pg_stat_activity WHERE query ~ 'CREATE SCHEMA' AND wait_event_type = 'Lock'"
+  await eventually('it waits for the schema', async () => (await sql(waiting)).rowCount === 1, 60_000)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  await holder.query('ROLLBACK')
+  t.match(await run(migrateProgram, { DATABASE_URL: half }), { code: 0, output: /^Applied \d+_first, / })
 })
 
 t.test('one signal ends a process in order, a second one at once', async (t) => {
@@ -268,12 +302,34 @@ t.test('an error that nothing handled is logged, and the process ends in order w
   t.ok(log.some((line) => line.includes('"crashed"') && line.includes('boom')))
 })
 
-t.test('a process ends when whoever started it is gone', async (t) => {
-  const gateway = await startProcess(
-    'gateway',
-    { ...process.env, ...settings(t), GATEWAY_PORT: String(await freePort()) },
-    () => {},
-  )
+t.test('a process ends when whoever started it is gone, at whatever moment', async (t) => {
+  const gateway = await startProcess('gateway', { ...process.env, ...settings(t) }, () => {})
   gateway.child.disconnect()
   t.strictSame(await gateway.ended, [0, null])
+
+  /** Starts a service that waits for its database, and goes away without a word. */
+  const startAndLeave = async (afterMs: number) => {
+    const child = spawn(process.execPath, [programs.auth], {
+      env: { ...process.env, ...settings(t), DATABASE_WAIT: '60s' },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    })
+    const ended = once(child, 'exit')
+    await sleep(afterMs)
+    child.disconnect()
+    t.strictSame(await ended, [0, null], `${afterMs} ms after it began`)
+  }
+  await Promise.all([0, 100, 300, 1_000].map(startAndLeave))
 })
+
+t.test(
+  'a process whose output nobody reads any more ends with the next line, however it was going to end',
+  async (t) => {
+    for (const signal of ['SIGTERM', 'SIGUSR2'] as const) {
+      const NODE_OPTIONS = '--import=data:text/javascript,process.on(`SIGUSR2`,()=>{throw(new(Error)(`boom`))})'
+      const { child, ended } = await startProcess('gateway', { ...process.env, ...settings(t), NODE_OPTIONS }, () => {})
+      child.stdout?.destroy()
+      child.kill(signal)
+      t.strictSame(await ended, [1, null], signal)
+    }
+  },
+)

@@ -20,6 +20,7 @@ t.test('a gateway needs few settings, and the rest have defaults', async (t) => 
     production: false,
     port: 5000,
     managementPort: 6000,
+    managementPortVariable: 'GATEWAY_MANAGEMENT_PORT',
     portVariable: 'GATEWAY_PORT',
     routesFile: 'gateway/routes.yaml',
     keySetUrl: 'http://auth:5001/.well-known/jwks.json',

@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { createLogger, runProcess } from '@sallyport/chassis'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'

@@ -10,10 +10,19 @@ const tokens = /eyJ[\w-]{5,}\.[\w-]*\.?[\w-]*/g
  * query and body hold credentials and never reach a line. As a last line of defence, whatever looks like a JWT is
  * blotted out of the finished line, wherever it came from.
  *
+ * A process whose standard output is closed ends with its next line, as one that SIGPIPE reaches would.
+ *
  * @param destination where lines go instead of standard output
  */
 export function createLogger(service: string, level: string, destination?: DestinationStream) {
-  return pino({ ...logging, level, base: { service } }, destination)
+  return pino({ ...logging, level, base: { service } }, destination ?? openStandardOutput())
+}
+
+/** In step with what is logged: of lines that wait in memory, the last would be tried for ever once nobody reads them. */
+function openStandardOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, sync: true })
+  output.on('error', () => process.exit(1))
+  return output
 }
 
 const logging: LoggerOptions = {

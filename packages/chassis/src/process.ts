@@ -17,6 +17,11 @@ import {
   webAddress,
 } from './settings.ts'
 
+const managementPort = port({
+  default: undefined,
+  desc: 'the port for health and metrics (the own port + 1000 if not set)',
+})
+
 /** The settings every process has; each adds a port of its own, such as AUTH_PORT. */
 export const processSettings = {
   NODE_ENV: text({ default: 'development', desc: 'production, development or test' }),
@@ -33,10 +38,7 @@ export const processSettings = {
     desc: 'trace, debug, info, warn, error, fatal or silent',
   }),
   HOST: text({ default: '127.0.0.1', desc: 'the address to listen on (0.0.0.0 in a container)' }),
-  MANAGEMENT_PORT: port({
-    default: undefined,
-    desc: 'the port for health and metrics (the own port + 1000 if not set)',
-  }),
+  MANAGEMENT_PORT: managementPort,
   SHUTDOWN_WAIT: duration({
     default: 0,
     desc: 'how long to serve on after saying that it is not ready, so that balancers see it, such as 5s (0 if not set)',
@@ -59,6 +61,8 @@ export interface ProcessConfig {
   /** The variable that sets `port`, named to the user when the port is taken. */
   portVariable: string
   managementPort: number
+  /** The variable that sets `managementPort`. */
+  managementPortVariable: string
   /** Milliseconds between being unready and taking no more connections. */
   shutdownWait: number
   trustedProxies: string[]
@@ -66,15 +70,20 @@ export interface ProcessConfig {
   traced: boolean
 }
 
+/** @param portVariable such as AUTH_PORT; AUTH_MANAGEMENT_PORT then goes before MANAGEMENT_PORT, which is for any process */
 export function processConfig(environment: Environment, portVariable: string, ownPort: number): ProcessConfig {
+  const ownVariable = portVariable.replace(/PORT$/, 'MANAGEMENT_PORT')
+  const { [ownVariable]: ownManagementPort } = readSettings(environment, { [ownVariable]: managementPort })
   const settings = readSettings(environment, processSettings)
+  const isShared = ownManagementPort === undefined && settings.MANAGEMENT_PORT !== undefined
   return {
     production: settings.NODE_ENV === 'production',
     logLevel: settings.LOG_LEVEL,
     host: settings.HOST,
     port: ownPort,
     portVariable,
-    managementPort: settings.MANAGEMENT_PORT ?? (ownPort === 0 ? 0 : ownPort + 1000),
+    managementPort: ownManagementPort ?? settings.MANAGEMENT_PORT ?? (ownPort === 0 ? 0 : ownPort + 1000),
+    managementPortVariable: isShared ? 'MANAGEMENT_PORT' : ownVariable,
     shutdownWait: settings.SHUTDOWN_WAIT * 1000,
     trustedProxies: settings.TRUSTED_PROXIES,
     traced: settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined,
@@ -100,9 +109,14 @@ const closeWithin = 4_500
  * Runs a service as a process: it listens and says so in one log line. On SIGTERM or SIGINT it says that it is not
  * ready, waits until balancers have seen it, takes no more connections, finishes the requests under way and exits with
  * 0. A second signal ends it at once. What cannot start is one line on standard error for each thing to mend, and exit
- * code 1.
+ * code 1. Whoever starts it with a channel (child_process's `ipc`, as `npm start` does) is sent the ports once it listens,
+ * and it ends when they do.
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
+  // Until there is something to close, it just ends.
+  let close = (): void => process.exit()
+  process.once('disconnect', () => close())
+  if (process.connected === false) close()
   try {
     const tracing = await traceRequests(name)
     const { app, config, logger, ready, onHangup, onClosing } = await build(process.env)
@@ -133,14 +147,14 @@ export async function runProcess(name: string, build: (environment: Environment)
         logger.info({ event: 'stopped', signal })
       },
     )
-    // Whoever started us with a channel (npm start does) hears that we listen; when it is gone, we end too.
-    process.once('disconnect', () => grace.close())
+    close = grace.close
     await listen(app, config.host, config.port, config.portVariable)
-    await listen(management, config.host, config.managementPort, 'MANAGEMENT_PORT')
+    await listen(management, config.host, config.managementPort, config.managementPortVariable)
     const [port, managementPort] = [app, management].map((server) => (server.server.address() as AddressInfo).port)
     const listening = { event: 'listening', host: config.host, port, managementPort }
     logger.info(listening)
-    process.send?.(listening)
+    // Should they have ended just now, the channel says so by itself.
+    process.send?.(listening, undefined, undefined, () => {})
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error
     for (const line of error.message.split('\n')) process.stderr.write(`sallyport ${name}: ${line}\n`)

@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { createLogger, runProcess } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'

@@ -1,3 +1,4 @@
+import '@sallyport/chassis/node-version'
 import { text as readAll } from 'node:stream/consumers'
 import { createLogger, databaseAddress, duration, readSettings } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'

@@ -1,0 +1,54 @@
+import { createPublicKey } from 'node:crypto'
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { ConfigurationError } from '@sallyport/chassis'
+import { type Kind, makeNewKey, readKeys, readKeysIfAny, writeKeys } from './key-file.ts'
+import { makeKey, makeSecret } from './secrets.ts'
+
+/**
+ * The secrets of a system on one machine, as environment variables. They are made once and kept, readable by their
+ * owner alone, so that sessions outlast a restart.
+ *
+ * @throws ConfigurationError with the file that holds none
+ */
+export function keepSecrets(folder: string): Record<string, string> {
+  const keep = <Secret>(name: string, read: (file: string) => Secret): Secret => {
+    const file = join(folder, name)
+    try {
+      return read(file)
+    } catch (error) {
+      throw new ConfigurationError(
+        `${file} is of no use (${(error as Error).message}); restore it, or delete it to have another made`,
+      )
+    }
+  }
+  const identity = keep('identity-private-key.pem', (file) => {
+    const text = keepText(file, makeKey)
+    return { text, publicKey: createPublicKey(text).export({ type: 'spki', format: 'pem' }).toString() }
+  })
+  return {
+    JWT_PRIVATE_KEY: keep('jwt-private-key.pem', (file) => keepKeys('signing', file)),
+    JWT_REFRESH_SECRET: keep('jwt-refresh-secret', (file) => keepKeys('refresh', file)),
+    REVOCATIONS_SECRET: keep('revocations-secret', (file) => keepText(file, makeSecret)),
+    IDENTITY_PRIVATE_KEY: identity.text,
+    IDENTITY_PUBLIC_KEY: identity.publicKey,
+  }
+}
+
+/** A set of keys, as `npm run keys` manages them. */
+function keepKeys(kind: Kind, file: string): string {
+  if (readKeysIfAny(kind, file).length === 0) writeKeys(file, [makeNewKey(kind)])
+  return readKeys(kind, file)
+    .map(({ text }) => text)
+    .join('\n')
+}
+
+function keepText(file: string, make: () => string): string {
+  // An empty file was begun by one who was killed.
+  if (!statSync(file, { throwIfNoEntry: false })?.size) {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    writeFileSync(`${file}.new`, make(), { mode: 0o600, flush: true })
+    renameSync(`${file}.new`, file)
+  }
+  return readFileSync(file, 'utf8').trim()
+}

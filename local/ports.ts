@@ -1,0 +1,97 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigurationError, port, readSettings } from '@sallyport/chassis'
+import { freePort, type programs } from './system.ts'
+
+type Name = keyof typeof programs
+
+/** The port of each process unless it is set. */
+const defaults: Record<Name, number> = { gateway: 5000, auth: 5001, appointments: 5002, notifications: 5003, web: 5173 }
+const names = Object.keys(defaults) as Name[]
+
+export interface Ports {
+  postgres: number
+  of: Record<Name, number>
+  /** What each process listens on, also for health and metrics, as settings for all of them. */
+  settings: Record<string, string>
+}
+
+/** A port that something is to listen on, by the variable that sets it. */
+interface Listener {
+  variable: string
+  host: string
+  port: number
+}
+
+const portOf = (name: string) => `${name.toUpperCase()}_PORT`
+const managementPortOf = (name: string) => `${name.toUpperCase()}_MANAGEMENT_PORT`
+
+/**
+ * The ports of a whole system on this machine. 0 asks for a free one.
+ *
+ * @param patience how long to wait for ports that are taken, in milliseconds
+ * @throws ConfigurationError with a line for each port that cannot be had, and the variable that helps
+ */
+export async function choosePorts(environment: NodeJS.ProcessEnv, patience = 0): Promise<Ports> {
+  const free = port({ default: undefined, desc: 'a port number' })
+  const settings = readSettings(environment, {
+    EMBEDDED_PG_PORT: free,
+    MANAGEMENT_PORT: free,
+    ...Object.fromEntries(names.flatMap((name) => [portOf(name), managementPortOf(name)]).map((name) => [name, free])),
+  }) as unknown as Record<string, number | undefined>
+  if (settings.MANAGEMENT_PORT)
+    throw new ConfigurationError(
+      `MANAGEMENT_PORT is for one process, and here are five; set ${names.map(managementPortOf).join(', ')}`,
+    )
+
+  const host = environment.HOST || '127.0.0.1'
+  const chosen = async (wanted: number) => (wanted === 0 ? await freePort() : wanted)
+  const postgres = await chosen(settings.EMBEDDED_PG_PORT ?? 5433)
+  const listeners: Listener[] = [{ variable: 'EMBEDDED_PG_PORT', host: '127.0.0.1', port: postgres }]
+  const of = { ...defaults }
+  for (const name of names) {
+    const wanted = settings[portOf(name)] ?? defaults[name]
+    of[name] = await chosen(wanted)
+    const isAnyFree = wanted === 0 || settings.MANAGEMENT_PORT !== undefined
+    const management = settings[managementPortOf(name)] ?? (isAnyFree ? 0 : wanted + 1000)
+    listeners.push({ variable: portOf(name), host, port: of[name] })
+    listeners.push({ variable: managementPortOf(name), host, port: management })
+  }
+  const deadline = Date.now() + patience
+  for (;;) {
+    const complaints = await complain(listeners)
+    if (complaints.length === 0) break
+    if (Date.now() > deadline) throw new ConfigurationError(complaints.join('\n'))
+    await sleep(50)
+  }
+  const [, ...ofProcesses] = listeners
+  return { postgres, of, settings: Object.fromEntries(ofProcesses.map(({ variable, port }) => [variable, `${port}`])) }
+}
+
+/** A line for each port that two want, or that nothing can listen on. */
+async function complain(listeners: Listener[]): Promise<string[]> {
+  const complaints: (string | undefined)[] = []
+  const seen = new Map<number, string>([[0, 'any']])
+  for (const listener of listeners) {
+    const other = seen.get(listener.port)
+    if (other === undefined) complaints.push(await tryToListen(listener))
+    else if (listener.port !== 0)
+      complaints.push(`${other} and ${listener.variable} are both ${listener.port}; set one of them to another port`)
+    seen.set(listener.port, listener.variable)
+  }
+  return complaints.filter((complaint) => complaint !== undefined)
+}
+
+async function tryToListen({ variable, host, port }: Listener): Promise<string | undefined> {
+  const server = createServer()
+  try {
+    await once(server.listen(port, host), 'listening')
+    server.close()
+    return undefined
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE') return `port ${port} is taken; set ${variable} to a free one, or stop what listens there`
+    return `cannot listen on ${host} port ${port} (${message}); set ${variable} to another one`
+  }
+}
