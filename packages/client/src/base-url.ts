@@ -27,7 +27,7 @@ export function findGateway(baseUrl: string, send: typeof fetch): Gateway {
   return {
     base,
     send: async (input, init) => {
-      if (!new URL(input instanceof Request ? input.url : input).href.startsWith(nowhere)) return send(input, init)
+      if (new URL(input instanceof Request ? input.url : input).origin !== origin) return send(input, init)
       throw new AuthError(
         'BASE_URL_RELATIVE',
         `baseUrl "${baseUrl}" is relative, and there is no page here: give createAuthClient the gateway's whole address, such as https://api.example.com`,

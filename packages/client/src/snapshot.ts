@@ -34,7 +34,11 @@ export function createSnapshots(store: Store, clock: Clock): Snapshots {
   let snapshot = take()
 
   store.subscribe((before) => {
-    if (store.session !== before) plannedAt = planRefresh(store, clock)
+    if (store.session !== before) {
+      plannedAt = planRefresh(store, clock)
+      // A token that has just come ends the wait, even if the machine slept or its clock moved on the way.
+      settled ||= store.session.accessToken !== null
+    }
     snapshot = take()
     for (const listener of listeners) listener()
   })
