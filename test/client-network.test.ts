@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createAuthClient } from '@sallyport/client'
+import { type AuthClient, createAuthClient } from '@sallyport/client'
 import t, { type Test } from 'tap'
-import { Browser, type Tab } from './browser.ts'
+import { Browser, createLocks, type Tab } from './browser.ts'
 import { listen } from './edge.ts'
+import { type Fault, globalFaults, pageFaults, pairsOf, type Scope } from './surroundings.ts'
 import { eventually } from './system.ts'
 
 type Answer = (response: ServerResponse, request: IncomingMessage) => unknown
@@ -169,6 +170,315 @@ t.test('storage that refuses everything keeps nobody out', async (t) => {
   t.equal((await client.fetch('/anything')).status, 200)
   await client.logout()
   t.equal(client.getRole(), null)
+})
+
+t.test('whatever is missing, full, wrong or throws around it, alone or in pairs, the client works', async (t) => {
+  const { answers, baseUrl } = await start(t)
+  const complaints: unknown[] = []
+  const complain = (error: unknown) => complaints.push(error)
+  process.on('unhandledRejection', complain)
+  t.teardown(() => process.off('unhandledRejection', complain))
+
+  let played = 0
+  const page = Object.entries(pageFaults)
+  const everywhere = Object.entries(globalFaults)
+  // What is wrong with a page is its own, so that all pages are there at once.
+  const batches: [wrong: [string, Fault][], pages: [string, Fault][][]][] = [
+    [[], [[], ...pairsOf(page)]],
+    ...everywhere.map((one): (typeof batches)[number] => [[one], [[], ...page.map((other) => [other])]]),
+    ...pairsOf(everywhere)
+      .filter(({ length }) => length === 2)
+      .map((two): (typeof batches)[number] => [two, [[]]]),
+  ]
+  for (const [wrong, pages] of batches) {
+    // A refresh that hangs is given up after a quarter of a token's life, which has to be long enough for a busy machine.
+    answers.login = signedIn(tokenOf({ life: pages.length > 100 ? 12 : 3 }))
+    const heal = breakEverywhere(wrong.map(([, fault]) => fault))
+    const outcomes = await Promise.allSettled(
+      pages.map((faults) =>
+        visit(
+          baseUrl,
+          faults.map(([, fault]) => fault),
+        ),
+      ),
+    )
+    heal()
+    for (const [index, outcome] of outcomes.entries()) {
+      const name = [...wrong, ...(pages[index] as typeof page)].map(([name]) => name).join(' and ') || 'nothing'
+      t.equal(outcome.status === 'rejected' ? outcome.reason : 'works', 'works', name)
+      played += 1
+    }
+  }
+  t.equal(played, 1 + (22 * 23) / 2)
+  t.strictSame(complaints, [])
+})
+
+/** @returns what puts it right */
+function breakEverywhere(faults: Fault[]): () => void {
+  const names = ['crypto', 'performance', 'Date'] as const
+  const before = names.map((name) => [globalThis, name, Object.getOwnPropertyDescriptor(globalThis, name)] as const)
+  const own = [
+    [Date, 'now', Object.getOwnPropertyDescriptor(Date, 'now')],
+    [crypto, 'randomUUID', Object.getOwnPropertyDescriptor(crypto, 'randomUUID')],
+    [crypto, 'subtle', Object.getOwnPropertyDescriptor(crypto, 'subtle')],
+  ] as const
+  for (const fault of faults) fault(globalThis as unknown as Scope)
+  return () => {
+    for (const [object, name, descriptor] of [...before, ...own]) {
+      if (descriptor) Object.defineProperty(object, name, descriptor)
+      else Reflect.deleteProperty(object, name)
+    }
+    Reflect.deleteProperty(globalThis, 'clockOff')
+  }
+}
+
+/** A page where somebody signs in, works, refreshes and signs out. Throws what does not go as it should. */
+async function visit(baseUrl: string, faults: Fault[]): Promise<void> {
+  const values = new Map<string, string>()
+  const storage = {
+    getItem: (key: string) => values.get(key) ?? null,
+    setItem: (key: string, value: string) => void values.set(key, value),
+    removeItem: (key: string) => void values.delete(key),
+  }
+  const window = Object.assign(new EventTarget(), {
+    Storage: { prototype: storage },
+    localStorage: Object.create(storage),
+    navigator: { locks: createLocks() },
+    BroadcastChannel: new Browser(baseUrl).BroadcastChannel,
+    fetch,
+  }) as unknown as Scope & EventTarget
+  for (const fault of faults) fault(window)
+  Object.assign(globalThis, { window })
+  const platform = { fetch: (async (input, init) => window.fetch(input, init)) as typeof fetch }
+  const client = createAuthClient({ baseUrl, platform })
+  Reflect.deleteProperty(globalThis, 'window')
+  client.startTokenMonitoring()
+  /** A call whose token cannot be replaced now says so, and is made again when the network is back. */
+  const withNetwork = (call: () => Promise<void>): Promise<void> =>
+    call().catch((error) => {
+      if (error.code !== 'NETWORK') throw error
+      window.dispatchEvent(new Event('online'))
+      return withNetwork(call)
+    })
+  try {
+    await client.login({ email: 'd@example.com', password: 'x' })
+    if ((globalThis as unknown as Scope).clockOff) Object.assign(globalThis, { clockOff: 0 })
+    await withNetwork(() => works(client))
+    const before = client.getAccessToken()
+    await withNetwork(() => client.refresh())
+    if (client.getAccessToken() === before) throw new Error('there is no new token')
+    await withNetwork(() => works(client))
+    await client.logout()
+    const { status, signOut } = client.getSnapshot()
+    if (status !== 'signed-out' || signOut?.code !== 'LOGOUT' || client.getAccessToken() !== null)
+      throw new Error('it is not signed out')
+  } finally {
+    client.stopTokenMonitoring()
+  }
+}
+
+async function works(client: AuthClient): Promise<void> {
+  if (client.getRole() !== 'doctor' || client.getSnapshot().status !== 'signed-in') throw new Error('not signed in')
+  const { authorization } = (await (await client.fetch('/anything')).json()) as { authorization: string | null }
+  if (authorization !== `Bearer ${client.getAccessToken()}`) throw new Error(`sent ${authorization}`)
+}
+
+/** The two clocks of a machine, each as wrong as a test makes it; in milliseconds. */
+function takeClocks(t: Test) {
+  const off = { machine: 0, steady: 0 }
+  const [machine, steady] = [Date.now, performance.now.bind(performance)]
+  t.intercept(Date, 'now', { value: () => machine() + off.machine })
+  t.intercept(performance, 'now', { value: () => steady() + off.steady })
+  return {
+    pass(time: number): void {
+      off.machine += time
+      off.steady += time
+    },
+    /** The steady clock of most browsers stands still meanwhile. */
+    sleep(time: number): void {
+      off.machine += time
+    },
+    putRight(): void {
+      off.machine = off.steady
+    },
+    off,
+  }
+}
+
+const minutes = 60_000
+const hours = 60 * minutes
+
+t.test('a clock that is put right takes no token for one that still holds', async (t) => {
+  for (const by of [5 * hours, 10 * minutes, 2 * minutes, -2 * minutes, -10 * minutes, -5 * hours])
+    await t.test(`it was ${by / minutes} minutes ahead`, async (t) => {
+      const clocks = takeClocks(t)
+      clocks.off.machine = by
+      const { browser, client, tab } = await start(t)
+      const token = client.getAccessToken()
+      clocks.putRight()
+      wake(tab)
+      if (by > 0) t.equal(await client.getFreshAccessToken(), token, 'the token is as good as before')
+      const { expiresAt } = client.getSnapshot()
+      if (by > 0) t.ok(Math.abs((expiresAt ?? 0) - Date.now() - 15 * minutes) < 5_000, 'the app sees the right time')
+      const other = browser.open().client
+      if (by > 0) t.equal(await other.getFreshAccessToken(), token, 'a page that is opened now knows it too')
+
+      clocks.pass(14 * minutes)
+      browser.close()
+      const late = await client.getFreshAccessToken()
+      clocks.pass(minutes)
+      const next = await client.getFreshAccessToken()
+      t.not(next, token, 'it is not handed out when it has expired')
+      t.equal(by > 0, late === token)
+      t.not(await other.getFreshAccessToken(), token, 'and by no other page')
+    })
+})
+
+t.test('a page that is opened after the clock was put back does not trust a token of the future', async (t) => {
+  const clocks = takeClocks(t)
+  clocks.off.machine = 5 * hours
+  const { browser, tab, client } = await start(t)
+  const token = client.getAccessToken()
+  tab.close()
+  clocks.putRight()
+  t.not(await browser.open().client.getFreshAccessToken(), token)
+})
+
+t.test('a token does not outlive a sleep, also after the clock was put back', async (t) => {
+  for (const by of [0, 5 * hours]) {
+    const clocks = takeClocks(t)
+    clocks.off.machine = by
+    const { client, tab } = await start(t)
+    const token = client.getAccessToken()
+    clocks.putRight()
+    wake(tab)
+    tab.close()
+    clocks.sleep(hours)
+    t.not(await client.getFreshAccessToken(), token, `${by}`)
+  }
+})
+
+t.test('after a failure it is tried again in time, whatever becomes of the clock', async (t) => {
+  for (const by of [5 * hours, -5 * hours]) {
+    const clocks = takeClocks(t)
+    clocks.off.machine = by
+    const { answers, browser, client, tab } = await start(t)
+    const other = browser.open()
+    answers.refresh = problem(503, 'UNAVAILABLE')
+    await t.rejects(client.refresh(), { code: 'UNAVAILABLE' })
+    await eventually('the other tab knows', () => other.client.getSnapshot().trouble !== null)
+    clocks.putRight()
+    for (const one of [tab, other]) wake(one)
+    for (const one of [client, other.client]) {
+      const { retryAt = Number.NaN } = one.getSnapshot().trouble ?? {}
+      t.ok(by < 0 || Math.abs(retryAt - Date.now()) < minutes, 'the app sees when')
+    }
+    answers.refresh = signedIn()
+    clocks.pass(minutes)
+    browser.values.delete('accessToken')
+    for (const one of [tab, other]) t.equal((await one.client.fetch('/anything')).status, 200)
+  }
+})
+
+t.test('a call that is aborted is over at once, and what it waited for goes on', async (t) => {
+  const expire = ({ values }: Browser) => values.delete('accessToken')
+  const held: ServerResponse[] = []
+  const { answers, browser, client, baseUrl } = await start(t)
+  answers.refresh = (response) => held.push(response)
+  expire(browser)
+  const patient = client.fetch('/patient')
+  await eventually('a refresh is on its way', () => held.length === 1)
+
+  const controller = new AbortController()
+  const reason = new Error('the person went elsewhere')
+  const calls = [
+    client.fetch('/x', { signal: controller.signal }),
+    client.fetch(new Request(`${baseUrl}/x`, { signal: controller.signal })),
+    client.fetch(new Request(`${baseUrl}/x`), { signal: controller.signal }),
+  ]
+  const timed = client.fetch('/x', { signal: AbortSignal.timeout(20) })
+  await t.rejects(timed, { name: 'TimeoutError' }, 'a deadline of its own')
+  controller.abort(reason)
+  for (const call of calls) t.equal(await call.catch((error) => error), reason)
+  t.equal(
+    await client.fetch('/x', { signal: controller.signal }).catch((error) => error),
+    reason,
+    'also when it was aborted before',
+  )
+  const unsignalled = client.fetch(new Request(`${baseUrl}/x`, { signal: controller.signal }), { signal: null })
+
+  for (const response of held) signedIn()(response, response.req)
+  t.equal((await patient).status, 200, 'the others have the outcome')
+  t.equal((await unsignalled).status, 200, 'a signal that was taken away is none')
+  t.equal(browser.calls('refresh').length, 1)
+  t.equal(browser.calls('x').length, 0)
+
+  const old = { aborted: true } as AbortSignal
+  await t.rejects(client.fetch('/x', { signal: old }), { name: 'AbortError' }, 'of a browser that gives no reasons')
+  const before = browser.sent.length
+  expire(browser)
+  await client.fetch('/x', { signal: AbortSignal.abort(reason) }).catch(() => {})
+  t.equal(browser.sent.length, before, 'nothing begins for who is gone')
+})
+
+t.test('where there is no page, a relative baseUrl is taken, and a call says what is missing', async (t) => {
+  const elsewhere = await listen(
+    t,
+    createServer((_request, response) => response.end('{}')),
+  )
+  for (const baseUrl of ['/', '', '.', './', '/gateway', 'gateway', '//gateway.example', '?x', '#x'])
+    await t.test(`"${baseUrl}"`, async (t) => {
+      const client = createAuthClient({ baseUrl })
+      t.match(client.getSnapshot(), { status: 'signed-out', user: null })
+      t.equal(client.getAccessToken(), null)
+      client.startTokenMonitoring()
+      client.stopTokenMonitoring()
+      await client.logout()
+      const missing = { code: 'BASE_URL_RELATIVE', message: /whole address, such as https:\/\/api\.example\.com/ }
+      await t.rejects(client.login({ email: 'd@example.com', password: 'x' }), missing)
+      await t.rejects(client.fetch('/api/whoami'), missing)
+      t.equal((await client.fetch(`${elsewhere}/x`)).status, 200, 'other servers are other servers')
+      t.equal((await client.fetch(new Request(`${elsewhere}/x`))).status, 200)
+    })
+  for (const baseUrl of ['http://', 'https://:1', 'localhost:5000', 'ftp://api.example.com', 'file:///x'])
+    t.throws(() => createAuthClient({ baseUrl }), TypeError, baseUrl)
+})
+
+t.test('a page has its own origin for a relative baseUrl', async (t) => {
+  const paths: (string | undefined)[] = []
+  const origin = await listen(
+    t,
+    createServer((request, response) => {
+      paths.push(request.url)
+      response.end('{}')
+    }),
+  )
+  t.intercept(globalThis, 'location', { value: { href: `${origin}/deep/page?x#y` } as Location })
+  for (const baseUrl of ['/', '', './', '/api/', '?y'])
+    t.equal((await createAuthClient({ baseUrl }).fetch('/x')).status, 200)
+  t.strictSame(paths, ['/x', '/deep/page/x', '/deep/x', '/api/x', '/deep/page/x'])
+})
+
+t.test('what is no message of a client is not heard', async (t) => {
+  const { browser, client } = await start(t)
+  const before = client.getSnapshot()
+  const { BroadcastChannel } = browser
+  const channel = new (BroadcastChannel as NonNullable<typeof BroadcastChannel>)('sallyport')
+  t.teardown(() => channel.close())
+  for (const message of [
+    null,
+    1,
+    'x',
+    {},
+    { session: null },
+    { session: { version: 9e15 } },
+    { session: { roles: [] } },
+  ])
+    channel.postMessage(message)
+  const other = browser.open()
+  await other.client.refresh()
+  await eventually('a real one is', () => client.getAccessToken() === other.client.getAccessToken())
+  t.equal(client.getSnapshot().user?.id, before.user?.id)
 })
 
 t.test('what other code does in storage is taken over', async (t) => {
@@ -382,7 +692,6 @@ t.test('a refused login says how long to wait', async (t) => {
 t.test("the surroundings are the page's own, and what is not there is done without", async (t) => {
   const bare = createAuthClient({ baseUrl: 'https://api.example.com/' })
   t.equal(bare.getSnapshot().status, 'signed-out')
-  t.throws(() => createAuthClient({ baseUrl: '/' }), TypeError)
   bare.startTokenMonitoring()
   bare.startTokenMonitoring()
   bare.stopTokenMonitoring()

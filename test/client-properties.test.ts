@@ -286,10 +286,8 @@ class World {
   }
 }
 
-const never: Locks = {
-  request: (_name, { signal }) =>
-    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-}
+/** A browser that forgot the request altogether, and that it was given up. */
+const never: Locks = { request: () => new Promise(() => {}) }
 
 const problem = (status: number, code: string) =>
   Response.json({ code, title: code }, { status, headers: { 'retry-after': '1' } })

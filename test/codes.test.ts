@@ -96,6 +96,11 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       t.match(await from(headers as never), { status: 403, body: { code: 'ORIGIN_REFUSED' } }, JSON.stringify(headers))
     t.equal((await from({ origin: 'https://app.test', 'sec-fetch-site': 'same-site' })).status, 200)
     t.equal((await from({ origin: gateway, 'sec-fetch-site': 'same-origin' })).status, 200)
+    // As a browser calls the gateway under a name of the local network, without https: it says nothing of the site.
+    const box = { origin: 'http://box.local:8080', 'x-forwarded-proto': 'http', 'x-forwarded-host': 'box.local:8080' }
+    for (const headers of [{ origin: gateway }, box]) t.equal((await from(headers as never)).status, 200)
+    for (const origin of ['https://box.local:8080', 'http://box.local'])
+      t.equal((await from({ ...box, origin })).status, 403, origin)
     for (const path of ['/api/auth/logout', '/api/auth/logout-all', '/api/auth/login'])
       t.match(await client.call('POST', path, { headers: { origin: 'https://evil.test' } }), { status: 403 }, path)
     t.equal((await client.refresh()).status, 200, 'and nothing happened')

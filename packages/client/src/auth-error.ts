@@ -15,6 +15,7 @@ interface Details {
  * - `SIGNED_OUT`: the call needs somebody who is signed in
  * - `BODY_NOT_REPEATABLE`: the request was refused for its token, which has been replaced, and its body is a stream
  *   that cannot be sent a second time
+ * - `BASE_URL_RELATIVE`: the client was made with a relative `baseUrl`, and there is no page (on a server)
  */
 export class AuthError extends Error {
   override readonly name = 'AuthError'

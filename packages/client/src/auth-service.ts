@@ -1,5 +1,7 @@
+import { unlessAborted } from './abort.ts'
 import { readAccessToken } from './access-token.ts'
 import { AuthError, errorOf } from './auth-error.ts'
+import type { Clock } from './clock.ts'
 import type { NextSession, Session } from './store.ts'
 
 export interface Credentials {
@@ -30,17 +32,17 @@ export interface AuthService {
 const timeLimitOf = (lifetime: number) => Math.min(10_000, lifetime / 4 || 10_000)
 
 /** @param base the gateway's address, without a slash at its end */
-export function createAuthService(base: string, send: typeof fetch): AuthService {
+export function createAuthService(base: string, send: typeof fetch, clock: Clock): AuthService {
   return {
     async login(credentials, before) {
-      const sentAt = Date.now()
+      const sentAt = clock.now()
       const headers = { 'content-type': 'application/json' }
       const response = await post('login', { headers, body: JSON.stringify(credentials), timeLimit: 30_000 })
       return signedIn(response, sentAt, before)
     },
 
     async refresh(before, attempt, signal) {
-      const sentAt = Date.now()
+      const sentAt = clock.now()
       const headers = { 'x-refresh-attempt': attempt }
       const response = await post('refresh', { headers, signal, timeLimit: timeLimitOf(before.lifetime) })
       return signedIn(response, sentAt, before)
@@ -51,23 +53,30 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
     },
   }
 
-  /** The time limit holds until the body is there. */
+  /** The time limit holds until the body is there, also where `fetch` knows nothing of signals. */
   function post(name: string, { timeLimit, signal, ...init }: Call): Promise<unknown> {
     const controller = new AbortController()
     const abort = () => controller.abort()
     const limit = setTimeout(abort, timeLimit)
     signal?.addEventListener('abort', abort)
-    return exchange(name, { ...init, signal: controller.signal }).finally(() => {
+    return exchange(name, init, controller.signal).finally(() => {
       clearTimeout(limit)
       signal?.removeEventListener('abort', abort)
     })
   }
 
-  async function exchange(name: string, init: RequestInit): Promise<unknown> {
+  async function exchange(name: string, init: RequestInit, signal: AbortSignal): Promise<unknown> {
     try {
-      const response = await send(`${base}/api/auth/${name}`, { ...init, method: 'POST', credentials: 'include' })
-      if (!response.ok) throw await errorOf(response)
-      return await response.json()
+      return await unlessAborted(signal, async () => {
+        const response = await send(`${base}/api/auth/${name}`, {
+          ...init,
+          signal,
+          method: 'POST',
+          credentials: 'include',
+        })
+        if (!response.ok) throw await errorOf(response)
+        return response.json()
+      })
     } catch (cause) {
       if (cause instanceof AuthError) throw cause
       if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The answer is not JSON', { cause })
@@ -77,8 +86,8 @@ export function createAuthService(base: string, send: typeof fetch): AuthService
 }
 
 /**
- * What an answer with an access token says. The token expires its lifetime after the request was sent: by this
- * machine's clock, however wrong that is, and never too late.
+ * What an answer with an access token says. The token expires its lifetime after the request was sent, however
+ * wrong this machine's clock is, and never too late.
  */
 function signedIn(answer: unknown, sentAt: number, before: Session): NextSession {
   const { accessToken, user } = (answer ?? {}) as { accessToken: string; user?: { name: string } }

@@ -1,16 +1,21 @@
 import { type Credentials, createAuthService } from './auth-service.ts'
+import { findGateway } from './base-url.ts'
+import { createClock } from './clock.ts'
 import { announce } from './events.ts'
 import { exclusively } from './exclusive.ts'
 import { createFetch } from './fetch.ts'
 import { createLogout } from './logout.ts'
 import { createMonitor } from './monitor.ts'
-import { browserPlatform, forgiving, type KeyValueStorage, memoryStorage, type Platform } from './platform.ts'
+import { browserPlatform, dependable, type KeyValueStorage, memoryStorage, type Platform } from './platform.ts'
 import { createRefresh } from './refresh.ts'
 import { type AuthSnapshot, createSnapshots } from './snapshot.ts'
 import { createStore } from './store.ts'
 
 export interface AuthClientOptions {
-  /** Where the gateway is. In a page it may be relative: `/` is the page's own origin. */
+  /**
+   * Where the gateway is. For a page it may be relative: `/` is the page's own origin. A server that renders such a page
+   * may make the client too, and knows nobody; its calls to the gateway reject with `BASE_URL_RELATIVE`.
+   */
   baseUrl: string
   /**
    * Where the access token is kept: `localStorage` (the default) survives a reload; `memory` leaves no token on the
@@ -37,7 +42,7 @@ export interface AuthClient {
    * else. When the token is refused it is replaced once and the call made again.
    *
    * @throws AuthError if a needed token cannot be had now (`NETWORK`, `UNAVAILABLE`, ...), or `BODY_NOT_REPEATABLE`;
-   *   and what `fetch` throws
+   *   what `fetch` throws; and the reason of the call's signal as soon as that is aborted, whatever it waits for
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** What is there now, expired or not; null if nobody is signed in or it has yet to be fetched. */
@@ -58,23 +63,24 @@ export interface AuthClient {
 }
 
 /**
- * @throws TypeError if `baseUrl` is no URL, or a relative one where there is no page
+ * @throws TypeError if `baseUrl` is no URL, or not one of http or https
  */
 export function createAuthClient(options: AuthClientOptions): AuthClient {
   const { baseUrl, storage = 'localStorage', debug = false } = options
   const platform: Platform = { ...browserPlatform(), ...options.platform }
-  const { fetch: send, locks, window } = platform
-  const base = new URL(baseUrl, globalThis.location?.href).href.replace(/\/+$/, '')
-  const kept = forgiving(typeof storage === 'object' ? storage : (platform.localStorage ?? memoryStorage()))
+  const { locks, window } = platform
+  const { base, send } = findGateway(baseUrl, platform.fetch)
+  const kept = dependable(typeof storage === 'object' ? storage : (platform.localStorage ?? memoryStorage()))
 
-  const store = createStore(kept, storage !== 'memory')
-  const service = createAuthService(base, send)
-  const refresh = createRefresh({ store, service, locks, log })
-  const logout = createLogout({ store, service, storage: kept, locks, log })
-  const snapshots = createSnapshots(store)
-  const monitor = createMonitor({ store, refresh, logout, snapshots, platform })
-  const authorized = createFetch({ base, store, refresh, send })
-  if (window) announce(store, window)
+  const clock = createClock()
+  const store = createStore(kept, storage !== 'memory', clock)
+  const service = createAuthService(base, send, clock)
+  const refresh = createRefresh({ store, service, locks, clock, log })
+  const logout = createLogout({ store, service, storage: kept, locks, clock, log })
+  const snapshots = createSnapshots(store, clock)
+  const monitor = createMonitor({ store, refresh, logout, snapshots, platform, clock })
+  const authorized = createFetch({ base, store, refresh, send, clock })
+  if (window) announce(store, window, clock)
 
   return {
     login: (credentials) =>

@@ -1,4 +1,4 @@
-import type { Locks } from './platform.ts'
+import { holdLock, type Locks } from './platform.ts'
 
 /** Longer than any call of ours may take, so that whoever still holds the lock then has been put to sleep. */
 const longestWait = 15_000
@@ -12,8 +12,8 @@ const untilHeard = 100
 /**
  * Runs a task while no other tab runs one.
  *
- * @param otherwise what to do if the lock cannot be had in time. By default the task runs without it: the server gives
- *   the same answer to two tabs that refresh at once, so a lock that hangs must not keep anybody out.
+ * @param otherwise what to do if the lock cannot be had, or not in time. By default the task runs without it: the
+ *   server gives the same answer to two tabs that refresh at once, so a lock that hangs must not keep anybody out.
  */
 export function exclusively<Result>(
   locks: Locks | undefined,
@@ -22,18 +22,21 @@ export function exclusively<Result>(
 ): Promise<Result> {
   if (!locks) return task()
   return new Promise((resolve, reject) => {
+    let hasBegun = false
     const waiting = new AbortController()
-    const givingUp = setTimeout(() => waiting.abort(), longestWait)
-    locks
-      .request('sallyport', { signal: waiting.signal }, async () => {
-        clearTimeout(givingUp)
-        await task().then(resolve, reject)
-        await new Promise((heard) => setTimeout(heard, untilHeard))
-      })
-      // Also where locks are forbidden.
-      .catch(() => {
-        clearTimeout(givingUp)
-        otherwise().then(resolve, reject)
-      })
+    const goOn = () => {
+      waiting.abort()
+      void begin(otherwise)
+    }
+    const givingUp = setTimeout(goOn, longestWait)
+    // A lock may also be taken away while the task runs, which is no reason to run it twice.
+    const begin = async (run: () => Promise<Result>) => {
+      if (hasBegun) return
+      hasBegun = true
+      clearTimeout(givingUp)
+      await run().then(resolve, reject)
+      await new Promise((heard) => setTimeout(heard, untilHeard))
+    }
+    void holdLock(locks, waiting.signal, () => begin(task)).then(goOn)
   })
 }

@@ -1,4 +1,6 @@
+import { unlessAborted } from './abort.ts'
 import { AuthError, errorOf } from './auth-error.ts'
+import type { Clock } from './clock.ts'
 import type { Refresh } from './refresh.ts'
 import { nobody, type Store } from './store.ts'
 
@@ -10,16 +12,29 @@ interface Parts {
   store: Store
   refresh: Refresh
   send: typeof fetch
+  clock: Clock
 }
 
 /** `fetch` with the access token, for calls to the gateway. */
-export function createFetch({ base, store, refresh, send }: Parts) {
+export function createFetch({ base, store, refresh, send, clock }: Parts) {
   const { origin } = new URL(base)
 
-  return { fetch: authorizedFetch, freshAccessToken }
+  return {
+    /** A refresh that a call waits for may take long, and is there for others too: the call does not have to wait. */
+    fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+      const request = input instanceof Request ? input : undefined
+      const signal = init.signal === undefined ? request?.signal : init.signal
+      return unlessAborted(signal, () => authorizedFetch(input, init, request))
+    },
 
-  async function authorizedFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
-    const request = input instanceof Request ? input : undefined
+    freshAccessToken,
+  }
+
+  async function authorizedFetch(
+    input: string | URL | Request,
+    init: RequestInit,
+    request: Request | undefined,
+  ): Promise<Response> {
     const url = new URL(request?.url ?? String(input).replace(/^\/(?!\/)/, `${base}/`), `${base}/`)
     const target = request ?? url
     const headers = new Headers(init.headers ?? request?.headers)
@@ -56,7 +71,7 @@ export function createFetch({ base, store, refresh, send }: Parts) {
   async function freshAccessToken(): Promise<string | null> {
     store.sync()
     const { roles, accessToken, expiresAt, version } = store.session
-    if (roles.length > 0 && (accessToken === null || expiresAt <= Date.now())) await refresh(version)
+    if (roles.length > 0 && (accessToken === null || expiresAt <= clock.now())) await refresh(version)
     return store.session.accessToken
   }
 }

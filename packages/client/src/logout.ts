@@ -1,6 +1,7 @@
 import type { AuthError } from './auth-error.ts'
 import type { AuthService } from './auth-service.ts'
 import { backOff } from './back-off.ts'
+import type { Clock } from './clock.ts'
 import { exclusively } from './exclusive.ts'
 import type { KeyValueStorage, Locks } from './platform.ts'
 import { nobody, type Store } from './store.ts'
@@ -25,6 +26,7 @@ interface Parts {
   service: AuthService
   storage: KeyValueStorage
   locks: Locks | undefined
+  clock: Clock
   log(event: string): void
 }
 
@@ -34,14 +36,14 @@ const key = 'sallyport.logout'
  * Signing out. The server has to be told with the cookie, so it may be told only as long as nobody has signed in
  * again: the cookie would be the new session's.
  */
-export function createLogout({ store, service, storage, locks, log }: Parts): Logout {
+export function createLogout({ store, service, storage, locks, clock, log }: Parts): Logout {
   let failures = 0
   let retryAt = 0
   let running: Promise<void> | undefined
 
   return {
     get isDue() {
-      return storage.getItem(key) !== null && !running && Date.now() >= retryAt
+      return storage.getItem(key) !== null && !running && clock.now() >= retryAt
     },
 
     begin() {
@@ -77,7 +79,7 @@ export function createLogout({ store, service, storage, locks, log }: Parts): Lo
       log('the server ended the session')
     } catch (error) {
       const failure = error as AuthError
-      retryAt = Date.now() + backOff(failures++, failure)
+      retryAt = clock.now() + backOff(failures++, failure)
       log(`the server could not be told: ${failure.code}`)
     }
   }

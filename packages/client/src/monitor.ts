@@ -1,8 +1,9 @@
+import type { Clock } from './clock.ts'
 import type { Logout } from './logout.ts'
-import type { Channel, Platform } from './platform.ts'
+import { attempt, openChannel, type Platform } from './platform.ts'
 import type { Refresh } from './refresh.ts'
 import type { Snapshots } from './snapshot.ts'
-import type { Shared, Store } from './store.ts'
+import type { Store } from './store.ts'
 
 interface Parts {
   store: Store
@@ -10,6 +11,7 @@ interface Parts {
   logout: Logout
   snapshots: Snapshots
   platform: Platform
+  clock: Clock
 }
 
 const interval = 1_000
@@ -18,10 +20,10 @@ const interval = 1_000
  * Looks every second, and when the page wakes up, whether something is due: that needs no timer that a sleeping machine
  * would miss, and also sees what other code does to storage. Joins the tabs meanwhile.
  */
-export function createMonitor({ store, refresh, logout, snapshots, platform }: Parts) {
-  const { window, BroadcastChannel } = platform
+export function createMonitor({ store, refresh, logout, snapshots, platform, clock }: Parts) {
+  const { window } = platform
   let timer: ReturnType<typeof setInterval> | undefined
-  let channel: Channel | undefined
+  let channel: ReturnType<typeof openChannel>
 
   const reactions = [
     ['focus', look],
@@ -32,17 +34,15 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
   ] as const
 
   store.subscribe((_before, origin) => {
-    const { session, trouble } = store
-    if (origin === 'this tab') channel?.postMessage({ session, trouble })
+    if (origin === 'this tab') channel?.postMessage(store.shared)
   })
 
   return {
     start(): void {
       if (timer) return
       timer = setInterval(look, interval)
-      channel = BroadcastChannel && new BroadcastChannel('sallyport')
-      if (channel) channel.onmessage = ({ data }) => store.take(data as Shared)
-      for (const [name, react] of reactions) window?.addEventListener(name, react)
+      channel = openChannel(platform, store.take)
+      for (const [name, react] of reactions) attempt(() => window?.addEventListener(name, react))
       look()
     },
 
@@ -51,7 +51,7 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
       timer = undefined
       channel?.close()
       channel = undefined
-      for (const [name, react] of reactions) window?.removeEventListener(name, react)
+      for (const [name, react] of reactions) attempt(() => window?.removeEventListener(name, react))
     },
   }
 
@@ -59,7 +59,7 @@ export function createMonitor({ store, refresh, logout, snapshots, platform }: P
     store.sync()
     const { refreshAt } = snapshots.get()
     // What fails is reported to the store.
-    if (refreshAt !== null && refreshAt <= Date.now()) refresh().catch(() => {})
+    if (refreshAt !== null && clock.fromMachine(refreshAt) <= clock.now()) refresh().catch(() => {})
     if (logout.isDue) void logout.finish()
   }
 

@@ -1,6 +1,7 @@
 import { AuthError } from './auth-error.ts'
 import type { AuthService } from './auth-service.ts'
 import { backOff } from './back-off.ts'
+import type { Clock } from './clock.ts'
 import { exclusively } from './exclusive.ts'
 import type { Locks } from './platform.ts'
 import { nobody, type Store } from './store.ts'
@@ -12,6 +13,7 @@ interface Parts {
   store: Store
   service: AuthService
   locks: Locks | undefined
+  clock: Clock
   log(event: string): void
 }
 
@@ -24,7 +26,7 @@ interface Parts {
 export type Refresh = (since?: number) => Promise<void>
 
 /** The client's half of the rotation of refresh tokens (docs/rotation.md). */
-export function createRefresh({ store, service, locks, log }: Parts): Refresh {
+export function createRefresh({ store, service, locks, clock, log }: Parts): Refresh {
   let running: Promise<void> | undefined
 
   return async (since = store.session.version) => {
@@ -44,7 +46,7 @@ export function createRefresh({ store, service, locks, log }: Parts): Refresh {
     store.sync()
     const { session, trouble } = store
     if (session.version !== since) return log('another tab was first')
-    const retryAfter = trouble ? trouble.retryAt - Date.now() : 0
+    const retryAfter = trouble ? trouble.retryAt - clock.now() : 0
     if (trouble && retryAfter > 0) throw new AuthError(trouble.code, 'It is too early to try again', { retryAfter })
 
     const superseded = new AbortController()
@@ -70,7 +72,7 @@ export function createRefresh({ store, service, locks, log }: Parts): Refresh {
         return store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
       }
       const failures = trouble ? trouble.failures + 1 : 0
-      store.report({ code, failures, retryAt: Date.now() + backOff(failures, failure) })
+      store.report({ code, failures, retryAt: clock.now() + backOff(failures, failure) })
       log(`refresh failed: ${code}`)
       throw failure
     } finally {

@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts'
 import type { SignOut, Store, Trouble, User } from './store.ts'
 
 /** What an app shows. Times are in milliseconds since 1970 by this machine's clock. */
@@ -26,14 +27,18 @@ export interface Snapshots {
   subscribe(listener: () => void): () => void
 }
 
-export function createSnapshots(store: Store): Snapshots {
+export function createSnapshots(store: Store, clock: Clock): Snapshots {
   const listeners = new Set<() => void>()
   let settled = false
-  let plannedAt = planRefresh(store)
+  let plannedAt = planRefresh(store, clock)
   let snapshot = take()
 
   store.subscribe((before) => {
-    if (store.session !== before) plannedAt = planRefresh(store)
+    if (store.session !== before) {
+      plannedAt = planRefresh(store, clock)
+      // A token that has just come ends the wait, even if the machine slept or its clock moved on the way.
+      settled ||= store.session.accessToken !== null
+    }
     snapshot = take()
     for (const listener of listeners) listener()
   })
@@ -50,22 +55,22 @@ export function createSnapshots(store: Store): Snapshots {
     const { session, trouble } = store
     const { user, roles, accessToken, expiresAt, signOut } = session
     const isSignedIn = roles.length > 0
-    settled = isSignedIn && (settled || trouble !== null || (accessToken !== null && expiresAt > Date.now()))
+    settled = isSignedIn && (settled || trouble !== null || (accessToken !== null && expiresAt > clock.now()))
     return {
       status: settled ? 'signed-in' : isSignedIn ? 'loading' : 'signed-out',
       user,
       role: roles[0] ?? null,
       roles,
-      expiresAt: accessToken === null ? null : expiresAt,
-      refreshAt: isSignedIn ? (trouble?.retryAt ?? plannedAt) : null,
-      trouble,
+      expiresAt: accessToken === null ? null : clock.toMachine(expiresAt),
+      refreshAt: isSignedIn ? clock.toMachine(trouble?.retryAt ?? plannedAt) : null,
+      trouble: store.shared.trouble,
       signOut,
     }
   }
 }
 
 /** 90 s before the access token expires, or a fifth of a shorter life; up to a third more, so that tabs do not meet. */
-function planRefresh({ session: { accessToken, expiresAt, lifetime } }: Store): number {
+function planRefresh({ session: { accessToken, expiresAt, lifetime } }: Store, clock: Clock): number {
   const ahead = Math.min(90_000, lifetime / 5)
-  return accessToken === null ? Date.now() : expiresAt - ahead * (1 + Math.random() / 3)
+  return accessToken === null ? clock.now() : expiresAt - ahead * (1 + Math.random() / 3)
 }

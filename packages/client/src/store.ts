@@ -1,5 +1,6 @@
 import { readAccessToken } from './access-token.ts'
-import type { KeyValueStorage } from './platform.ts'
+import type { Clock } from './clock.ts'
+import { type KeyValueStorage, randomId } from './platform.ts'
 
 export interface User {
   id: string
@@ -27,7 +28,7 @@ export interface Session {
    * needs it, so that all tabs have the same, and holds until an answer brings the next.
    */
   readonly attempt: string
-  /** When the access token expires by this machine's clock, and how long it lives in all; milliseconds. */
+  /** When the access token expires by the tab's clock (clock.ts), and how long it lives in all; milliseconds. */
   readonly expiresAt: number
   readonly lifetime: number
   readonly signOut: SignOut | null
@@ -42,11 +43,11 @@ export interface Trouble {
   readonly code: string
   /** How many there were in a row, before this one. */
   readonly failures: number
-  /** When to try again, in milliseconds since 1970 by this machine's clock. */
+  /** When to try again, in milliseconds since 1970: by the tab's clock, and in a snapshot by the machine's. */
   readonly retryAt: number
 }
 
-/** What tabs tell each other. */
+/** What tabs tell each other. Its times are by the machine's clock, which is the same for all of them. */
 export interface Shared {
   readonly session: Session
   /** null after a refresh that was answered. */
@@ -56,14 +57,16 @@ export interface Shared {
 type Listener = (before: Session, origin: 'this tab' | 'elsewhere') => void
 
 export interface Store extends Shared {
+  /** For other tabs. */
+  readonly shared: Shared
   /** The id for a refresh now. */
   readonly attempt: string
   /** Puts a new session in place of the one before, here and in storage. */
   write(next: NextSession): void
   report(trouble: Trouble): void
-  /** What another tab tells. What is older than what is here is ignored. */
-  take(shared: Shared): void
-  /** Looks into storage for what another tab, or other code of the app, changed there. */
+  /** What another tab tells. What is older than what is here is ignored, and what no tab would tell. */
+  take(message: unknown): void
+  /** Looks into storage for what another tab, or other code of the app, changed there, and at the clock. */
   sync(): void
   /** @returns a function that ends the subscription */
   subscribe(listener: Listener): () => void
@@ -80,11 +83,12 @@ const keys = { accessToken: 'accessToken', role: 'role', userName: 'userName', r
 type Stored = Record<keyof typeof keys, string | null>
 
 /** @param keepsToken whether the access token goes into storage too */
-export function createStore(storage: KeyValueStorage, keepsToken: boolean): Store {
+export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock: Clock): Store {
   const listeners = new Set<Listener>()
   let seen = read()
-  let session = parse(seen)
+  let session = arrived(parse(seen))
   let trouble: Trouble | null = null
+  let { putBack } = clock
   if (session.roles.length > 0 && seen.record === null) write(session)
 
   return {
@@ -94,6 +98,13 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
 
     get trouble() {
       return trouble
+    },
+
+    get shared() {
+      return {
+        session: leaving(session),
+        trouble: trouble && { ...trouble, retryAt: clock.toMachine(trouble.retryAt) },
+      }
     },
 
     get attempt() {
@@ -106,14 +117,16 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
       change(session, next, 'this tab')
     },
 
-    take(told) {
-      const { version } = told.session
-      if (version < session.version) return
-      const isNews = version > session.version || session.accessToken === null
-      change(isNews ? told.session : session, told.trouble, 'elsewhere')
+    take(message) {
+      const told = (message ?? {}) as Partial<Shared>
+      if (!isSession(told.session) || told.session.version < session.version) return
+      const isNews = told.session.version > session.version || session.accessToken === null
+      const nextTrouble = told.trouble && { ...told.trouble, retryAt: clock.fromMachine(told.trouble.retryAt) }
+      change(isNews ? arrived(told.session) : session, nextTrouble ?? null, 'elsewhere')
     },
 
     sync() {
+      if (putBack !== clock.putBack) correct()
       const before = seen
       seen = read()
       if (Object.keys(keys).every((key) => seen[key as keyof Stored] === before[key as keyof Stored])) return
@@ -128,7 +141,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
       if (isSignedIn && stored.version === session.version && stored.accessToken === session.accessToken) return
       const version = Math.max(stored.version, session.version)
       const signOut = isSignedIn ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
-      change({ ...stored, version, signOut }, null, 'elsewhere')
+      change({ ...arrived(stored), version, signOut }, null, 'elsewhere')
     },
 
     subscribe(listener) {
@@ -140,16 +153,13 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
   function write({ accessToken, roles, user, expiresAt, lifetime, signOut }: NextSession): void {
     // By the clock, so that it also grows when storage was cleared and with it the last version.
     const version = Math.max(Date.now(), newest().version + 1)
-    const attempt = crypto.getRandomValues(new BigUint64Array(2)).join('-')
-    const next = { version, accessToken, roles, user, attempt, expiresAt, lifetime, signOut }
-    const kept = keepsToken ? accessToken : null
-    const putRecord = () => put(keys.record, JSON.stringify({ ...next, accessToken: kept }))
+    const next = { version, accessToken, roles, user, attempt: randomId(), expiresAt, lifetime, signOut }
     const isSignedIn = roles.length > 0
-    if (!isSignedIn) putRecord()
-    put(keys.accessToken, kept)
+    if (!isSignedIn) putRecord(next)
+    put(keys.accessToken, keepsToken ? accessToken : null)
     put(keys.role, roles[0])
     put(keys.userName, user?.name)
-    if (isSignedIn) putRecord()
+    if (isSignedIn) putRecord(next)
     seen = read()
     change(next, null, 'this tab')
   }
@@ -160,11 +170,39 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean): Stor
     return stored.version > session.version ? stored : session
   }
 
+  /**
+   * The machine's clock was put back, and what was said by it is wrong: in storage, and in the app. Every tab says it
+   * anew, with the same outcome; one that opens before finds a token that seems to be from the future, and gets another.
+   */
+  function correct(): void {
+    putBack = clock.putBack
+    if (parse(read()).version === session.version && session.roles.length > 0) putRecord(session)
+    seen = read()
+    change(session, trouble, 'elsewhere')
+  }
+
+  function leaving(leaver: Session): Session {
+    return { ...leaver, expiresAt: clock.toMachine(leaver.expiresAt) }
+  }
+
+  /**
+   * A token has at most its lifetime left. One that has more was issued before the machine's clock was put back, and
+   * nobody knows when: it is taken for expired.
+   */
+  function arrived(arrival: Session): Session {
+    const { expiresAt, lifetime } = arrival
+    return { ...arrival, expiresAt: expiresAt - Date.now() <= lifetime ? clock.fromMachine(expiresAt) : 0 }
+  }
+
   function change(nextSession: Session, nextTrouble: Trouble | null, origin: 'this tab' | 'elsewhere'): void {
     const before = session
     session = nextSession
     trouble = nextTrouble
     for (const listener of listeners) listener(before, origin)
+  }
+
+  function putRecord(record: Session): void {
+    put(keys.record, JSON.stringify({ ...leaving(record), ...(!keepsToken && { accessToken: null }) }))
   }
 
   function put(key: string, value: string | null | undefined): void {
@@ -192,10 +230,15 @@ function parse({ accessToken, role, userName, record }: Stored): Session {
 function parseRecord(record: string | null): Session | undefined {
   try {
     const known = JSON.parse(record as string)
-    return Array.isArray(known.roles) ? known : undefined
+    return isSession(known) ? known : undefined
   } catch {
     return undefined
   }
+}
+
+/** Whether it comes from a client: other code of the page may put anything where we look. */
+function isSession(value: Partial<Session> | undefined): value is Session {
+  return Array.isArray(value?.roles) && Number.isFinite(value.version)
 }
 
 /** An app may have kept a token and a role before it had this client. */

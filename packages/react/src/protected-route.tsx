@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect } from 'react'
+import { type ReactNode, useEffect, useRef } from 'react'
 import { rememberReturnPath } from './return-path.ts'
 import { useAuth, useAuthContext } from './use-auth.ts'
 
@@ -29,11 +29,13 @@ export function ProtectedRoute({ requireRole, loading = null, forbidden, childre
   // Who chose to leave does not ask to come back, and the next person here has pages of their own.
   const remembers = redirect === loginPath && signOut?.code !== 'LOGOUT'
 
+  // In development effects run twice, and the second time the page is another one already.
+  const isOnItsWay = useRef(false)
   useEffect(() => {
-    if (redirect === undefined) return
-    if (remembers) rememberReturnPath()
-    navigate(redirect)
-  }, [redirect, remembers, navigate])
+    if (remembers && !isOnItsWay.current) rememberReturnPath(loginPath)
+    isOnItsWay.current = redirect !== undefined
+    if (redirect !== undefined) navigate(redirect)
+  }, [redirect, remembers, loginPath, navigate])
 
   if (status === 'loading') return loading
   if (redirect !== undefined) return null

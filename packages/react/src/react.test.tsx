@@ -102,6 +102,59 @@ t.test('who is not signed in is sent to log in, sees nothing, and finds the way 
   t.equal(takeReturnPath(), '/')
 })
 
+t.test('the login is never the way back, however its path is written', async (t) => {
+  const paths = {
+    '/login': ['/login', '/login/', '/login?from=here', '/login#form'],
+    '/login/': ['/login', '/login/'],
+    login: ['/login'],
+    '/login?theme=dark#form': ['/login?theme=dark#form', '/login', '/login?from=here&theme=dark'],
+    'http://app.test/login': ['/login'],
+    '/?page=login': ['/?page=login', '/?page=login&from=here'],
+    '/#/login': ['/#/login', '/#/login/', '/#/login?from=here'],
+  }
+  for (const [loginPath, places] of Object.entries(paths))
+    for (const place of places) {
+      const page = await openPage(t, place)
+      await page.render(page.createClient(), <ProtectedRoute />, { loginPath })
+      t.equal(takeReturnPath('none'), 'none', `${loginPath} at ${place}`)
+    }
+  const others = {
+    '/login': ['/', '/login/help', '/loginx'],
+    'https://login.test/login': ['/login'],
+    '/?page=login': ['/?page=users', '/users?page=login'],
+    '/#/login': ['/#/users', '/#/login/help', '/users'],
+  }
+  for (const [loginPath, places] of Object.entries(others))
+    for (const place of places) {
+      const page = await openPage(t, place)
+      await page.render(page.createClient(), <ProtectedRoute />, { loginPath })
+      t.equal(takeReturnPath('none'), place, `${loginPath} at ${place}`)
+    }
+})
+
+t.test('with effects run twice the way back is the page that was open first', async (t) => {
+  const page = await openPage(t, '/users?page=2')
+  // The app lives under a path of which `loginPath` does not know.
+  const navigate = () => page.window.history.replaceState(null, '', '/app/login')
+  await page.render(page.createClient(), <ProtectedRoute />, { navigate })
+  t.equal(page.window.location.pathname, '/app/login')
+  t.equal(takeReturnPath(), '/users?page=2')
+})
+
+t.test('where storage is blocked or full, the way back is known until the page ends', async (t) => {
+  const refuse = () => {
+    throw new DOMException('Access is denied for this document', 'SecurityError')
+  }
+  for (const storage of [{ get: refuse }, { value: { setItem: refuse, getItem: () => null, removeItem: () => {} } }]) {
+    const page = await openPage(t, '/patients')
+    Object.defineProperty(page.window, 'sessionStorage', { configurable: true, ...storage })
+    await page.render(page.createClient(), <ProtectedRoute />)
+    t.strictSame([...new Set(page.went)], ['/login'])
+    t.equal(takeReturnPath('/home'), '/patients')
+    t.equal(takeReturnPath('/home'), '/home', 'once')
+  }
+})
+
 t.test('no link leads to another host by way of a login', async (t) => {
   for (const path of ['//elsewhere.test/x', '///elsewhere.test/x', '/\\elsewhere.test/x']) {
     const page = await openPage(t, path)

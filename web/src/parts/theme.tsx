@@ -5,7 +5,22 @@ type Theme = 'light' | 'dark'
 
 const key = 'theme'
 const dark = matchMedia('(prefers-color-scheme: dark)')
-const chosen = () => localStorage.getItem(key) as Theme | null
+
+function chosen(): Theme | null {
+  try {
+    return localStorage.getItem(key) as Theme | null
+  } catch {
+    return null
+  }
+}
+
+/** Where storage is blocked or full, the choice ends with the page. */
+function choose(theme: Theme): void {
+  document.documentElement.dataset.theme = theme
+  try {
+    localStorage.setItem(key, theme)
+  } catch {}
+}
 
 /** Before the first paint: what was chosen here, or else what the system prefers. */
 export function applyTheme(): void {
@@ -29,8 +44,7 @@ export function ThemeToggle() {
       className="quiet square"
       aria-label={`Use ${next} colours`}
       onClick={() => {
-        localStorage.setItem(key, next)
-        document.documentElement.dataset.theme = next
+        choose(next)
         setTheme(next)
       }}
     >
