@@ -123,7 +123,7 @@ t.test('accounts, and who may change them', async (t) => {
       t.match((await doctor.refresh()).body, { roles: ['doctor', 'surgeon'] })
       t.match((await doctor.call('GET', '/api/whoami')).body, { 'x-user-roles': 'doctor,surgeon' })
       t.equal((await admin.call('PATCH', path, { body: { roles: ['doctor'] } })).status, 200)
-      t.equal((await admin.call('PATCH', path, { body: {} })).status, 200, 'no change is no change')
+      t.equal((await admin.call('PATCH', path, { body: { roles: ['doctor'] } })).status, 200, 'no change is no change')
       t.match(await events('roles_changed'), [{ user_id: idOf(doctor), reason: `by ${idOf(admin)}` }, {}])
       t.equal((await events('roles_changed')).length, 2)
     },

@@ -124,7 +124,7 @@ t.test('in development', async (t) => {
         ...(method === 'post' || method === 'patch'
           ? {
               headers: { 'content-type': 'application/json' },
-              body: '{"currentPassword":"x","newPassword":"long enough to do"}',
+              body: '{"currentPassword":"x","newPassword":"long enough to do","disabled":false}',
             }
           : {}),
       })

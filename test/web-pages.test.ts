@@ -242,6 +242,12 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     }
     await fill('wrong', 'a new one of four words')
     await dialog.getByText('The current password is not right').waitFor()
+    await fill(demoPassword, '🦊🪐🧵🥁🛶🌵')
+    t.equal(
+      await dialog.getByLabel('New password').evaluate((input) => input.matches(':invalid')),
+      true,
+      'six emoji are six',
+    )
     await fill(demoPassword, 'a new one of four words')
     await page.getByText('The password was changed').waitFor()
     t.match((await other.refresh()).body, { reason: 'password_changed' })

@@ -6,6 +6,12 @@ import { Dialog } from './parts/dialog.tsx'
 import { Failure, Notice } from './parts/states.tsx'
 import { useToast } from './parts/toasts.tsx'
 
+/** As the service counts: code points, after normalization, and not the halves of them that `minLength` counts. */
+function checkLength({ currentTarget }: FormEvent<HTMLInputElement>) {
+  const length = [...currentTarget.value.normalize('NFC')].length
+  currentTarget.setCustomValidity(length < 12 || length > 1024 ? 'Use 12 to 1024 characters.' : '')
+}
+
 export function PasswordDialog({ onClose }: { onClose: () => void }) {
   const queries = useQueryClient()
   const tell = useToast()
@@ -32,7 +38,7 @@ export function PasswordDialog({ onClose }: { onClose: () => void }) {
         {isWrong ? <Notice tone="bad">The current password is not right.</Notice> : error && <Failure error={error} />}
         <label className="field">
           <span>Current password</span>
-          <input name="currentPassword" type="password" autoComplete="current-password" required maxLength={1024} />
+          <input name="currentPassword" type="password" autoComplete="current-password" required />
         </label>
         <label className="field">
           <span>New password</span>
@@ -41,8 +47,7 @@ export function PasswordDialog({ onClose }: { onClose: () => void }) {
             type="password"
             autoComplete="new-password"
             required
-            minLength={12}
-            maxLength={1024}
+            onInput={checkLength}
             aria-describedby="password-hint"
           />
         </label>

@@ -25,6 +25,11 @@ function serve(t: Test, options: Partial<Parameters<typeof createApplication>[0]
     pet: Type.Optional(Type.Object({ name: Type.String() })),
   })
   app.post('/people', { schema: { body } }, async (request) => request.body)
+  const change = Type.Object({ name: Type.Optional(Type.String()) }, { minProperties: 1 })
+  const headers = Type.Object({ 'x-attempt': Type.Optional(Type.String({ minLength: 2 })) })
+  app.patch('/pets', { schema: { body: change, headers } }, async ({ body, ip, headers }) => ({ body, ip, headers }))
+  const pet = Type.Object({ id: Type.String({ format: 'uuid' }), born: Type.String({ format: 'date-time' }) })
+  app.post('/pets', { schema: { body: pet } }, async (request) => request.body)
   app.get('/people/:id', async (request) => ({ ip: request.ip, id: request.id }))
   app.delete('/people/:id', async (_request, reply) => reply.code(204).send())
   app.get('/gone', async (_request, reply) => reply.callNotFound())
@@ -73,6 +78,26 @@ t.test('a method that a path does not take is 405 with those it does', async (t)
   t.equal((await app.inject('/gone')).statusCode, 404, 'where the method is right, what was asked for is not there')
 })
 
+t.test('a method that nothing here takes is 405 whatever comes with it', async (t) => {
+  const { app } = serve(t, { bodyLimit: 10 })
+  for (const method of ['QUERY', 'PROPFIND', 'PUT', 'TRACE', 'OPTIONS'] as const)
+    for (const headers of [{}, { 'content-type': 'text/plain' }, { 'content-type': ';' }] as Record<string, string>[])
+      for (const payload of ['', 'x'.repeat(100)]) {
+        const answer = await app.inject({ method: method as 'PUT', url: '/pets', headers, payload })
+        t.match(answer, { statusCode: 405, headers: { ...securityHeaders, allow: 'POST, PATCH' } }, method)
+        t.equal((await app.inject({ method: method as 'PUT', url: '/nowhere', headers, payload })).statusCode, 404)
+      }
+})
+
+t.test('a schema for headers checks them and takes none away', async (t) => {
+  const { app } = serve(t, { trustedProxies: ['127.0.0.1'] })
+  const patch = (headers: Record<string, string>) =>
+    app.inject({ method: 'PATCH', url: '/pets', payload: { name: 'Rex' }, headers })
+  const headers = { 'x-forwarded-for': '203.0.113.9', 'user-agent': 'Lynx', 'x-attempt': 'one' }
+  t.match((await patch(headers)).json(), { ip: '203.0.113.9', headers })
+  t.equal((await patch({ 'x-attempt': '1' })).statusCode, 400)
+})
+
 t.test('a path that cannot be read is 400, one with a parameter beyond measure 414', async (t) => {
   const { app } = serve(t)
   const bad = await app.inject('/people/%zz')
@@ -98,6 +123,21 @@ t.test('bodies', async (t) => {
   t.test('lose what the schema does not name, at every depth', async (t) => {
     const sent = '{"name":"Ada","admin":true,"pet":{"name":"Rex","owner":"Eve"}}'
     t.strictSame(await post(sent), { status: 200, name: 'Ada', pet: { name: 'Rex' } })
+  })
+
+  t.test('in which nothing is left that the call knows are refused', async (t) => {
+    const patch = async (payload: object) => (await app.inject({ method: 'PATCH', url: '/pets', payload })).statusCode
+    t.equal(await patch({ name: 'Rex' }), 200)
+    t.equal(await patch({ name: 'Rex', owner: 'Eve' }), 200)
+    for (const payload of [{}, { owner: 'Eve' }, { Name: 'Rex' }]) t.equal(await patch(payload), 400)
+  })
+
+  t.test('have ids and times as the database takes them', async (t) => {
+    const [id, born] = ['0a1b2c3d-0000-4000-8000-000000000000', '2026-11-25T09:00:00Z']
+    const post = async (payload: object) => (await app.inject({ method: 'POST', url: '/pets', payload })).statusCode
+    t.equal(await post({ id, born }), 200)
+    for (const change of [{ id: `urn:uuid:${id}` }, { id: id.toUpperCase() }, { born: '2016-12-31T23:59:60Z' }])
+      t.equal(await post({ id, born, ...change }), 400, JSON.stringify(change))
   })
 
   t.test('are not coerced into shape, and the answer says what is wrong', async (t) => {

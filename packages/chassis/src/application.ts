@@ -11,6 +11,7 @@ import FindMyWay, { type HTTPMethod } from 'find-my-way'
 import { isLogged } from './log-sample.ts'
 import { Problem, toProblem, unavailable } from './problem.ts'
 import { observeRequest } from './request-durations.ts'
+import { createValidatorCompiler, type Formats } from './validation.ts'
 
 export type Application = ReturnType<typeof createApplication>
 
@@ -23,6 +24,8 @@ interface ApplicationOptions {
   bodyLimit: number
   /** Tells an error that means "cannot serve just now" (answered with 503) from a fault of ours (500). */
   isOutage?: (error: unknown) => boolean
+  /** Formats that the service's schemas name beside `uuid` and `date-time`. */
+  formats?: Formats
 }
 
 /** The most characters a part of a path may have that a route takes as a parameter. */
@@ -44,36 +47,34 @@ export function createApplication(options: ApplicationOptions) {
     bodyLimit: options.bodyLimit,
     genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
     routerOptions: { maxParamLength },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: 'all' } },
     // A path that cannot be read never comes to the hooks.
     frameworkErrors: (error, request, reply) => answerWithProblem(error, request, reply.headers(headers)),
   })
+  app.setValidatorCompiler(createValidatorCompiler(options.formats))
   app.removeContentTypeParser('text/plain')
   // Clients announce JSON on calls that have no body; that is no fault. Where a body is needed, the schema misses it.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
     body === '' ? done(null) : parseJson(request, body as string, done),
   )
+  const notFound = findMethods(app)
   app.addHook('onRequest', (_request, reply, done) => {
     reply.headers(headers)
     done()
+  })
+  // Before anything of a body is looked at: whatever it is, nothing here takes it.
+  app.addHook('preParsing', (request, _reply, _body, done) => {
+    done(request.is404 ? notFound(request) : null)
   })
   app.addHook('onResponse', ({ routeOptions, method }, { statusCode, elapsedTime }, done) => {
     observeRequest(routeOptions.url, method, statusCode, elapsedTime / 1000)
     done()
   })
-  const allowedMethods = collectMethods(app)
   app.setErrorHandler((error, request, reply) =>
     answerWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),
   )
   app.setNotFoundHandler((request) => {
-    const allow = allowedMethods(request.url)
-    // Where the method is allowed, a route took the request and found nothing.
-    throw allow.length === 0 || allow.includes(request.method)
-      ? new Problem(404, 'NOT_FOUND', 'There is nothing here')
-      : new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
-          headers: { allow: allow.join(', ') },
-        })
+    throw notFound(request)
   })
   return app.withTypeProvider<TypeBoxTypeProvider>()
 }
@@ -123,8 +124,8 @@ function reasonOf(cause: unknown): string | undefined {
   return cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause)
 }
 
-/** Finds the methods that some route answers at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
-function collectMethods(app: FastifyInstance): (url: string) => string[] {
+/** Collects the methods that routes answer at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
+function findMethods(app: FastifyInstance): (request: FastifyRequest) => Problem {
   const router = FindMyWay({ maxParamLength })
   const methods = new Set<HTTPMethod>()
   app.addHook('onRoute', (route) => {
@@ -133,7 +134,16 @@ function collectMethods(app: FastifyInstance): (url: string) => string[] {
       if (!router.hasRoute(method, route.url)) router.on(method, route.url, () => {})
     }
   })
-  return (url) => [...methods].filter((method) => router.find(method, url.split('?', 1)[0] as string))
+  return ({ url, method }) => {
+    const path = url.split('?', 1)[0] as string
+    const allow = [...methods].filter((method) => router.find(method, path))
+    // Where the method is allowed, a route took the request and found nothing.
+    if (allow.length === 0 || allow.includes(method as HTTPMethod))
+      return new Problem(404, 'NOT_FOUND', 'There is nothing here')
+    return new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
+      headers: { allow: allow.join(', ') },
+    })
+  }
 }
 
 /** Headers that any answer may carry; a route that knows better (a cacheable key set, a page) overrides them. */

@@ -7,7 +7,7 @@ export {
   sendProblem,
 } from './application.ts'
 export { createLogger, type Logger } from './logging.ts'
-export { Problem, storable, unavailable } from './problem.ts'
+export { Problem, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
 export { observeRequest } from './request-durations.ts'
 export {
@@ -33,3 +33,4 @@ export {
 } from './settings.ts'
 export type { Followed } from './tracing.ts'
 export { readTrust } from './trust.ts'
+export { type Formats, isInstant, storable } from './validation.ts'

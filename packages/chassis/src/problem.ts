@@ -81,6 +81,3 @@ export function toProblem(error: unknown): Problem {
     return new Problem(statusCode, code, message ?? code)
   return new Problem(500, 'INTERNAL', 'Something went wrong', { cause: error })
 }
-
-/** The pattern of text that Postgres can hold: any but the character NUL. */
-export const storable = '^[^\\u0000]*$'

@@ -2,7 +2,7 @@ import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
 import { createAssertions, createAssertionVerifier } from './assertion.ts'
-import type { Identity } from './headers.ts'
+import type { Identity } from './identity.ts'
 
 // As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
 const publicKeyEncoding = { type: 'spki', format: 'pem' } as const

@@ -1,6 +1,6 @@
 import { createPrivateKey, randomUUID } from 'node:crypto'
 import { createSigner, createVerifier } from 'fast-jwt'
-import { type Identity, identityFrom } from './headers.ts'
+import { type Identity, identityFrom } from './identity.ts'
 import { algorithmOf, publicJwk } from './keys.ts'
 
 /** Who signs assertions, as their `iss`. */

@@ -2,8 +2,9 @@ import { generateKeyPairSync } from 'node:crypto'
 import Fastify, { type preHandlerAsyncHookHandler } from 'fastify'
 import t, { type Test } from 'tap'
 import { createAssertions } from './assertion.ts'
-import { type Guard, requireIdentity, requireRole, type Trust } from './guards.ts'
-import { headersOf, type Identity } from './headers.ts'
+import { type Guard, requireIdentity, requireRole, requireUuids, type Trust } from './guards.ts'
+import { headersOf } from './headers.ts'
+import type { Identity } from './identity.ts'
 
 // As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
 const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
@@ -126,4 +127,14 @@ t.test('the signed assertion, where the network is not trusted', async (t) => {
     ])
       t.throws(() => requireIdentity({ verify: true, publicKeys: [publicKey], audience: 'appointments' }))
   })
+})
+
+t.test('a service with columns for UUIDs knows no other ids, whoever vouches for them', async (t) => {
+  const guard = requireUuids(requireIdentity())
+  const id = '0a1b2c3d-0000-4000-8000-000000000000'
+  const ask = (identity: Identity) => guard({ headers: headersOf(identity) })
+  await t.resolves(ask({ ...doctor, userId: id, sessionId: id }))
+  for (const ids of [{ userId: id }, { sessionId: id }, { userId: `urn:uuid:${id}`, sessionId: id }])
+    await t.rejects(ask({ ...doctor, ...ids }), { statusCode: 401, code: 'TOKEN_INVALID' })
+  await t.rejects(guard({ headers: {} }), { code: 'TOKEN_MISSING' })
 })

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type {} from 'fastify'
 import { createAssertionVerifier, type VerifyAssertion } from './assertion.ts'
-import { type Identity, identityFrom, identityHeaders } from './headers.ts'
+import { identityFromHeaders, identityHeaders } from './headers.ts'
+import { type Identity, isUuid } from './identity.ts'
 
 /**
  * What a service believes. `verify: false`: the identity headers as they are, which is safe only where nothing but
@@ -38,7 +39,9 @@ class IdentityError extends Error {
  * @throws 401 TOKEN_MISSING without an identity, 401 TOKEN_INVALID with an assertion that does not hold
  */
 export function requireIdentity(trust: Trust = { verify: false }): Guard {
-  const read = trust.verify ? fromAssertion(createAssertionVerifier(trust.publicKeys, trust.audience)) : fromHeaders
+  const read = trust.verify
+    ? fromAssertion(createAssertionVerifier(trust.publicKeys, trust.audience))
+    : identityFromHeaders
   return async (request) => {
     const identity = read(request.headers)
     if (!identity) throw new IdentityError(401, 'TOKEN_MISSING', 'Sign in first')
@@ -60,16 +63,19 @@ export function requireRole(roles: string[], trust: Trust = { verify: false }): 
   }
 }
 
-/** Reads the headers alone. A doubled header arrives joined or as a list and so fails the check of its form. */
-function fromHeaders(headers: IncomingHttpHeaders): Identity | undefined {
-  const roles = headers[identityHeaders.roles]
-  return identityFrom({
-    userId: headers[identityHeaders.userId],
-    email: headers[identityHeaders.email],
-    role: headers[identityHeaders.role],
-    roles: typeof roles === 'string' ? roles.split(',') : undefined,
-    sessionId: headers[identityHeaders.sessionId],
-  })
+/**
+ * The same guard for a service that keeps ids in columns for UUIDs, as those of the auth service are: with tokens of
+ * another issuer, or headers that nobody vouches for, they may be anything.
+ *
+ * @throws as the guard, and 401 TOKEN_INVALID for other ids
+ */
+export function requireUuids(guard: Guard): Guard {
+  return async (request) => {
+    await guard(request)
+    const { userId, sessionId } = request.identity as Identity
+    if (!isUuid(userId) || !isUuid(sessionId))
+      throw new IdentityError(401, 'TOKEN_INVALID', 'The identity is of another kind than those known here')
+  }
 }
 
 function fromAssertion(verify: VerifyAssertion) {

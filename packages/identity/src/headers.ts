@@ -1,3 +1,6 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { type Identity, identityFrom, isEmail } from './identity.ts'
+
 /**
  * The one contract between the gateway and the services behind it. The gateway removes whatever a client sends under
  * these names and sets its own; a service reads them and nothing else to know who is calling.
@@ -11,15 +14,6 @@ export const identityHeaders = {
   requestId: 'x-request-id',
   assertion: 'x-identity-token',
 } as const
-
-/** Who is calling. `role` is `roles[0]`; `roles` is never empty. */
-export interface Identity {
-  userId: string
-  email: string
-  role: string
-  roles: string[]
-  sessionId: string
-}
 
 const names = new Set<string>(Object.values(identityHeaders))
 
@@ -38,19 +32,14 @@ export function isIdentityHeader(name: string): boolean {
   return names.has(carelessly(name))
 }
 
-/** Whether a value can be a role: lower-case, so that it survives a header and a comma-separated list unchanged. */
-export function isRole(value: unknown): value is string {
-  return typeof value === 'string' && /^[a-z][a-z0-9_-]{0,31}$/.test(value)
-}
-
-/** What may stand in a header value as it is: no control character, no byte that a server might read differently. */
-const printable = /^[\x21-\x7e]{1,320}$/
+/** Begins an e-mail address that is written as an extended value of RFC 8187 section 3.2. */
+const extended = "UTF-8''"
 
 /** The identity headers for a caller, without the assertion and the request id. */
 export function headersOf(identity: Identity): Record<string, string> {
   return {
     [identityHeaders.userId]: identity.userId,
-    [identityHeaders.email]: identity.email,
+    [identityHeaders.email]: encodeEmail(identity.email),
     [identityHeaders.role]: identity.role,
     [identityHeaders.roles]: identity.roles.join(','),
     [identityHeaders.sessionId]: identity.sessionId,
@@ -58,20 +47,45 @@ export function headersOf(identity: Identity): Record<string, string> {
 }
 
 /**
- * Checks untrusted values (a token's claims, or headers) as an identity.
+ * Reads the identity headers alone, as `headersOf` writes them. A doubled header arrives joined or as a list and so fails
+ * the check of its form.
  *
- * @returns undefined unless every part is there and well-formed. It does not check who vouches for the values.
+ * @returns undefined unless all are there and well-formed. It does not check who sent them.
  */
-export function identityFrom(values: {
-  userId: unknown
-  email: unknown
-  role: unknown
-  roles: unknown
-  sessionId: unknown
-}): Identity | undefined {
-  const { userId, email, role, roles, sessionId } = values
-  if (![userId, email, sessionId].every((value) => typeof value === 'string' && printable.test(value))) return undefined
-  if (!Array.isArray(roles) || roles.length === 0 || roles.length > 32 || !roles.every(isRole)) return undefined
-  if (role !== roles[0]) return undefined
-  return { userId, email, role, roles, sessionId } as Identity
+export function identityFromHeaders(headers: IncomingHttpHeaders): Identity | undefined {
+  const roles = headers[identityHeaders.roles]
+  return identityFrom({
+    userId: headers[identityHeaders.userId],
+    email: decodeEmail(headers[identityHeaders.email]),
+    role: headers[identityHeaders.role],
+    roles: typeof roles === 'string' ? roles.split(',') : undefined,
+    sessionId: headers[identityHeaders.sessionId],
+  })
+}
+
+/**
+ * Header values are ASCII. An address that is, stands there as it is, whatever percent signs are in it; any other as an
+ * extended value (RFC 8187), which is `UTF-8''` and the address percent-encoded. So is an address that itself begins as
+ * an extended value does: no two addresses look the same.
+ */
+export function encodeEmail(email: string): string {
+  if (/^[\x21-\x7e]*$/.test(email) && !email.toUpperCase().startsWith(extended)) return email
+  return extended + encodeURIComponent(email).replace(/['()*]/g, (character) => `%${hex(character)}`)
+}
+
+/** @returns undefined for what `encodeEmail` would not have written */
+export function decodeEmail(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined
+  const email = value.startsWith(extended) ? percentDecode(value.slice(extended.length)) : value
+  return isEmail(email) && encodeEmail(email) === value ? email : undefined
+}
+
+const hex = (character: string) => character.charCodeAt(0).toString(16).toUpperCase()
+
+function percentDecode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
 }

@@ -1,12 +1,23 @@
 export { type Assertions, createAssertions, createAssertionVerifier, type VerifyAssertion } from './assertion.ts'
-export { type Guard, requireIdentity, requireRole, type Trust } from './guards.ts'
+export { type Guard, requireIdentity, requireRole, requireUuids, type Trust } from './guards.ts'
 export {
   carelessly,
+  decodeEmail,
   headersOf,
-  type Identity,
-  identityFrom,
+  identityFromHeaders,
   identityHeaders,
   isIdentityHeader,
-  isRole,
 } from './headers.ts'
+export {
+  areRoles,
+  type Identity,
+  identityFrom,
+  isEmail,
+  isRole,
+  isUuid,
+  mostRoles,
+  rolePattern,
+  uuidPattern,
+} from './identity.ts'
 export { type Algorithm, algorithmOf, publicJwk } from './keys.ts'
+export { partsOf, spellingsOf, toMailbox } from './mailbox.ts'

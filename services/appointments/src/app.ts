@@ -1,6 +1,6 @@
 import { createApplication, type Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import { requireIdentity, requireRole } from '@sallyport/identity'
+import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { doctorRoutes } from './doctor.ts'
 import { patientRoute } from './patient.ts'
@@ -16,8 +16,8 @@ interface Parts {
 /** The sample service: it knows callers by their identity headers alone. */
 export function buildApp({ config, database, isOutage, logger }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 64 * 1024 })
-  const signedIn = requireIdentity(config.trust)
-  const doctorOrAdmin = requireRole(['doctor', 'admin'], config.trust)
+  const signedIn = requireUuids(requireIdentity(config.trust))
+  const doctorOrAdmin = requireUuids(requireRole(['doctor', 'admin'], config.trust))
 
   doctorRoutes(app, { database, doctorOrAdmin })
   patientRoute(app, { database, signedIn })

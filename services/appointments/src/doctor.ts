@@ -74,11 +74,14 @@ export function doctorRoutes(
       schema: {
         summary: 'Change an appointment',
         params: Type.Object({ id: Id }),
-        body: Type.Object({
-          startsAt: Type.Optional(StartsAt),
-          reason: Type.Optional(Reason),
-          status: Type.Optional(Status),
-        }),
+        body: Type.Object(
+          {
+            startsAt: Type.Optional(StartsAt),
+            reason: Type.Optional(Reason),
+            status: Type.Optional(Status),
+          },
+          { minProperties: 1 },
+        ),
         response: { 200: AppointmentView, '4xx': problemSchema },
       },
       preHandler,

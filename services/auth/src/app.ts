@@ -2,10 +2,10 @@ import cookie from '@fastify/cookie'
 import rateLimit from '@fastify/rate-limit'
 import { createApplication, type Logger, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import { requireIdentity, requireRole } from '@sallyport/identity'
+import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { startHousekeeping } from './housekeeping.ts'
-import type { Passwords } from './passwords.ts'
+import { type Passwords, passwordFormats } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
 import { loginRoute } from './routes/login.ts'
@@ -32,7 +32,7 @@ interface Parts {
 
 /** The auth service: who people are, and which sessions they have. */
 export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens }: Parts) {
-  const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024 })
+  const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024, formats: passwordFormats })
   await app.register(cookie)
   await app.register(rateLimit, {
     global: false,
@@ -45,9 +45,9 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     await revocations.close()
   })
 
-  const signedIn = requireIdentity(config.trust)
-  const admin = requireRole(['admin'], config.trust)
-  const mayLookUp = requireRole(config.directoryRoles, config.trust)
+  const signedIn = requireUuids(requireIdentity(config.trust))
+  const admin = requireUuids(requireRole(['admin'], config.trust))
+  const mayLookUp = requireUuids(requireRole(config.directoryRoles, config.trust))
 
   if (config.docs) await (await import('./openapi.ts')).serveDocs(app, { signedIn, withRole: [admin, mayLookUp] })
 

@@ -2,12 +2,9 @@ import '@sallyport/chassis/node-version'
 import { text as readAll } from 'node:stream/consumers'
 import { createLogger, databaseAddress, duration, readSettings } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
-import { isRole } from '@sallyport/identity'
-import { createPasswords, type Passwords } from './passwords.ts'
+import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
+import { createPasswords, isAcceptable, type Passwords } from './passwords.ts'
 import { record } from './security-events.ts'
-
-/** An e-mail address that a person can sign in with; whether it takes mail is not checked. */
-const address = /^[^\s@\0]+@[^\s@\0]+$/
 
 interface NewUser {
   email: string
@@ -22,28 +19,37 @@ interface NewUser {
  * @returns the user's id
  * @throws Error with a line that says what to mend
  */
-export async function createUser(database: Database, { email, name, roles, password }: NewUser): Promise<string> {
+export async function createUser(database: Database, { name, password, ...given }: NewUser): Promise<string> {
   const refuse = (why: string) => new Error(why)
-  if (!address.test(email) || email.length > 254) throw refuse(`"${email}" is not an e-mail address`)
+  const email = toMailbox(given.email)
+  if (email === undefined)
+    throw refuse(
+      `"${given.email}" is not an e-mail address: a local part, @ and a domain name, in all at most 254 octets`,
+    )
+  const roles = [...new Set(given.roles)]
   if (name.trim() === '' || name.includes('\0')) throw refuse('the name is empty')
   const wrong = roles.find((role) => !isRole(role))
   if (wrong !== undefined || roles.length === 0)
     throw refuse(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
-  if (password.length < 12 || password.length > 1024) throw refuse('the password must have from 12 to 1024 characters')
+  if (roles.length > mostRoles) throw refuse(`${roles.length} roles are too many; a user has at most ${mostRoles}`)
+  if (!isAcceptable(password)) throw refuse('the password must have from 12 to 1024 characters')
 
   const passwords = await createPasswords()
   const passwordHash = await hashUnlessGuessable(passwords, { email, name, password }).finally(passwords.close)
   if (passwordHash === undefined)
     throw refuse('the password is too easy to guess; take a few words of your own, without the e-mail address in it')
 
+  const taken = () => refuse(`there is a user ${given.email} already`)
+  // Under the spelling that is kept the database sees to it; here, under those that earlier versions kept.
+  const [, ...earlier] = spellingsOf(given.email)
+  if ((await database.user.count({ where: { email: { in: earlier } } })) > 0) throw taken()
   try {
-    const user = await database.user.create({ data: { email: email.toLowerCase(), name, roles, passwordHash } })
+    const user = await database.user.create({ data: { email, name, roles, passwordHash } })
     const log = createLogger('create-user', 'silent')
     await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
     return user.id
   } catch (error) {
-    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')
-      throw refuse(`there is a user ${email} already`)
+    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw taken()
     throw error
   }
 }

@@ -21,6 +21,12 @@ const longestWait = 2_000
 /** Seconds after which those who were sent away come again, not all at once. */
 const returnWithin = 5
 
+/**
+ * What became of a comparison. `outdated`: right, and to be hashed anew, as its parameters or its spelling are not
+ * today's. `unreadable`: what is stored is no hash that we would compare with.
+ */
+export type Verdict = 'right' | 'outdated' | 'wrong' | 'unreadable'
+
 export interface Passwords {
   /**
    * For turning someone away before anything of the request is read, which costs least. It reserves nothing.
@@ -36,13 +42,15 @@ export interface Passwords {
    */
   admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
   /**
-   * Compares in constant time, and takes as long for a person who does not exist.
+   * Compares in constant time, and takes as long for a person who does not exist, or whose hash is none of ours. Two
+   * spellings of one password are one: it is compared in Unicode's form NFC, and where it was typed in another, as it was
+   * typed, as it was hashed before.
    *
    * @param stored the hash kept for the person; undefined if there is no such person
    * @throws 503 LOGIN_BUSY if its turn came too late after all, 503 UNAVAILABLE if hashing fails
    */
-  verify(stored: string | undefined, password: string): Promise<boolean>
-  /** @throws as verify does */
+  verify(stored: string | undefined, password: string): Promise<Verdict>
+  /** Of the password in NFC. @throws as verify does */
   hash(password: string): Promise<string>
   /**
    * Whether a new password is among the first that an attacker would try for this person (ASVS V6.2.4, V6.2.11), or has
@@ -51,8 +59,6 @@ export interface Passwords {
    * @throws 503 UNAVAILABLE if the process that hashes fails
    */
   isGuessable(password: string, person: { email: string; name: string }): Promise<boolean>
-  /** Whether a stored hash was made with weaker parameters than today's. */
-  isOutdated(stored: string): boolean
   /** How many passwords are being hashed or compared, and how many wait for it. */
   readonly running: number
   readonly waiting: number
@@ -79,7 +85,8 @@ export async function createPasswords(): Promise<Passwords> {
       return answer
     })
   }
-  const hash = async (password: string) => (await perform({ kind: 'hash', password, parameters })) as string
+  const hash = async (password: string) =>
+    (await perform({ kind: 'hash', password: password.normalize('NFC'), parameters })) as string
   const nobody = await hash(randomBytes(32).toString('base64'))
 
   function requireTurn() {
@@ -99,17 +106,22 @@ export async function createPasswords(): Promise<Passwords> {
       }
     },
     async verify(stored, password) {
-      const matches = await perform({ kind: 'verify', password, stored: stored ?? nobody })
-      return stored !== undefined && matches === true
+      const known = stored !== undefined && isComparable(stored) ? stored : undefined
+      const matches = async (spelling: string) =>
+        (await perform({ kind: 'verify', password: spelling, stored: known ?? nobody })) === true && known !== undefined
+      const normal = password.normalize('NFC')
+      if (await matches(normal)) return needsRehash(known as string, parameters) ? 'outdated' : 'right'
+      if (normal !== password && (await matches(password))) return 'outdated'
+      return known === stored ? 'wrong' : 'unreadable'
     },
     hash,
-    async isGuessable(password, { email, name }) {
+    async isGuessable(typed, { email, name }) {
+      const password = typed.normalize('NFC')
       const words = [email, name, ...`${email} ${name}`.split(/[^\p{L}\p{N}]+/u), 'sallyport']
       if (password.toLowerCase().includes(email.toLowerCase())) return true
       // It takes no turn of a hash, and its time is none that a hash takes.
       return (await hashing.perform({ kind: 'judge', password, words })) === true
     },
-    isOutdated: (stored) => needsRehash(stored, parameters),
     get running() {
       return Math.min(atOnce, turn.activeCount)
     },
@@ -118,6 +130,38 @@ export async function createPasswords(): Promise<Passwords> {
     },
     close: hashing.close,
   }
+}
+
+/**
+ * The formats of passwords for schemas, which count characters as people do and not as UTF-16 has them: code points,
+ * after NFC.
+ */
+export const passwordFormats = {
+  password: (text: string) => !/\p{Cs}/u.test(text) && lengthOf(text) <= 1024,
+  'new-password': (text: string) => !/\p{Cs}/u.test(text) && isAcceptable(text),
+}
+
+/** Whether a new password is neither too short nor too long. */
+export const isAcceptable = (password: string) => lengthOf(password) >= 12 && lengthOf(password) <= 1024
+
+const lengthOf = (password: string) => [...password.normalize('NFC')].length
+
+/** A hash of argon2 as PHC strings have it, whose salt and tag are long enough to mean anything. */
+const phc =
+  /^\$argon2(?:id|i|d)\$v=(?:16|19)\$([mtp]=\d{1,6}(?:,[mtp]=\d{1,6}){2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
+
+/**
+ * Whether a stored text is a hash that may be compared with. What others have put there (nothing, another system's, half
+ * a hash) is none, nor is one that would take more than 128 MiB or ten passes: whoever wrote that into the database would
+ * otherwise decide what a login costs.
+ */
+function isComparable(stored: string): boolean {
+  const parameters = phc
+    .exec(stored)?.[1]
+    ?.split(',')
+    .map((one) => one.split('='))
+  const { m = 0, t = 0, p = 0 } = Object.fromEntries((parameters ?? []).map(([name, value]) => [name, Number(value)]))
+  return p >= 1 && p <= 16 && m >= 8 * p && m <= 131_072 && t >= 1 && t <= 10
 }
 
 /** Made once, since an error takes longer to make than to answer with, and whoever is sent away should cost little. */

@@ -21,6 +21,8 @@ export interface SecurityEvent {
   session?: string | undefined
   /** Undefined if it was done at the machine itself. */
   ip?: string | undefined
+  /** For the log alone: the session's row has the one that it was opened with. */
+  userAgent?: string | undefined
   reason?: string
 }
 

@@ -1,7 +1,7 @@
 import { createPrivateKey, randomUUID, sign } from 'node:crypto'
 import fastifyJwt, { type JWT } from '@fastify/jwt'
 import { Problem } from '@sallyport/chassis'
-import { algorithmOf, publicJwk } from '@sallyport/identity'
+import { algorithmOf, isUuid, publicJwk } from '@sallyport/identity'
 import Fastify from 'fastify'
 import type { Config } from './config.ts'
 import type { LiveSession } from './sessions.ts'
@@ -33,8 +33,6 @@ const longest = 2_048
 
 /** Access tokens end up to this share of their life early, at random, so that clients do not refresh in step. */
 const jitter = 0.05
-
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
  * Prepares signing and checking of tokens, once for each key: the first of a set signs, all are accepted, so that keys
@@ -89,7 +87,7 @@ export async function createTokens({
 
     readRefresh(token) {
       const { sub, sid, gen, type } = verifyWithAny(refresh, token)
-      const wellFormed = type === 'refresh' && uuid.test(String(sub)) && uuid.test(String(sid)) && isGeneration(gen)
+      const wellFormed = type === 'refresh' && isUuid(sub) && isUuid(sid) && isGeneration(gen)
       if (!wellFormed) throw new Problem(401, 'REFRESH_INVALID', 'The refresh token is not valid')
       return { userId: sub as string, sessionId: sid as string, generation: gen as number }
     },

@@ -69,7 +69,6 @@ export function LoginPage() {
                 type={shown ? 'text' : 'password'}
                 autoComplete="current-password"
                 required
-                maxLength={1024}
               />
               <button
                 type="button"

@@ -1,5 +1,6 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database, Statement } from '@sallyport/database'
+import { spellingsOf } from '@sallyport/identity'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
@@ -11,6 +12,7 @@ import type { Passwords } from '../passwords.ts'
 import { record } from '../security-events.ts'
 import { openSession } from '../sessions.ts'
 import type { Tokens } from '../tokens.ts'
+import { requireValid } from '../users.ts'
 
 interface Parts {
   config: Config
@@ -25,7 +27,7 @@ const schema = {
   summary: 'Sign in',
   body: Type.Object({
     email: Type.String({ minLength: 3, maxLength: 254, pattern: storable, examples: ['doctor@example.com'] }),
-    password: Type.String({ minLength: 1, maxLength: 1024 }),
+    password: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
   }),
   response: {
     200: Type.Object(
@@ -38,11 +40,13 @@ const schema = {
       { description: 'An access token, and the refresh cookie' },
     ),
   },
-  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
+  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
 }
 
 interface Person {
   id: string
+  email: string
+  roles: string[]
   passwordHash: string
   disabled: boolean
 }
@@ -50,8 +54,8 @@ interface Person {
 const findPerson: Statement = {
   name: 'find_person',
   text: `
-    SELECT id, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
-    FROM auth.users WHERE email = $1`,
+    SELECT id, email, roles, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
+    FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
 }
 
 /** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
@@ -69,17 +73,21 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     },
     async (request, reply) =>
       passwords.admit(async () => {
-        const email = request.body.email.trim().toLowerCase()
-        const [person] = await database.run<Person>(findPerson, [email])
-        const matches = await passwords.verify(person?.passwordHash, request.body.password)
+        const { email, password } = request.body
+        const [person] = await database.run<Person>(findPerson, [spellingsOf(email)])
+        const verdict = await passwords.verify(person?.passwordHash, password)
         const refuse = async (reason: string) => {
           await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
           return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
         }
-        if (!person || !matches) throw await refuse(person ? 'wrong password' : 'unknown e-mail')
+        if (!person) throw await refuse('unknown e-mail')
+        if (verdict === 'unreadable')
+          throw await refuse('the stored hash is none of ours: the user needs a new password')
+        if (verdict === 'wrong') throw await refuse('wrong password')
         if (person.disabled) throw await refuse('disabled')
+        requireValid(person, request.log)
 
-        const passwordHash = await strengthen(person.id, person.passwordHash, request.body.password)
+        const passwordHash = verdict === 'outdated' ? await strengthen(person, password) : person.passwordHash
         const session = await openSession(
           database,
           { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
@@ -105,12 +113,11 @@ export function loginRoute(app: Application, { config, database, passwords, toke
     done()
   }
 
-  /** Hashes the password anew if the stored hash is weaker than today's. @returns the hash that is stored now */
-  async function strengthen(userId: string, stored: string, password: string): Promise<string> {
-    if (!passwords.isOutdated(stored)) return stored
+  /** Hashes the password anew. @returns the hash that is stored now */
+  async function strengthen({ id, passwordHash: stored }: Person, password: string): Promise<string> {
     const passwordHash = await passwords.hash(password)
     const { count } = await database.user.updateMany({
-      where: { id: userId, passwordHash: stored },
+      where: { id, passwordHash: stored },
       data: { passwordHash },
     })
     return count === 1 ? passwordHash : stored

@@ -19,8 +19,11 @@ const schema = {
   tags: ['account'],
   summary: 'Change my password',
   body: Type.Object({
-    currentPassword: Type.String({ minLength: 1, maxLength: 1024 }),
-    newPassword: Type.String({ minLength: 12, maxLength: 1024 }),
+    currentPassword: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
+    newPassword: Type.String({
+      format: 'new-password',
+      description: '12 to 1024 characters, counted as code points after normalization to NFC',
+    }),
   }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
   problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
@@ -39,7 +42,7 @@ export function passwordRoute(app: Application, { config, database, passwords, s
       passwords.admit(async () => {
         const { userId: user, sessionId: session } = request.identity
         const { currentPassword, newPassword } = request.body
-        if (newPassword === currentPassword)
+        if (newPassword.normalize('NFC') === currentPassword.normalize('NFC'))
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
         const person = await database.user.findUnique({ where: { id: user } })
@@ -48,12 +51,14 @@ export function passwordRoute(app: Application, { config, database, passwords, s
             detail:
               'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
           })
-        const matches = await passwords.verify(person?.passwordHash, currentPassword)
+        const verdict = await passwords.verify(person?.passwordHash, currentPassword)
+        const matches = verdict === 'right' || verdict === 'outdated'
         const to = matches ? await passwords.hash(newPassword) : ''
         const from = person?.passwordHash ?? ''
         const happened = { user, session, ip: request.ip }
         if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
-          await record(database, request.log, { event: 'password_refused', ...happened })
+          const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
+          await record(database, request.log, { event: 'password_refused', reason, ...happened })
           throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
         }
         await record(database, request.log, { event: 'password_changed', ...happened })

@@ -1,6 +1,6 @@
 import type { Application } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import { type Guard, rolePattern, uuidPattern } from '@sallyport/identity'
 import Type from 'typebox'
 
 interface Parts {
@@ -10,7 +10,7 @@ interface Parts {
   mayLookUp: Guard
 }
 
-const uuid = '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'
+const uuid = uuidPattern.slice(1, -1)
 const response = {
   200: Type.Object(
     { people: Type.Array(Type.Object({ id: Type.String(), name: Type.String() })) },
@@ -49,7 +49,7 @@ export function peopleRoutes(app: Application, { database, signedIn, mayLookUp }
         operationId: 'listPeopleByRole',
         tags: ['directory'],
         summary: 'The people who have a role',
-        querystring: Type.Object({ role: Type.String({ pattern: '^[a-z][a-z0-9_-]{0,31}$' }) }),
+        querystring: Type.Object({ role: Type.String({ pattern: rolePattern }) }),
         response,
       },
       preHandler: mayLookUp,

@@ -9,6 +9,7 @@ import { hashAttempt } from '../rotation.ts'
 import { record } from '../security-events.ts'
 import { rotateSession } from '../sessions.ts'
 import type { Tokens } from '../tokens.ts'
+import { requireValid } from '../users.ts'
 
 interface Parts {
   config: Config
@@ -30,7 +31,7 @@ const schema = {
   },
   problems: {
     401: ['REFRESH_MISSING', 'REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'],
-    403: ['ORIGIN_REFUSED'],
+    403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'],
   },
 }
 
@@ -56,7 +57,8 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
       throw error
     })
 
-    const who = { user: claims.userId, session: claims.sessionId, ip: request.ip }
+    const userAgent = request.headers['user-agent']?.slice(0, 512)
+    const who = { user: claims.userId, session: claims.sessionId, ip: request.ip, userAgent }
     if (outcome.kind === 'replayed') {
       refreshes.inc({ outcome: 'reused' })
       await record(database, request.log, {
@@ -80,7 +82,9 @@ export function refreshRoute(app: Application, { config, database, tokens }: Par
     request.log.info({ event: `refresh_${outcome.kind}`, generation: outcome.session.generation, ...who })
 
     const { session } = outcome
+    // The cookie first: what is refused below goes on with it as soon as somebody has corrected the account.
     setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+    requireValid(session.user, request.log)
     return { accessToken: tokens.signAccess(session), role: session.user.roles[0] as string, roles: session.user.roles }
 
     function readClaims(token: string) {

@@ -1,6 +1,6 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import { type Guard, mostRoles, partsOf, rolePattern } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
 import { record, type SecurityEvent } from '../security-events.ts'
 import { endAllSessions } from '../sessions.ts'
@@ -42,12 +42,15 @@ const changeSchema = {
   tags: ['administration'],
   summary: "Change a user's roles, disable or enable them",
   params: Id,
-  body: Type.Object({
-    roles: Type.Optional(
-      Type.Array(Type.String({ pattern: '^[a-z][a-z0-9_-]{0,31}$' }), { minItems: 1, maxItems: 32, uniqueItems: true }),
-    ),
-    disabled: Type.Optional(Type.Boolean()),
-  }),
+  body: Type.Object(
+    {
+      roles: Type.Optional(
+        Type.Array(Type.String({ pattern: rolePattern }), { minItems: 1, maxItems: mostRoles, uniqueItems: true }),
+      ),
+      disabled: Type.Optional(Type.Boolean()),
+    },
+    { minProperties: 1 },
+  ),
   response: { 200: { ...UserView, description: 'The user as changed' } },
   problems: { 404: ['USER_NOT_FOUND'], 409: ['LAST_ADMIN'] },
 }
@@ -70,7 +73,9 @@ export function userRoutes(app: Application, { database, admin }: { database: Da
     const size = Number(limit)
     const found = await database.user.findMany({
       where: {
-        ...(email === undefined ? {} : { email: { contains: email.toLowerCase() } }),
+        ...(email === undefined
+          ? {}
+          : { OR: partsOf(email).map((part) => ({ email: { contains: literally(part) } })) }),
         ...(cursor === undefined ? {} : { id: { gt: cursor } }),
       },
       orderBy: { id: 'asc' },
@@ -110,6 +115,9 @@ export function userRoutes(app: Application, { database, admin }: { database: Da
     return { message: `${count} sessions have ended` }
   })
 }
+
+/** Prisma makes a pattern of LIKE of what is to be contained, and leaves in it what means something there. */
+const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&')
 
 function eventsOf(before: User, after: User): Pick<SecurityEvent, 'event'>[] {
   const wasDisabled = before.disabledAt !== null

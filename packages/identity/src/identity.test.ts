@@ -1,0 +1,60 @@
+import t from 'tap'
+import { type Identity, identityFrom, isRole, isUuid } from './identity.ts'
+
+const doctor: Identity = {
+  userId: 'user-1',
+  email: 'doctor@example.com',
+  role: 'doctor',
+  roles: ['doctor', 'patient'],
+  sessionId: 'session-1',
+}
+
+t.test('a role is a lower-case word that survives a header and a list', async (t) => {
+  for (const role of ['a', 'doctor', 'on_call-2', `a${'b'.repeat(31)}`]) t.ok(isRole(role), role)
+  for (const role of ['', 'Doctor', '2nd', 'a,b', 'a b', 'a\n', 'é', `a${'b'.repeat(32)}`, 1, null, ['doctor']])
+    t.notOk(isRole(role), String(role))
+})
+
+t.test('an id of ours has one spelling', async (t) => {
+  const id = '0a1b2c3d-0000-4000-8000-000000000000'
+  t.ok(isUuid(id))
+  for (const other of [
+    id.toUpperCase(),
+    `urn:uuid:${id}`,
+    `{${id}}`,
+    ` ${id}`,
+    `${id}\n`,
+    id.replaceAll('-', ''),
+    `${id}0`,
+    '',
+    null,
+    [id],
+  ])
+    t.notOk(isUuid(other), String(other))
+})
+
+t.test('an identity with any part missing or malformed is none', async (t) => {
+  t.strictSame(identityFrom({ ...doctor }), doctor)
+  t.strictSame(identityFrom({ ...doctor, email: 'josé@例え.example' })?.email, 'josé@例え.example')
+  const most = Array.from({ length: 32 }, (_, index) => `${'doctor'}${index}`)
+  t.ok(identityFrom({ ...doctor, role: 'doctor0', roles: most }))
+  const faults: Record<string, unknown>[] = [
+    ...['userId', 'email', 'sessionId'].flatMap((part) =>
+      [undefined, '', 7, 'a b', 'a\nb', 'a\u0000b', 'a\u00a0b', '\ud800', 'a'.repeat(321), ['a']].map((value) => ({
+        [part]: value,
+      })),
+    ),
+    { userId: 'é' },
+    { sessionId: 'é' },
+    { roles: undefined },
+    { roles: 'doctor' },
+    { roles: [] },
+    { roles: ['doctor', 'Patient'] },
+    { roles: ['doctor', 1] },
+    { roles: Array(33).fill('doctor') },
+    { role: undefined },
+    { role: 'patient' },
+    { role: 'admin' },
+  ]
+  for (const fault of faults) t.equal(identityFrom({ ...doctor, ...fault }), undefined, JSON.stringify(fault))
+})

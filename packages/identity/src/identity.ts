@@ -1,0 +1,62 @@
+/**
+ * What an identity may hold. This is the one definition, for whoever stores it (accounts, settings, the route file) and
+ * whoever reads it (claims of a token, headers, assertions): what can be stored arrives.
+ */
+
+/** Who is calling. `role` is `roles[0]`; `roles` is never empty. */
+export interface Identity {
+  userId: string
+  email: string
+  role: string
+  roles: string[]
+  sessionId: string
+}
+
+/** The pattern of a role: lower case, so that it survives a header and a comma-separated list unchanged. */
+export const rolePattern = '^[a-z][a-z0-9_-]{0,31}$'
+
+/** The most roles that one user has. */
+export const mostRoles = 32
+
+/** The pattern of our ids (RFC 9562), in the one spelling in which Postgres and we write them. */
+export const uuidPattern = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+
+const role = new RegExp(rolePattern)
+const uuid = new RegExp(uuidPattern)
+
+/** An id of any issuer: what may stand in a header as it is. */
+const id = /^[\x21-\x7e]{1,320}$/
+
+/** No control character, no space, no half of a character; what else is an address is for those who make accounts. */
+const email = /^[^\s\p{Cc}\p{Cs}]{1,320}$/u
+
+export const isRole = (value: unknown): value is string => typeof value === 'string' && role.test(value)
+
+export const isUuid = (value: unknown): value is string => typeof value === 'string' && uuid.test(value)
+
+/** Whether a value can be the e-mail address in an identity. */
+export const isEmail = (value: unknown): value is string => typeof value === 'string' && email.test(value)
+
+/** Whether a value can be somebody's roles, the main one first. */
+export const areRoles = (value: unknown): value is [string, ...string[]] =>
+  Array.isArray(value) && value.length > 0 && value.length <= mostRoles && value.every(isRole)
+
+const isId = (value: unknown): value is string => typeof value === 'string' && id.test(value)
+
+/**
+ * Checks untrusted values (a token's claims, or headers) as an identity.
+ *
+ * @returns undefined unless every part is there and well-formed. It does not check who vouches for the values.
+ */
+export function identityFrom(values: {
+  userId: unknown
+  email: unknown
+  role: unknown
+  roles: unknown
+  sessionId: unknown
+}): Identity | undefined {
+  const { userId, email, role, roles, sessionId } = values
+  if (!isId(userId) || !isId(sessionId) || !isEmail(email)) return undefined
+  if (!areRoles(roles) || role !== roles[0]) return undefined
+  return { userId, email, role: roles[0], roles, sessionId }
+}
