@@ -2,7 +2,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectSecurely } from 'node:tls'
 import { Problem } from '@sallyport/chassis'
 import { Chunks, Malformed } from './chunks.ts'
-import { HeadCollector, type ResponseHead, readResponseHead } from './response-head.ts'
+import { framing, HeadCollector, type ResponseHead, readResponseHead } from './response-head.ts'
 
 /** A request as it goes on. */
 export interface OutgoingRequest {
@@ -184,6 +184,7 @@ export class Connection {
     this.#method = method
     this.#listener = listener
     this.#framing = undefined
+    this.#isKept = true
     this.#hasReceived = false
     this.#information = 0
     let text = `${method} ${path} HTTP/1.1\r\n`
@@ -316,6 +317,7 @@ export class Connection {
         this.#begin(head, chunk.subarray(at))
         return
       }
+      this.#isKept &&= head.isKept
       // Expect (100) is answered by us.
       if (head.status > 100 && this.#information++ < mostInformation)
         this.#listener?.onInformation(head.status, head.statusText, head.headers)
@@ -323,7 +325,7 @@ export class Connection {
   }
 
   #begin(head: ResponseHead, rest: Buffer): void {
-    this.#isKept = head.isKept
+    this.#isKept &&= head.isKept
     this.#keptFor = head.keptFor
     this.#left = head.length ?? 0
     this.#framing = this.#framingOf(head)
@@ -363,7 +365,10 @@ export class Connection {
 
   #takeChunks(piece: Buffer, chunks: Chunks): void {
     const end = chunks.take(piece, (data) => this.#pass(data))
-    if (end !== undefined) this.#complete(chunks.trailers, end < piece.length)
+    if (end === undefined) return
+    // Such trailers are taken out (trailers.ts), and whoever sends them may mean something else by what comes next.
+    if (chunks.trailers.some((name, at) => at % 2 === 0 && framing.test(name))) this.#isKept = false
+    this.#complete(chunks.trailers, end < piece.length)
   }
 
   #pass(data: Buffer): void {
