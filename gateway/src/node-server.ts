@@ -9,6 +9,9 @@ import { isTooLong } from './message.ts'
 /** The most requests of a connection that wait behind one that is under way; a connection that sends more is cut. */
 const mostWaiting = 64
 
+/** Bytes that are taken in of a connection behind an upgrade that waits. */
+const heldAtMost = 65_536
+
 /** What Node's server read of a connection: a request, an upgrade, or something that is no message. */
 interface Turn {
   begin(): void
@@ -86,9 +89,32 @@ class Connection {
 
   /** From here on Node's server does not read the connection any more. */
   takeUpgrade(request: IncomingMessage, head: Buffer): void {
-    // Nor does it pass on to the responses before that the client can take more.
-    if (this.#current) this.#socket.on('drain', () => this.#current?.response?.emit('drain'))
-    this.#add({ begin: () => this.#beginUpgrade(request, head) })
+    if (!this.#current) this.#add({ begin: () => this.#beginUpgrade(request, head) })
+    else {
+      // Nor does it pass on to the responses before that the client can take more.
+      this.#socket.on('drain', () => this.#current?.response?.emit('drain'))
+      const endHold = this.#hold(head)
+      this.#add({ begin: () => this.#beginUpgrade(request, endHold()) })
+    }
+  }
+
+  /** Reads on while an upgrade waits, to notice a client that leaves. @returns how to stop, and what has come by then */
+  #hold(head: Buffer): () => Buffer {
+    const socket = this.#socket
+    const held = [head]
+    let size = head.length
+    const onData = (chunk: Buffer) => {
+      held.push(chunk)
+      size += chunk.length
+      if (size >= heldAtMost) socket.pause()
+    }
+    const onEnd = () => socket.destroy()
+    socket.on('data', onData).on('end', onEnd)
+    return () => {
+      socket.pause()
+      socket.off('data', onData).off('end', onEnd)
+      return Buffer.concat(held)
+    }
   }
 
   /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */

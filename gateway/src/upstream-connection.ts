@@ -31,7 +31,7 @@ export interface Listener {
   /** An informational response (1xx) ahead of the one that counts. */
   onInformation(status: number, statusText: string, headers: string[]): void
   onHead(status: number, statusText: string, headers: string[]): void
-  /** Nothing of the body came together with the head. */
+  /** What came together with the head is over, and more is to come. */
   onPause(): void
   /** @returns whether more can be taken at once; if not, `resume` lets the response go on */
   onData(chunk: Buffer): boolean
@@ -335,7 +335,7 @@ export class Connection {
     if (this.#socket.destroyed) return
     if (this.#framing === 'none') this.#complete([], rest.length > 0)
     else if (rest.length > 0) this.#takeBody(rest)
-    else listener.onPause()
+    if (this.#listener === listener) listener.onPause()
   }
 
   #framingOf({ status, length, isChunked }: ResponseHead): Framing {
