@@ -144,6 +144,20 @@ for (const path of ['on', 'off'])
       }
     })
 
+    await t.test('a stream ends also where more waits behind it than is read', async (t) => {
+      for (const [name, more] of Object.entries({
+        body: `POST /behind-stream HTTP/1.1\r\nHost: g\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`,
+        requests: get('/behind-stream', `x: ${'y'.repeat(8_000)}\r\n`).repeat(20),
+        upgrade: upgradeTo('websocket', '/live') + 'x'.repeat(200_000),
+      })) {
+        const socket = opened(t)
+        socket.write(get(`/events/${name}`) + more)
+        await eventually('the stream is open', () => open.size === 1)
+        socket.end()
+        await eventually(`nothing is open (${name})`, () => open.size === 0)
+      }
+    })
+
     await t.test('nothing after a refused message is read', async (t) => {
       const refused = {
         'two hosts': 'GET /a HTTP/1.1\r\nHost: g\r\nHost: h\r\n\r\n',

@@ -109,10 +109,11 @@ class Connection {
       if (size >= heldAtMost) socket.pause()
     }
     const onEnd = () => socket.destroy()
-    socket.on('data', onData).on('end', onEnd)
+    const onTimeout = () => this.onTimeout()
+    socket.on('data', onData).on('end', onEnd).on('timeout', onTimeout)
     return () => {
       socket.pause()
-      socket.off('data', onData).off('end', onEnd)
+      socket.off('data', onData).off('end', onEnd).off('timeout', onTimeout)
       return Buffer.concat(held)
     }
   }
@@ -148,6 +149,8 @@ class Connection {
   /** Nothing came and nothing left: the client takes nothing of a response, or has nothing more to ask. */
   onTimeout(): void {
     if (this.#socket.writableLength > 0) countLimit('send_time')
+    // So much waits that no more is read: whether the client is still there cannot be told.
+    else if (this.#waiting.length > 0 && this.#socket.isPaused()) countLimit('pipelined_requests')
     else if (this.#current) return
     this.#socket.destroy()
   }

@@ -126,6 +126,10 @@ class Connection {
     if (this.#socket.writableLength > 0) {
       countLimit('send_time')
       this.#socket.destroy()
+    } else if (this.#socket.isPaused()) {
+      // So much is held that no more is read: whether the client is still there cannot be told.
+      countLimit('pipelined_requests')
+      this.#socket.destroy()
     } else this.endIfIdle()
   }
 

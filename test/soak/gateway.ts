@@ -46,6 +46,9 @@ export class Gateway {
     this.#edge = await startGateway(scope, this.#routes, {
       NODE_OPTIONS: preload,
       LOG_LEVEL: 'warn',
+      HTTP1_FAST_PATH: 'on',
+      // Clients that fill a connection and leave are noticed by that.
+      IDLE_TIMEOUT: '2s',
       RATE_LIMIT_MAX: '100000000',
       USER_RATE_LIMIT_MAX: '100000000',
       ...this.#settings,
