@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Problem } from '@sallyport/chassis'
+import { countLimit } from './limits.ts'
 
 /** The most lines a header may have. Node stops reading names at a thousand, and goes by those it did not read. */
 const mostLines = 200
@@ -23,7 +24,10 @@ type Message = IncomingMessage & { upgrade?: boolean }
  */
 export function checkMessage(message: Message): void {
   const { method, rawHeaders, headers, httpVersionMinor, upgrade } = message
-  if (isTooLong(message)) throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+  if (isTooLong(message)) {
+    countLimit('header_lines')
+    throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+  }
   let hosts = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string

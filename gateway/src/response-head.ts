@@ -1,4 +1,5 @@
 import { Malformed } from './chunks.ts'
+import { countLimit } from './limits.ts'
 import { longestHead, lowerCase } from './message-head.ts'
 
 /** The most lines of a header that an upstream may send. */
@@ -90,7 +91,10 @@ function readLines(text: string, start: number): string[] | undefined {
   const headers: string[] = []
   headerLine.lastIndex = end
   for (let line = headerLine.exec(lines); line; line = headerLine.exec(lines)) {
-    if (headers.length === 2 * mostLines) return undefined
+    if (headers.length === 2 * mostLines) {
+      countLimit('response_header')
+      return undefined
+    }
     headers.push(line[1] as string, withoutSpaceAtEnd(line[2] as string))
     end = headerLine.lastIndex
   }
@@ -169,4 +173,7 @@ export class HeadCollector {
   }
 }
 
-const tooLong = () => new Malformed('the answer is not valid HTTP: its head is too long')
+function tooLong(): Malformed {
+  countLimit('response_header')
+  return new Malformed('the answer is not valid HTTP: its head is too long')
+}

@@ -126,7 +126,10 @@ class Connection {
     if (this.#socket.writableLength > 0) {
       countLimit('send_time')
       this.#socket.destroy()
-    } else this.endIfIdle()
+    } else if (this.#state === 'idle') {
+      countLimit(this.#hasBegun ? 'idle_time' : 'header_time')
+      this.#socket.destroySoon()
+    }
   }
 
   #take(piece: Buffer): void {
