@@ -25,8 +25,8 @@ interface Limit {
   metric: string
 }
 
-const document = readFileSync(new URL('../../docs/limits.md', import.meta.url), 'utf8')
-const [, ...limits] = [...document.matchAll(/^\| (.*?) *\|(.*)\|(.*)\|(.*)\|(.*)\|$/gm)]
+const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8')
+const [, ...limits] = [...read('docs/limits.md').matchAll(/^\| (.*?) *\|(.*)\|(.*)\|(.*)\|(.*)\|$/gm)]
   .map((cells) => cells.slice(1).map((cell) => cell.replaceAll('`', '').trim()))
   .filter(([name]) => !/^-+$/.test(name as string))
   .map(([name, setting, fallback, outcome, metric]) => ({ name, setting, fallback, outcome, metric }) as Limit)
@@ -548,9 +548,12 @@ async function readMetric(metric: string): Promise<number> {
 
 /** The number or the time that a variable of the environment is by default. */
 function checkDefault(t: Test, { setting, fallback }: Limit): void {
-  const read = (value: string | undefined): Config => readConfig({ ...required, [setting]: value })
-  t.strictSame(read(fallback), read(undefined), 'the default is the one that is documented')
-  t.notSame(read('7'), read(undefined), 'the setting is one')
+  const configWith = (value: string | undefined): Config => readConfig({ ...required, [setting]: value })
+  t.strictSame(configWith(fallback), configWith(undefined), 'the default is the one that is documented')
+  t.notSame(configWith('7'), configWith(undefined), 'the setting is one')
+  t.match(read('.env.example'), new RegExp(`^${setting}=${fallback}$`, 'm'))
+  t.match(read('README.md'), new RegExp(`^\\| \`${setting}\` +\\| G +\\| ${fallback} +\\|`, 'm'))
+  t.match(read('docker-compose.yml'), `  ${setting}: \${${setting}:-`)
 }
 
 /** What has no setting, and is not tried with the number itself. */
