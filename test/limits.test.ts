@@ -377,11 +377,20 @@ const trials: Record<string, Trial> = {
     return outcome
   },
   'time for a body to go on': async (t, open, _limit, reached) => {
-    const { client } = await open({ settings: { BODY_TIMEOUT: '500ms' } })
+    const { behind, hold, client } = await open({ settings: { BODY_TIMEOUT: '500ms' } })
+    behind.answer = hold
     await reached()
     const began = performance.now()
     const outcome = await client().send('POST /', 'Content-Length: 2\r\n', 'a').outcome()
     t.ok(performance.now() - began > 490)
+    for (const [lines, body] of [
+      ['Content-Length: 100000\r\n', ''],
+      ['Content-Length: 100000\r\n', 'a'],
+      ['Transfer-Encoding: chunked\r\n', '5'],
+      ['Transfer-Encoding: chunked\r\n', '5\r\nab'],
+      ['Transfer-Encoding: chunked\r\n', '1\r\na\r\n'],
+    ] as const)
+      t.equal(await client().send('POST /', lines, body).outcome(), outcome, `${lines}${body}`)
     return outcome
   },
   'time for a whole body: twice as long, and a second for each KiB': async (t, open, _limit, reached) => {
@@ -502,12 +511,14 @@ const trials: Record<string, Trial> = {
     _limit,
     reached,
   ) => {
-    const { behind, client, send } = await open({ settings: { STREAMS_PER_USER: '1' } })
+    const { behind, client, send } = await open({ settings: { STREAMS_PER_USER: '1' }, route: { websocket: true } })
     behind.answer = eventStream
     const streams = ['127.0.0.1', '127.0.0.2'].map((from) => client(from).send('GET /'))
     await eventually('both are open', () => streams.every(({ heard }) => heard.includes('data: 1')))
     t.notOk(streams.some(({ isClosed }) => isClosed))
     await reached()
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+    t.match(await send('GET /', upgrade), /^429 STREAMS_EXCEEDED/, 'a WebSocket counts as one')
     return send('GET /')
   },
   'WebSockets and event streams in all': async (_t, open, _limit, reached) => {

@@ -73,14 +73,16 @@ export function openBodies({ perClient, timeout }: Limits) {
       try {
         for (; !result.done; result = await next()) yield result.value
       } finally {
-        // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens.
-        await chunks.return?.()
-        request.resume()
+        // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens. Nobody waits for that: what
+        // was asked for last may never come.
+        chunks.return?.().then(() => request.resume(), ignore)
       }
     }
     return read()
   }
 }
+
+const ignore = () => {}
 
 function brokeOff(cause: unknown): never {
   throw new Problem(400, 'REQUEST_ABORTED', 'The request broke off', { cause })
