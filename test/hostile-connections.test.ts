@@ -147,6 +147,7 @@ for (const path of ['on', 'off'])
     await t.test('nothing after a refused message is read', async (t) => {
       const refused = {
         'two hosts': 'GET /a HTTP/1.1\r\nHost: g\r\nHost: h\r\n\r\n',
+        'no version': 'GET /a\r\nHost: g\r\n\r\n',
         'no host': 'GET /a HTTP/1.1\r\n\r\n',
         'two codings': 'POST /a HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
         'chunks before HTTP/1.1': 'POST /a HTTP/1.0\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',

@@ -118,7 +118,8 @@ t.test('live connections through the gateway', async (t) => {
     const { socket, messages, opened } = open(address, ['notes', bearer(doctor.accessToken)])
     await opened
     socket.pause()
-    const count = 2_000
+    // More than all buffers of the system on the way hold.
+    const count = 5_000
     for (let sent = 0; sent < count; sent++) socket.send('x'.repeat(16_000))
     let before = 0
     await eventually('no more is taken', async () => {

@@ -260,8 +260,8 @@ attacks['claims that are missing or of the wrong kind'] = [
         'a\rb',
         'a\0b',
         'a\tb',
-        'é',
-        'а',
+        // Letters of whatever alphabet can be in an address, and in nothing else.
+        ...(name === 'email' ? [] : ['é', 'а']),
         '\u2028',
         '\u0085',
         'x'.repeat(321),

@@ -69,8 +69,8 @@ t.test('both ways through the gateway do the same', async (t) => {
     { prefix: '/limited', upstreams: [api.url], access: 'public', rateLimit: 1 },
   ]
   const edges = {
-    'to a client': await startGateway(t, routes),
-    'behind a proxy': await startGateway(t, routes, { TRUSTED_PROXIES: '127.0.0.1' }),
+    'to a client': await startGateway(t, routes, { HTTP1_FAST_PATH: 'on' }),
+    'behind a proxy': await startGateway(t, routes, { HTTP1_FAST_PATH: 'on', TRUSTED_PROXIES: '127.0.0.1' }),
   }
   async function compare(t: Test, { port }: Edge, start: string, lines: string, body = '') {
     const length = body ? `Content-Length: ${body.length}\r\n` : ''

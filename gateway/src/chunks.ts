@@ -4,8 +4,9 @@ import { longestHead, readHeaderLines } from './message-head.ts'
 /** What an upstream sent is not HTTP, or can be read in more than one way. */
 export class Malformed extends Error {}
 
-/** The line that a chunk begins with: its size, and extensions, which nobody has a use for. */
-const sizeLine = /^([\da-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n$/i
+/** The line that a chunk begins with: its size, and extensions, which nobody has a use for (RFC 9112 section 7.1.1). */
+const sizeLine =
+  /^([\da-f]{1,8})(?:;[\w!#$%&'*+\-.^`|~]+(?:=(?:[\w!#$%&'*+\-.^`|~]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*\r\n$/i
 
 /** Takes a body in chunked coding apart (RFC 9112 section 7.1), piece by piece as it comes. */
 export class Chunks {

@@ -23,7 +23,10 @@ type Message = IncomingMessage & { upgrade?: boolean }
  * anybody's guess
  */
 export function checkMessage(message: Message): void {
-  const { method, rawHeaders, headers, httpVersionMinor, upgrade } = message
+  const { method, rawHeaders, headers, httpVersion, httpVersionMinor, upgrade } = message
+  // Node takes a request line without a version for one of HTTP/0.9, which has no headers.
+  if (!/^1\.[01]$/.test(httpVersion))
+    throw refused(400, 'MESSAGE_AMBIGUOUS', 'The message must be of HTTP/1.1 or HTTP/1.0')
   if (isTooLong(message)) {
     countLimit('header_lines')
     throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')

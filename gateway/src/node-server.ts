@@ -92,9 +92,8 @@ class Connection {
 
   /** From here on Node's server does not read the connection any more. */
   takeUpgrade(request: IncomingMessage, head: Buffer): void {
-    const { response } = this.#current ?? {}
-    // Nor does it pass on to a response under way that the client can take more.
-    if (response) this.#socket.on('drain', () => response.emit('drain'))
+    // Nor does it pass on to the responses before that the client can take more.
+    if (this.#current) this.#socket.on('drain', () => this.#current?.response?.emit('drain'))
     this.#add({ begin: () => this.#beginUpgrade(request, head) })
   }
 

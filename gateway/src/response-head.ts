@@ -13,8 +13,8 @@ const statusLine = /HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?\r
  */
 const headerLine = /([\w!#$%&'*+\-.^`|~]+)[\t ]*:[\t ]*(?![\t ])([\t\x20-\x7e\x80-\xff]*)\r\n/y
 
-/** A line that goes on in the next one (RFC 9112 section 5.2). */
-const fold = /\r\n[\t ]+/g
+/** Fields that say how a body ends. */
+export const framing = /^(content-length|transfer-encoding)$/i
 
 const emptyLine = Buffer.from('\r\n\r\n')
 
@@ -34,8 +34,8 @@ export interface ResponseHead {
 }
 
 /**
- * Reads the head of an upstream's response. What a proxy may correct in a response, it does: space before a colon, folded
- * lines, one length that is there several times (RFC 9112 sections 5.1, 5.2 and 6.3).
+ * Reads the head of an upstream's response. Two things that a proxy may correct in a response, it does: space before a
+ * colon, and one length that is there several times (RFC 9112 sections 5.1 and 6.3).
  *
  * @param text in latin1, with the empty line that ends it
  * @returns undefined if there is more than one way to read it
@@ -56,16 +56,17 @@ export function readResponseHead(text: string): ResponseHead | undefined {
     isKept: isOnePointOne,
     keptFor: undefined,
   }
+  let length: string | undefined
   let lengths = 0
   let codings = 0
   for (let at = 0; at < headers.length; at += 2) {
     const name = lowerCase(headers[at] as string)
     const value = headers[at + 1] as string
     if (name === 'content-length') {
-      const length = readLength(value)
-      if (length === undefined || (head.length !== undefined && head.length !== length)) return undefined
+      const said = readLength(value)
+      if (said === undefined || (length !== undefined && length !== said)) return undefined
       lengths += value.includes(',') ? 2 : 1
-      head.length = length
+      length = said
     } else if (name === 'transfer-encoding') {
       if (codings++ > 0 || value.toLowerCase() !== 'chunked') return undefined
       head.isChunked = true
@@ -73,32 +74,30 @@ export function readResponseHead(text: string): ResponseHead | undefined {
     else if (name === 'keep-alive') head.keptFor = readTimeout(value)
   }
   if (head.isChunked && (lengths > 0 || !isOnePointOne)) return undefined
+  // There was nothing ahead of a response before HTTP/1.1.
+  if (head.status < 200 && !isOnePointOne) return undefined
+  if (length !== undefined) head.length = Number(length)
   if (head.status < 200 || head.status === 204) withoutBody(head)
-  else if (lengths > 1) setLength(head, String(head.length))
+  else if (lengths > 1) setLength(head, length)
   return head
 }
 
 /** @returns undefined unless every line up to the empty one has just one reading */
 function readLines(text: string, start: number): string[] | undefined {
-  // The status line is not continued.
-  if (text[start] === ' ' || text[start] === '\t') return undefined
-  let lines = text
-  let end = start
-  if (text.includes('\r\n ', start) || text.includes('\r\n\t', start)) {
-    lines = text.slice(start).replace(fold, ' ')
-    end = 0
-  }
   const headers: string[] = []
-  headerLine.lastIndex = end
-  for (let line = headerLine.exec(lines); line; line = headerLine.exec(lines)) {
+  let end = start
+  headerLine.lastIndex = start
+  for (let line = headerLine.exec(text); line; line = headerLine.exec(text)) {
     if (headers.length === 2 * mostLines) {
       countLimit('response_header')
       return undefined
     }
+    // Servers differ in where they let a tab pass for a space, which is not to change where a body ends.
+    if (line[0].includes('\t') && framing.test(line[1] as string)) return undefined
     headers.push(line[1] as string, withoutSpaceAtEnd(line[2] as string))
     end = headerLine.lastIndex
   }
-  return lines.startsWith('\r\n', end) ? headers : undefined
+  return text.startsWith('\r\n', end) ? headers : undefined
 }
 
 /** Space and tab alone: what else counts as white space elsewhere is part of a value. */
@@ -108,10 +107,9 @@ function withoutSpaceAtEnd(value: string): string {
   return end === value.length ? value : value.slice(0, end)
 }
 
-/** One length, or a list in which it is there several times. */
-function readLength(value: string): number | undefined {
-  const [, length] = /^(\d{1,15})(?:[\t ]*,[\t ]*\1)*$/.exec(value) ?? []
-  return length === undefined ? undefined : Number(length)
+/** One length, or a list in which it is there several times, each time in the same digits. */
+function readLength(value: string): string | undefined {
+  return /^(\d{1,15})(?:[\t ]*,[\t ]*\1)*$/.exec(value)?.[1]
 }
 
 function readTimeout(value: string): number | undefined {
@@ -127,10 +125,18 @@ function withoutBody(head: ResponseHead): void {
   head.isChunked = false
 }
 
-/** Leaves one Content-Length in place of all, or none. */
+/** Leaves the first Content-Length in place of all, or none. */
 function setLength(head: ResponseHead, value: string | undefined): void {
-  head.headers = head.headers.filter((_, at, all) => lowerCase(all[at - (at % 2)] as string) !== 'content-length')
-  if (value !== undefined) head.headers.push('content-length', value)
+  const headers: string[] = []
+  let isSet = value === undefined
+  for (let at = 0; at < head.headers.length; at += 2) {
+    const name = head.headers[at] as string
+    const isLength = lowerCase(name) === 'content-length'
+    if (isLength && isSet) continue
+    headers.push(name, isLength ? (value as string) : (head.headers[at + 1] as string))
+    isSet ||= isLength
+  }
+  head.headers = headers
 }
 
 /** Collects a head that may come in pieces, and looks at each byte of it once. */

@@ -115,6 +115,9 @@ function upgradedHeaders(answered: string[]): IncomingMessage['headers'] {
   return { ...headers, connection: 'Upgrade', upgrade: 'websocket' } as never
 }
 
+/** Node's parser lets some of these pass, and its server throws at them. */
+const control = /[^\t\x20-\x7e\x80-\xff]/
+
 /**
  * Gives a client the response of an upstream that does not upgrade.
  *
@@ -122,7 +125,8 @@ function upgradedHeaders(answered: string[]): IncomingMessage['headers'] {
  */
 export function passResponse(answered: IncomingMessage, response: ServerResponse, ownHeaders: string[]): boolean {
   const status = answered.statusCode as number
-  if (status < 200 || status > 999) {
+  const texts = [answered.statusMessage as string, ...answered.rawHeaders]
+  if (status < 200 || status > 999 || texts.some((text) => control.test(text))) {
     answered.destroy()
     return false
   }
@@ -135,6 +139,7 @@ export function passResponse(answered: IncomingMessage, response: ServerResponse
     answered.statusMessage as string,
     isEmpty ? headers.filter((_, at) => headers[at - (at % 2)] !== 'content-length') : headers,
   )
+  answer.flush()
   const resume = () => answered.resume()
   // Node's server has let go of the connection of an upgrade, and says no more when it can take more.
   response.socket?.on('drain', () => response.emit('drain'))

@@ -3,7 +3,7 @@ import { connect as connectSecurely } from 'node:tls'
 import { Problem } from '@sallyport/chassis'
 import { Chunks, Malformed } from './chunks.ts'
 import { countLimit } from './limits.ts'
-import { HeadCollector, type ResponseHead, readResponseHead } from './response-head.ts'
+import { framing, HeadCollector, type ResponseHead, readResponseHead } from './response-head.ts'
 
 /** A request as it goes on. */
 export interface OutgoingRequest {
@@ -185,6 +185,7 @@ export class Connection {
     this.#method = method
     this.#listener = listener
     this.#framing = undefined
+    this.#isKept = true
     this.#hasReceived = false
     this.#information = 0
     let text = `${method} ${path} HTTP/1.1\r\n`
@@ -317,6 +318,7 @@ export class Connection {
         this.#begin(head, chunk.subarray(at))
         return
       }
+      this.#isKept &&= head.isKept
       // Expect (100) is answered by us.
       if (head.status > 100) this.#inform(head)
     }
@@ -328,7 +330,7 @@ export class Connection {
   }
 
   #begin(head: ResponseHead, rest: Buffer): void {
-    this.#isKept = head.isKept
+    this.#isKept &&= head.isKept
     this.#keptFor = head.keptFor
     this.#left = head.length ?? 0
     this.#framing = this.#framingOf(head)
@@ -368,7 +370,10 @@ export class Connection {
 
   #takeChunks(piece: Buffer, chunks: Chunks): void {
     const end = chunks.take(piece, (data) => this.#pass(data))
-    if (end !== undefined) this.#complete(chunks.trailers, end < piece.length)
+    if (end === undefined) return
+    // Such trailers are taken out (trailers.ts), and whoever sends them may mean something else by what comes next.
+    if (chunks.trailers.some((name, at) => at % 2 === 0 && framing.test(name))) this.#isKept = false
+    this.#complete(chunks.trailers, end < piece.length)
   }
 
   #pass(data: Buffer): void {

@@ -376,9 +376,8 @@ async function* pieces(...texts: string[]): AsyncGenerator<Buffer> {
 t.test('a response that a proxy may correct is corrected', async (t) => {
   const cases: [name: string, bytes: string, headers: string[]][] = [
     ['space before a colon', 'Content-Length : 2\r\nX-A\t: b', ['Content-Length', '2', 'X-A', 'b']],
-    ['a folded line', 'X-A: b\r\n \t c\r\nContent-Length: 2', ['X-A', 'b c', 'Content-Length', '2']],
-    ['a length twice', 'Content-Length: 2\r\nX-A: b\r\ncontent-length: 2', ['X-A', 'b', 'content-length', '2']],
-    ['a list of one length', 'Content-Length: 2, 2 ,2', ['content-length', '2']],
+    ['a length twice', 'Content-Length: 2\r\nX-A: b\r\ncontent-length: 2', ['Content-Length', '2', 'X-A', 'b']],
+    ['a list of one length', 'Content-Length: 2, 2 ,2', ['Content-Length', '2']],
     ['space around a value', 'X-A: \t b\xa0 c \t\r\nContent-Length:2', ['X-A', 'b\xa0 c', 'Content-Length', '2']],
     ['an empty value', 'X-A:\r\nX-B:  \r\nContent-Length: 2', ['X-A', '', 'X-B', '', 'Content-Length', '2']],
   ]
@@ -397,6 +396,7 @@ t.test('one that has more than one reading is none', async (t) => {
     'Content-Length: 2\r\nContent-Length: 2, 3',
     'Content-Length: 2;2',
     ' X-A: b\r\nContent-Length: 2',
+    'X-A: b\r\n \t c\r\nContent-Length: 2',
     'Content-Length: 2\r\nTransfer-Encoding : chunked',
     'X-A\xa0: b',
     ': b',

@@ -21,7 +21,7 @@ export interface Reading {
 const neverTrailers =
   /^(content-(length|encoding|type|range|security-policy)|transfer-encoding|host|trailer|te|connection|keep-alive|upgrade|authorization|www-authenticate|set-cookie|cookie|cache-control|expires|date|location|vary|expect|age|retry-after|max-forwards|access-control-.*)$/
 
-const single = /^(content-length|transfer-encoding|content-type|date|location|etag|connection|retry-after)$/
+const single = /^(content-length|transfer-encoding|connection)$/
 
 /**
  * Reads all that came on a connection.
@@ -57,7 +57,6 @@ export function readStrictly(bytes: string, methodOf: (at: number) => string | u
     if (coding !== undefined && coding !== 'chunked') return wrong('an odd coding')
     if (length !== undefined && !/^\d{1,15}$/.test(length)) return wrong('an odd length')
     if (status < 200 && status !== 101) {
-      if (status !== 100 && status !== 102 && status !== 103) return wrong('an odd hint')
       hints.push(status)
       rest = rest.slice(end + 4)
       continue
