@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createUser } from '@sallyport/auth/create-user'
 import { createAssertions, headersOf, type Identity } from '@sallyport/identity'
 import { hash } from 'argon2'
@@ -7,6 +8,21 @@ import { Client, claimsOf, demoPassword, eventually, signIn, startSystem } from 
 
 const uuid = '0a1b2c3d-0000-4000-8000-000000000000'
 const password = 'a long enough one'
+
+interface Operation {
+  parameters?: { in: string; name: string }[]
+  requestBody?: object
+}
+const { paths } = JSON.parse(readFileSync(new URL('../../docs/openapi.json', import.meta.url), 'utf8')) as {
+  paths: Record<string, Record<string, Operation>>
+}
+/** Every call of the auth service, such as `GET /api/auth/me`, by what a test may ask of it. */
+const operations = Object.entries(paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
+)
+/** A call as `operations` names it. */
+const nameOf = (method: string, path: string) =>
+  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions)\/[^/]+/, '$1/{id}')}`
 
 /** What is no id, and yet is one to some parsers. */
 const ids = [
@@ -121,6 +137,16 @@ t.test('values that are none', async (t) => {
           calls.push([service, [method, path, { ...good, [name]: value }]])
       }
     }
+    const takers = operations.filter(
+      ({ operation }) => operation.requestBody || operation.parameters?.some((parameter) => parameter.in !== 'header'),
+    )
+    const called = new Set(calls.map(([, [method, path]]) => nameOf(method, path)))
+    t.strictSame(
+      takers.filter(({ name }) => !called.has(name)),
+      [],
+      'no call that takes a value is left out',
+    )
+
     const failed: unknown[] = []
     for (const call of calls) {
       const { status, text } = await send(...call)
@@ -183,13 +209,16 @@ t.test('values that are none', async (t) => {
   t.test('of members leave nothing to change', async (t) => {
     const client = await signIn(gateway, 'admin@example.com')
     const { sub } = claimsOf(client.accessToken as string)
-    for (const body of [{}, { password: 'x' }, { Roles: ['admin'] }, { email: 'x@y.z', name: 'X' }])
-      for (const path of [`/api/admin/users/${sub}`, `/api/doctor/appointments/${uuid}`])
+    const takers = operations.filter(({ operation }) => operation.requestBody).map(({ name }) => name)
+    for (const body of [{}, { pass: 'x' }, { Roles: ['admin'] }, { mail: 'x@y.z', name: 'X' }, { __proto: 1 }])
+      for (const taker of [...takers, 'PATCH /api/doctor/appointments/{id}', 'POST /api/doctor/appointments']) {
+        const [method = '', path = ''] = taker.replace('{id}', taker.includes('users') ? String(sub) : uuid).split(' ')
         t.match(
-          await client.call('PATCH', path, { body }),
+          await client.call(method, path, { body }),
           { status: 400, body: { code: 'REQUEST_INVALID' } },
-          `${path} ${JSON.stringify(body)}`,
+          `${taker} ${JSON.stringify(body)}`,
         )
+      }
     t.match(await client.call('PATCH', `/api/admin/users/${sub}`, { body: { disabled: false, password: 'x' } }), {
       status: 200,
     })
@@ -373,11 +402,14 @@ t.test('values that are none', async (t) => {
 
   t.test('what is recorded of a call has the client’s address and user agent, on every route', async (t) => {
     const headers = { 'x-forwarded-for': '203.0.113.7', 'user-agent': 'Lynx/2.9' }
+    const called = new Set<string>()
     const from = () => {
       const client = new Client(gateway)
       const call = client.call.bind(client)
-      client.call = (method, path, options = {}) =>
-        call(method, path, { ...options, headers: { ...headers, ...options.headers } })
+      client.call = (method, path, options = {}) => {
+        called.add(nameOf(method, path))
+        return call(method, path, { ...options, headers: { ...headers, ...options.headers } })
+      }
       return client
     }
     const admin = from()
@@ -412,6 +444,13 @@ t.test('values that are none', async (t) => {
     await client.call('POST', '/api/auth/logout-all')
     await Object.assign(from(), { cookie: 'forged' }).refresh()
     await admin.call('DELETE', `/api/admin/users/${sub}/sessions`)
+    for (const path of ['admin/users?limit=0', 'auth/me', 'auth/people?ids=x', 'auth/directory?role=%00'])
+      await admin.call('GET', `/api/${path}`)
+    t.strictSame(
+      operations.filter(({ name }) => name.includes(' /api/') && !called.has(name)),
+      [],
+      'no call is left out',
+    )
 
     const recorded = await sql('SELECT event, ip FROM auth.security_events WHERE id > $1', [rows[0].id])
     const kinds = [

@@ -227,6 +227,15 @@ t.test('what operators see', async (t) => {
     t.notMatch(before.join('\n'), /alpha|omega|PROPFIND|REPORT/)
   })
 
+  await t.test('a database that is away', async (t) => {
+    t.equal(await sampleOf(system, 'auth', 'sallyport_ready'), 1)
+    await system.postgres.stop()
+    t.equal((await patient.refresh()).status, 503)
+    t.equal(await sampleOf(system, 'auth', 'sallyport_ready'), 0)
+    t.match(await outcomes(system, 'sallyport_refreshes_total'), { unavailable: 1 })
+    t.equal(await sampleOf(system, 'gateway', 'sallyport_ready'), 1)
+  })
+
   await t.test('dashboard and alerts name only what there is', async (t) => {
     const samples = (
       await Promise.all(
@@ -291,15 +300,6 @@ t.test('what operators see', async (t) => {
         .map((name) => name.replace(/_(bucket|sum|count)$/, ''))
       t.strictSame(listed.sort(), [...new Set(ours)].sort())
     })
-  })
-
-  await t.test('a database that is away', async (t) => {
-    t.equal(await sampleOf(system, 'auth', 'sallyport_ready'), 1)
-    await system.postgres.stop()
-    t.equal((await patient.refresh()).status, 503)
-    t.equal(await sampleOf(system, 'auth', 'sallyport_ready'), 0)
-    t.match(await outcomes(system, 'sallyport_refreshes_total'), { unavailable: 1 })
-    t.equal(await sampleOf(system, 'gateway', 'sallyport_ready'), 1)
   })
 })
 

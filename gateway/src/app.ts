@@ -80,12 +80,13 @@ export async function buildApp(config: Config, environment: Record<string, strin
       begin(request, reply)
       refuse(error, request, reply)
     },
+    // Fastify has one of its own, which goes before that of Node's server.
+    keepAliveTimeout: config.idleTimeout * 1000,
     routerOptions: { constraints: { fromPage } },
     http: {
       headersTimeout: 5_000,
       connectionsCheckingInterval: 500,
       requestTimeout: 0,
-      keepAliveTimeout: config.idleTimeout * 1000,
       // What has no Host is refused like everything else that has more than one reading (message.ts).
       requireHostHeader: false,
     },

@@ -114,5 +114,6 @@ export function discardRest(request: IncomingMessage): void {
 }
 
 export function tooLarge(): Problem {
+  countLimit('body_size')
   return new Problem(413, 'BODY_TOO_LARGE', 'The body is too large')
 }

@@ -1,3 +1,4 @@
+import { countLimit } from './limits.ts'
 import { longestHead, readHeaderLines } from './message-head.ts'
 
 /** What an upstream sent is not HTTP, or can be read in more than one way. */
@@ -36,7 +37,10 @@ export class Chunks {
       const end = lineFeed === -1 ? piece.length : lineFeed + 1
       this.#line += piece.toString('latin1', at, end)
       at = end
-      if (this.#line.length + this.#trailersLength > longestHead) throw broken()
+      if (this.#line.length + this.#trailersLength > longestHead) {
+        countLimit('response_trailers')
+        throw broken()
+      }
       if (lineFeed === -1) continue
       const line = this.#line
       this.#line = ''

@@ -2,6 +2,7 @@ import { Problem } from '@sallyport/chassis'
 import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import { answerHeaders } from './headers.ts'
+import { countLimit } from './limits.ts'
 import { openEventStreams } from './measure.ts'
 import { clientOf } from './streams.ts'
 import { outgoingTrailers } from './trailers.ts'
@@ -170,6 +171,7 @@ class Exchange implements Listener {
   }
 
   onFailure(error: Error): void {
+    if (error instanceof UpstreamTimeout) countLimit('upstream_time')
     if (!this.#ending && this.#sendAgain(error)) return
     this.#isOver = true
     if (!this.#hasBegun && this.#answer.isOpen) {
@@ -197,8 +199,11 @@ class Exchange implements Listener {
     if (error instanceof Problem) return false
     if (!(error instanceof UpstreamBusy)) this.#upstream.failed()
     if (this.#connection || this.#isRetry || !mayRepeat) return false
+    const other = call.route.pick(this.#upstream)
+    // One that is full is so a moment later too, and the wait has its bound.
+    if (error instanceof UpstreamBusy && other === this.#upstream) return false
     this.#isRetry = true
-    this.#upstream = call.route.pick(this.#upstream)
+    this.#upstream = other
     this.#send()
     return true
   }

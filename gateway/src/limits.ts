@@ -1,7 +1,31 @@
 import { Counter } from 'prom-client'
 
 /** Bounds that a client meets, as docs/limits.md lists them; requests a minute are counted in rate-limit.ts. */
-const names = ['connections_per_client', 'pipelined_requests', 'bodies_per_client', 'body_time', 'send_time'] as const
+const names = [
+  'connections_per_client',
+  'header_time',
+  'header_size',
+  'header_lines',
+  'pipelined_requests',
+  'idle_time',
+  'send_time',
+  'path_length',
+  'path_marks',
+  'token_length',
+  'bodies_per_client',
+  'body_time',
+  'body_size',
+  'upstream_queue',
+  'upstream_queue_time',
+  'upstream_time',
+  'response_header',
+  'response_trailers',
+  'informational_responses',
+  'streams_per_user',
+  'streams_max',
+] as const
+
+export type LimitName = (typeof names)[number]
 
 const reached = new Counter({
   name: 'sallyport_limit_reached_total',
@@ -10,6 +34,6 @@ const reached = new Counter({
 })
 for (const limit of names) reached.inc({ limit }, 0)
 
-export function countLimit(limit: (typeof names)[number]): void {
+export function countLimit(limit: LimitName): void {
   reached.inc({ limit })
 }

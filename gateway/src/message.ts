@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Problem } from '@sallyport/chassis'
+import { countLimit } from './limits.ts'
 
 /** The most lines a header may have. Node stops reading names at a thousand, and goes by those it did not read. */
 const mostLines = 200
@@ -26,7 +27,10 @@ export function checkMessage(message: Message): void {
   // Node takes a request line without a version for one of HTTP/0.9, which has no headers.
   if (!/^1\.[01]$/.test(httpVersion))
     throw refused(400, 'MESSAGE_AMBIGUOUS', 'The message must be of HTTP/1.1 or HTTP/1.0')
-  if (isTooLong(message)) throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+  if (isTooLong(message)) {
+    countLimit('header_lines')
+    throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+  }
   let hosts = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string

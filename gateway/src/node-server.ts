@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Logger, Problem } from '@sallyport/chassis'
 import { answerAndClose, closeWith, malformed } from './client-error.ts'
 import { contain } from './contain.ts'
-import { countLimit } from './limits.ts'
+import { countLimit, type LimitName } from './limits.ts'
 import { isTooLong } from './message.ts'
 
 /** The most requests of a connection that wait behind one that is under way; a connection that sends more is cut. */
@@ -11,6 +11,12 @@ const mostWaiting = 64
 
 /** Bytes that are taken in of a connection behind an upgrade that waits. */
 const heldAtMost = 65_536
+
+/** Limits that Node's parser keeps, by the code of the error it then gives up with. */
+const limits: Record<string, LimitName> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'header_time',
+  HPE_HEADER_OVERFLOW: 'header_size',
+}
 
 /** What Node's server read of a connection: a request, an upgrade, or something that is no message. */
 interface Turn {
@@ -122,6 +128,8 @@ class Connection {
   refuse(error: Error & { code: string }): void {
     // After a request that was to be the last one nothing is read, and what comes is no fault of that one.
     if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
+    const limit = limits[error.code]
+    if (limit) countLimit(limit)
     // Where nothing came there is nothing to answer: the client would take it for the answer to what it sends just then.
     if (!this.#socket.writable || this.#socket.bytesRead === 0) {
       this.#socket.destroy()
@@ -152,6 +160,7 @@ class Connection {
     // So much waits that no more is read: whether the client is still there cannot be told.
     else if (this.#waiting.length > 0 && this.#socket.isPaused()) countLimit('pipelined_requests')
     else if (this.#current) return
+    else countLimit('idle_time')
     this.#socket.destroy()
   }
 

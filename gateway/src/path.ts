@@ -1,3 +1,5 @@
+import { countLimit } from './limits.ts'
+
 /** A request target in the one form that is both matched against routes and forwarded. */
 export interface Target {
   path: string
@@ -100,7 +102,11 @@ function isPlainText(encoded: string): boolean {
   try {
     const text = decodeURIComponent(encoded)
     // In place of ASCII one letter, so that the marks of one character do not become those of the one before it.
-    return !tooManyMarks.test(text) && !/[/\\.;?#%]/.test(text.replace(/[\x00-\x7f]+/g, 'a').normalize('NFKC'))
+    if (tooManyMarks.test(text)) {
+      countLimit('path_marks')
+      return false
+    }
+    return !/[/\\.;?#%]/.test(text.replace(/[\x00-\x7f]+/g, 'a').normalize('NFKC'))
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 import { Malformed } from './chunks.ts'
+import { countLimit } from './limits.ts'
 import { longestHead, lowerCase } from './message-head.ts'
 
 /** The most lines of a header that an upstream may send. */
@@ -87,7 +88,10 @@ function readLines(text: string, start: number): string[] | undefined {
   let end = start
   headerLine.lastIndex = start
   for (let line = headerLine.exec(text); line; line = headerLine.exec(text)) {
-    if (headers.length === 2 * mostLines) return undefined
+    if (headers.length === 2 * mostLines) {
+      countLimit('response_header')
+      return undefined
+    }
     // Servers differ in where they let a tab pass for a space, which is not to change where a body ends.
     if (line[0].includes('\t') && framing.test(line[1] as string)) return undefined
     headers.push(line[1] as string, withoutSpaceAtEnd(line[2] as string))
@@ -175,4 +179,7 @@ export class HeadCollector {
   }
 }
 
-const tooLong = () => new Malformed('the answer is not valid HTTP: its head is too long')
+function tooLong(): Malformed {
+  countLimit('response_header')
+  return new Malformed('the answer is not valid HTTP: its head is too long')
+}

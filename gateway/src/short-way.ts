@@ -130,7 +130,10 @@ class Connection {
       // So much is held that no more is read: whether the client is still there cannot be told.
       countLimit('pipelined_requests')
       this.#socket.destroy()
-    } else this.endIfIdle()
+    } else if (this.#state === 'idle') {
+      countLimit(this.#hasBegun ? 'idle_time' : 'header_time')
+      this.#socket.destroySoon()
+    }
   }
 
   #take(piece: Buffer): void {

@@ -5,6 +5,7 @@ import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import type { Call } from './call.ts'
 import { outgoingHeaders } from './headers.ts'
+import { countLimit } from './limits.ts'
 import { isTooLong, normalise } from './path.ts'
 import type { openRateLimit } from './rate-limit.ts'
 import type { Revocations } from './revocations.ts'
@@ -59,7 +60,10 @@ export function createSteps({ routes, rateLimit, verifier, revocations, assertio
   /** Finds where a call goes. @returns why it goes nowhere */
   function direct(call: Call, isUpgrade: boolean): Problem | undefined {
     if (!isAllowed(call.method)) return methodNotAllowed()
-    if (isTooLong(call.url)) return new Problem(414, 'PATH_TOO_LONG', 'The path is too long')
+    if (isTooLong(call.url)) {
+      countLimit('path_length')
+      return new Problem(414, 'PATH_TOO_LONG', 'The path is too long')
+    }
     const target = normalise(call.url)
     if (!target) return new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
     const route = routes.match(target.path)

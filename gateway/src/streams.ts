@@ -1,6 +1,7 @@
 import { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
 import type { Call } from './call.ts'
+import { countLimit } from './limits.ts'
 
 export interface StreamLimits {
   /** The most WebSockets and event streams of one user, or of one address where nobody is signed in. */
@@ -30,12 +31,16 @@ export class Streams {
   open(call: Call): () => void {
     const client = clientOf(call)
     const open = this.#open.get(client) ?? 0
-    if (open >= this.#limits.perUser)
+    if (open >= this.#limits.perUser) {
+      countLimit('streams_per_user')
       throw new Problem(429, 'STREAMS_EXCEEDED', 'Too many connections are open that stay open', { headers: later })
-    if (this.#all >= this.#limits.most)
+    }
+    if (this.#all >= this.#limits.most) {
+      countLimit('streams_max')
       throw new Problem(503, 'STREAMS_FULL', 'No more connections that stay open are taken just now', {
         headers: later,
       })
+    }
     this.#open.set(client, open + 1)
     this.#all += 1
     return () => {

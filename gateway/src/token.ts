@@ -1,5 +1,6 @@
 import { verify } from 'node:crypto'
 import type { PublicKey } from './key-set.ts'
+import { countLimit } from './limits.ts'
 
 /** A compact JWS (RFC 7515 section 7.1) that says it is an access token, not yet checked any further. */
 export interface SignedToken {
@@ -28,7 +29,10 @@ const mostHeaders = 100
  * @returns why it is no access token, if it is none
  */
 export function readToken(token: string): SignedToken | string {
-  if (token.length > longest) return 'too long'
+  if (token.length > longest) {
+    countLimit('token_length')
+    return 'too long'
+  }
   if (!compact.test(token)) return 'not a JWT'
   const [first, last] = [token.indexOf('.'), token.lastIndexOf('.')]
   const header = token.slice(0, first)

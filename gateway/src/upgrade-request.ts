@@ -4,6 +4,7 @@ import type httpProxy from 'http-proxy'
 import { ServedAnswer } from './answer.ts'
 import type { Call } from './call.ts'
 import { answerHeaders } from './headers.ts'
+import { countLimit } from './limits.ts'
 import { outgoingTrailers } from './trailers.ts'
 import { UpstreamTimeout } from './upstream-connection.ts'
 import { usualSettings } from './upstream-connections.ts'
@@ -55,7 +56,10 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
     const onError = (error: Error) => socket.destroy(error)
     proxy.ws(raw, socket, head, { target: origin, changeOrigin: !call.route.preserveHost }, onError)
 
-    const destroy = (why: string) => request.destroy(new UpstreamTimeout(why))
+    const destroy = (why: string) => {
+      countLimit('upstream_time')
+      request.destroy(new UpstreamTimeout(why))
+    }
     let timer = setTimeout(destroy, usualSettings.connectWithin, 'no connection in time')
     const onGone = () => {
       socket.destroy()

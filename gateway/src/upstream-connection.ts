@@ -2,6 +2,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectSecurely } from 'node:tls'
 import { Problem } from '@sallyport/chassis'
 import { Chunks, Malformed } from './chunks.ts'
+import { countLimit } from './limits.ts'
 import { framing, HeadCollector, type ResponseHead, readResponseHead } from './response-head.ts'
 
 /** A request as it goes on. */
@@ -319,9 +320,13 @@ export class Connection {
       }
       this.#isKept &&= head.isKept
       // Expect (100) is answered by us.
-      if (head.status > 100 && this.#information++ < mostInformation)
-        this.#listener?.onInformation(head.status, head.statusText, head.headers)
+      if (head.status > 100) this.#inform(head)
     }
+  }
+
+  #inform({ status, statusText, headers }: ResponseHead): void {
+    if (this.#information++ < mostInformation) this.#listener?.onInformation(status, statusText, headers)
+    else countLimit('informational_responses')
   }
 
   #begin(head: ResponseHead, rest: Buffer): void {
@@ -448,7 +453,10 @@ export class Connection {
 /** Whether we closed a connection for it. */
 const isOurs = (error: Error): boolean => error instanceof UpstreamTimeout || error instanceof Problem
 
-const tookNothing = () => new Problem(408, 'REQUEST_TIMEOUT', 'The client did not go on taking the response')
+function tookNothing(): Problem {
+  countLimit('send_time')
+  return new Problem(408, 'REQUEST_TIMEOUT', 'The client did not go on taking the response')
+}
 
 /**
  * Node destroys a socket as soon as writing to it fails, and with it what was not read yet. An upstream that refuses a

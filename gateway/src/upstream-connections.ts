@@ -1,4 +1,5 @@
 import type { Logger } from '@sallyport/chassis'
+import { countLimit } from './limits.ts'
 import { Connection, type Listener, type OutgoingRequest, UpstreamTimeout } from './upstream-connection.ts'
 
 export interface PoolSettings {
@@ -102,6 +103,7 @@ export class UpstreamConnections {
       this.#grow()
     } else {
       this.#forgetIfIdle(request.client)
+      countLimit('upstream_queue')
       listener.onFailure(new UpstreamBusy('too many requests wait for the upstream'))
     }
   }
@@ -222,6 +224,7 @@ export class UpstreamConnections {
     }
     const late = () => {
       const isConnecting = this.#open < this.settings.connections && this.#connecting > 0
+      if (!isConnecting) countLimit('upstream_queue_time')
       leave(isConnecting ? new UpstreamTimeout('no connection in time') : new UpstreamBusy('no connection came free'))
     }
     const timer = setTimeout(late, Math.min(request.timeout, this.settings.queueFor))

@@ -1,7 +1,13 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { Counter } from 'prom-client'
 
 /** Milliseconds that a count of lines is for. */
 const window = 1_000
+
+const leftOut = new Counter({
+  name: 'sallyport_log_lines_left_out_total',
+  help: 'Requests that failed or were refused and have no line in the log, as there were too many of one code',
+})
 
 /** The windows that are open, by the code of the problem. Codes are ours: no client can make one up. */
 const open = new Map<string, { logged: number; leftOut: number }>()
@@ -22,6 +28,7 @@ export function isLogged(code: string, most: number, log: Pick<FastifyBaseLogger
   }
   if (count.logged === most) {
     count.leftOut += 1
+    leftOut.inc()
     return false
   }
   count.logged += 1
