@@ -25,6 +25,7 @@ interface ProblemCode {
 }
 interface Document {
   openapi: string
+  servers: { url: string }[]
   tags: { name: string }[]
   paths: Record<string, Record<string, Operation>>
 }
@@ -103,7 +104,12 @@ t.test('in development', async (t) => {
     t.strictSame(await (await fetch(`${origin}/docs/json`)).json(), committed)
     const page = await fetch(`${origin}/docs`)
     t.equal(page.status, 200)
-    t.match(page.headers.get('content-security-policy'), /^default-src 'self'; /)
+    t.match(page.headers.get('content-security-policy'), /^default-src 'self'; connect-src 'self' ?; /)
+    t.strictSame(
+      committed.servers,
+      [{ url: '/', description: 'the gateway' }],
+      'where the page is, if nobody says more',
+    )
     t.notMatch(await page.text(), /(src|href)="(https?:)?\/\//)
   })
 
