@@ -88,7 +88,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
             await eventually(`the page is ${theme}`, async () => (await themeOf(page)) === theme)
             t.strictSame(await faultsOf(page), [], theme)
           }
-          if (as) t.equal(await page.locator('h1').count(), 1, 'one heading says what it is')
+          t.equal(await page.locator('h1').count(), 1, 'one heading says what it is')
           t.strictSame(await brokenTimesOf(page), [], 'a time is on one line')
           await page.setViewportSize({ width: 375, height: 700 })
           t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 375, 'no wider than a phone')
