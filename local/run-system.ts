@@ -143,7 +143,7 @@ function settingsOf(environment: NodeJS.ProcessEnv, { folder, ports, secrets, or
   const complete = {
     ...ports.settings,
     MANAGEMENT_PORT: undefined,
-    CORS_ORIGINS: [named(web), named(gateway), local(web), local(gateway), ...origins].join(),
+    CORS_ORIGINS: [...[web, gateway, auth].flatMap((port) => [named(port), local(port)]), ...origins].join(),
   }
   return {
     ...environment,

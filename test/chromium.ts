@@ -1,10 +1,10 @@
 /// <reference lib="dom" />
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { endProcesses, routesFile, startProcess } from '@sallyport/local'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { demoPassword, eventually, freePort, type System, startSystem, temporaryFolder } from './system.ts'
 
@@ -21,6 +21,8 @@ const flags = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // A name of the local network, whose pages browsers trust with nothing.
+  '--host-resolver-rules=MAP box.lan 127.0.0.1',
 ]
 
 export interface WebApp {
@@ -40,6 +42,11 @@ interface OpenOptions {
   scripts?: string[]
   /** How far the clock of the machine is off, in milliseconds. */
   clockOff?: number
+  locale?: string
+  /** Whether the browser is set to let no page keep anything. */
+  blocksCookies?: boolean
+  /** Where the page is, under another name: the browsers know this machine as `box.lan` too. */
+  address?: string
 }
 
 /**
@@ -76,11 +83,8 @@ export async function startWebApp(
     (line) => system.log.push(line),
   )
   const address = sharesOrigin ? network.address : own
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM as string, args: flags })
-  t.teardown(async () => {
-    await browser.close()
-    await endProcesses([web])
-  })
+  t.teardown(() => endProcesses([web]))
+  const openAt = await startBrowser(t)
   let people = 0
   return {
     system,
@@ -96,7 +100,25 @@ export async function startWebApp(
       )
       return email
     },
-    open: (options) => openVisitor(browser, address, options),
+    open: (options) => openAt(address, options),
+  }
+}
+
+/** @returns what opens pages that are at an address, for one person at a time */
+export async function startBrowser(t: Test): Promise<(address: string, options?: OpenOptions) => Promise<Visitor>> {
+  const executablePath = process.env.CHROMIUM as string
+  const browser = await chromium.launch({ executablePath, args: flags })
+  t.teardown(() => browser.close())
+  return async (webAddress, { blocksCookies, locale = 'en-GB', address = webAddress, ...options } = {}) => {
+    const settings = { locale, baseURL: address }
+    if (!blocksCookies) return openVisitor(await browser.newContext(settings), options)
+    const profile = temporaryFolder(t)
+    mkdirSync(join(profile, 'Default'))
+    const blocked = { profile: { default_content_setting_values: { cookies: 2 } } }
+    writeFileSync(join(profile, 'Default/Preferences'), JSON.stringify(blocked))
+    const context = await chromium.launchPersistentContext(profile, { ...settings, executablePath, args: flags })
+    t.teardown(() => context.close())
+    return openVisitor(context, options)
   }
 }
 
@@ -173,12 +195,7 @@ export interface Visitor {
   close(): Promise<void>
 }
 
-async function openVisitor(
-  browser: Browser,
-  address: string,
-  { scripts = [], clockOff = 0 }: OpenOptions = {},
-): Promise<Visitor> {
-  const context = await browser.newContext({ locale: 'en-GB', baseURL: address })
+async function openVisitor(context: BrowserContext, { scripts = [], clockOff = 0 }: OpenOptions): Promise<Visitor> {
   context.setDefaultTimeout(60_000)
   const complaints: string[] = []
   let refreshes = 0

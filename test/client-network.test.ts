@@ -380,6 +380,20 @@ t.test('after a failure it is tried again in time, whatever becomes of the clock
   }
 })
 
+t.test('an app that reads the token at each change is not kept busy by a clock that jumps at each look', async (t) => {
+  const { client, tab } = await start(t)
+  const seen: unknown[] = []
+  const unsubscribe = client.subscribe(() => {
+    if (seen.length < 100) seen.push(client.getAccessToken(), client.getRole())
+  })
+  const real = Date.now
+  let looks = 0
+  t.intercept(Date, 'now', { value: () => real() + ((looks++ % 3) - 1) * 5 * hours })
+  wake(tab)
+  unsubscribe()
+  t.ok(seen.length > 0 && seen.length < 20, `${seen.length} looks`)
+})
+
 t.test('a call that is aborted is over at once, and what it waited for goes on', async (t) => {
   const expire = ({ values }: Browser) => values.delete('accessToken')
   const held: ServerResponse[] = []

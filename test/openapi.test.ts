@@ -25,6 +25,7 @@ interface ProblemCode {
 }
 interface Document {
   openapi: string
+  servers: { url: string }[]
   tags: { name: string }[]
   paths: Record<string, Record<string, Operation>>
 }
@@ -42,7 +43,7 @@ const codesOf = ({ responses }: Operation) =>
   )
 
 /** The auth service's app on a port, with no database behind it, and the routes it was built of. */
-async function start(t: Test, environment: 'development' | 'test' | 'production') {
+async function start(t: Test, environment: 'development' | 'test' | 'production', settings = {}) {
   const [signing, gateways] = [1, 2].map(() => generateKeyPairSync('ec', { namedCurve: 'P-256' }))
   const config = readConfig({
     NODE_ENV: environment,
@@ -52,6 +53,7 @@ async function start(t: Test, environment: 'development' | 'test' | 'production'
     JWT_PRIVATE_KEY: String(signing?.privateKey.export({ type: 'pkcs8', format: 'pem' })),
     IDENTITY_PUBLIC_KEY: String(gateways?.publicKey.export({ type: 'spki', format: 'pem' })),
     JWT_REFRESH_SECRET: randomBytes(48).toString('hex'),
+    ...settings,
   })
   const routes: { url: string; method: string }[] = []
   const watch = (message: unknown) =>
@@ -103,7 +105,12 @@ t.test('in development', async (t) => {
     t.strictSame(await (await fetch(`${origin}/docs/json`)).json(), committed)
     const page = await fetch(`${origin}/docs`)
     t.equal(page.status, 200)
-    t.match(page.headers.get('content-security-policy'), /^default-src 'self'; /)
+    t.match(page.headers.get('content-security-policy'), /^default-src 'self'; connect-src 'self' ?; /)
+    t.strictSame(
+      committed.servers,
+      [{ url: '/', description: 'the gateway' }],
+      'where the page is, if nobody says more',
+    )
     t.notMatch(await page.text(), /(src|href)="(https?:)?\/\//)
   })
 
@@ -133,6 +140,14 @@ t.test('in development', async (t) => {
       if (code) t.ok(codesOf(operation).includes(`${answer.status} ${code}`), `${method} ${path}: ${code}`)
     }
   })
+})
+
+t.test('the page calls the gateway where that is said to be', async (t) => {
+  const gateway = 'https://api.test:8443'
+  const { origin } = await start(t, 'development', { GATEWAY_ORIGIN: gateway })
+  t.match(await (await fetch(`${origin}/docs/json`)).json(), { servers: [{ url: gateway }] })
+  const { headers } = await fetch(`${origin}/docs/`)
+  t.match(headers.get('content-security-policy'), `connect-src 'self' ${gateway};`)
 })
 
 t.test('every operation has a name, a summary and a known tag', async (t) => {

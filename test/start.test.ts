@@ -66,6 +66,11 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   const page = await fetch(`http://127.0.0.1:${first.ports.WEB_PORT}`, { headers: { accept: 'text/html' } })
   t.match(await page.text(), `<meta name="gateway" content="${first.gateway}" />`)
 
+  const docs = `http://localhost:${first.ports.AUTH_PORT}`
+  t.match(await (await fetch(`${docs}/docs/json`)).json(), { servers: [{ url: first.gateway }] })
+  const { headers } = await fetch(`${first.gateway}/api/whoami`, { headers: { origin: docs } })
+  t.equal(headers.get('access-control-allow-origin'), docs, 'the page that describes the API may call')
+
   await t.test('Ctrl-C ends all of it within five seconds', async (t) => {
     const { code, took } = await interrupt(first)
     t.equal(code, 0)

@@ -41,14 +41,36 @@ async function faultsOf(page: Page): Promise<string[]> {
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
 }
 
+/** The times of a page that take more than one line. */
+const brokenTimesOf = (page: Page) =>
+  page.evaluate(() => {
+    const linesOf = (element: Element) => {
+      const range = document.createRange()
+      range.selectNodeContents(element)
+      return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size
+    }
+    return [...document.querySelectorAll('time')].filter((time) => linesOf(time) > 1).map((time) => time.outerHTML)
+  })
+
+/** The name of who is signed in as it stands around a page, and whether it is what one sees there. */
+const personOn = (page: Page) =>
+  page.evaluate(() => {
+    const name = document.querySelector('.account strong') as Element
+    const { left, right, top, width, height } = name.getBoundingClientRect()
+    const isThere = width > 40 && height > 10 && left >= 0 && right <= innerWidth
+    const isSeen = isThere && name.contains(document.elementFromPoint(left + width / 2, top + height / 2))
+    return { names: document.querySelector('.account')?.textContent ?? '', isSeen }
+  })
+
 t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, async (t) => {
-  const { system, newPerson, open } = await startWebApp(t, {}, true)
+  const { system, network, newPerson, open } = await startWebApp(t, {}, true)
   const { gateway } = system
 
   t.test(
     'every page: for everybody (axe finds nothing), light and dark, on a phone, and without a token',
     async (t) => {
-      const { page, context, complaints, visit, signIn, close } = await open({ scripts: [axe] })
+      // The widest of common times: 10:30 AM.
+      const { page, context, complaints, visit, signIn, close } = await open({ scripts: [axe], locale: 'en-US' })
       await page.emulateMedia({ reducedMotion: 'reduce' })
       let whose: string | undefined
       for (const { path, as, shows } of pages) {
@@ -66,8 +88,17 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
             await eventually(`the page is ${theme}`, async () => (await themeOf(page)) === theme)
             t.strictSame(await faultsOf(page), [], theme)
           }
+          t.equal(await page.locator('h1').count(), 1, 'one heading says what it is')
+          t.strictSame(await brokenTimesOf(page), [], 'a time is on one line')
           await page.setViewportSize({ width: 375, height: 700 })
           t.equal(await page.evaluate(() => document.documentElement.scrollWidth), 375, 'no wider than a phone')
+          t.strictSame(await brokenTimesOf(page), [], 'a time is on one line, on a phone too')
+          // A dialog is over everything.
+          if (as && !path.endsWith('?new')) {
+            const { names, isSeen } = await personOn(page)
+            t.match(names, new RegExp(as, 'i'), 'who is signed in')
+            t.ok(isSeen, 'can be seen')
+          }
           t.strictSame(await faultsOf(page), [], 'on a phone')
           await page.setViewportSize({ width: 1280, height: 720 })
 
@@ -118,6 +149,43 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     await close()
   })
 
+  t.test('over plain http, under a name of the local network, everything works', async (t) => {
+    const address = `http://box.lan:${new URL(network.address).port}`
+    const { page, signIn, complaints, close } = await open({ address })
+    await signIn()
+    t.equal(new URL(page.url()).origin, address)
+    const powers = await page.evaluate(() => [isSecureContext, 'locks' in navigator, 'randomUUID' in crypto])
+    t.strictSame(powers, [false, false, false], 'browsers give little to such a page')
+    await page.getByText('Live', { exact: true }).waitFor()
+    await page.getByRole('link', { name: 'Token' }).click()
+    await page.getByRole('button', { name: 'Refresh now' }).click()
+    await page.getByText('Refreshes since this page opened').waitFor()
+    await page.evaluate(() => localStorage.removeItem('accessToken'))
+    await page.reload()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    t.strictSame(complaints, [])
+    await close()
+  })
+
+  t.test('where cookies and storage are blocked, one is signed in until the page ends', async (t) => {
+    const { page, signIn, complaints, close } = await open({ blocksCookies: true })
+    await signIn()
+    const look = () => page.evaluate(() => localStorage.length).catch(({ message }: Error) => message)
+    t.match(await look(), /SecurityError/, 'it is blocked')
+    await page.getByText('Pat Patient').first().waitFor()
+    await page.getByRole('button', { name: 'Use dark colours' }).click()
+    await page.getByRole('link', { name: 'Sessions' }).click()
+    await page.getByText('this device').waitFor()
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click()
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    await signIn('patient@example.com')
+    await page.reload()
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    t.strictSame(complaints, [])
+    await close()
+  })
+
   t.test('signing in and looking around with nothing but a keyboard', async (t) => {
     const { page, visit, close } = await open()
     const { keyboard } = page
@@ -135,6 +203,10 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     await keyboard.type(demoPassword)
     await keyboard.press('Enter')
     await page.getByRole('navigation').waitFor()
+    const focusedId = () => page.evaluate(() => document.activeElement?.id)
+    t.equal(await focusedId(), 'main', 'after signing in the page is read')
+    await page.reload()
+    await page.getByRole('navigation').waitFor()
 
     await keyboard.press('Tab')
     t.equal(await focused(), 'Skip to the content')
@@ -143,7 +215,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     t.equal(ring, 'solid', 'where one is can be seen')
     await keyboard.press('Enter')
     await page.getByText('Yearly check-up').waitFor()
-    t.equal(await focused().then(() => page.evaluate(() => document.activeElement?.id)), 'main', 'the new page is read')
+    t.equal(await focusedId(), 'main', 'the new page is read')
     await tabTo('New appointment')
     await keyboard.press('Enter')
     await page.getByRole('dialog').waitFor()

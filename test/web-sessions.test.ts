@@ -3,6 +3,7 @@ import { endProcesses, startProcess } from '@sallyport/local'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { nextToken, startWebApp, tokenOf, withoutBrowser } from './chromium.ts'
+import { globalFaults, pageFaults } from './surroundings.ts'
 import { claimsOf, eventually, signIn } from './system.ts'
 
 const minutes = 60_000
@@ -150,6 +151,39 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
         t.match(await page.getByRole('timer').textContent(), /^0:0\d$/, 'the countdown is right')
         await close()
       })
+
+    const faults = { ...pageFaults, ...globalFaults }
+    const pairs = [
+      ['storage that throws when it is looked at', 'no locks'],
+      ['storage that is full', 'channels that carry nothing'],
+      ['storage that throws when it is read', 'a first refresh that fails'],
+      ['locks that are stolen', 'a first refresh that hangs'],
+      ['no crypto', 'a clock 5 h ahead, then corrected'],
+      ['no channels', 'a clock that jumps'],
+    ]
+    t.test('whatever is missing, full, wrong or throws around the page, it works', async (t) => {
+      t.jobs = 4
+      const email = await newPerson()
+      for (const names of [...Object.keys(faults).map((name) => [name]), ...pairs])
+        t.test(names.join(' and '), async (t) => {
+          const scripts = names.map((name) => `(${faults[name]})(globalThis)`)
+          const { page, signIn, complaints, refreshes, close } = await open({ scripts })
+          await signIn(email)
+          await page.evaluate(() => 'clockOff' in globalThis && Object.assign(globalThis, { clockOff: 0 }))
+          const before = refreshes()
+          await page.getByRole('link', { name: 'Token' }).click()
+          // One that fails is made again by itself.
+          await page.getByRole('button', { name: 'Refresh now' }).click()
+          await page.getByText('Refreshes since this page opened').waitFor()
+          await page.getByRole('link', { name: 'Sessions' }).click()
+          await page.getByText('this device').waitFor()
+          t.ok(refreshes() > before, 'there was a refresh')
+          await page.getByRole('button', { name: 'Sign out', exact: true }).click()
+          await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+          t.strictSame(complaints, [])
+          await close()
+        })
+    })
 
     t.test('signed out from another device: at the next request, with the reason', async (t) => {
       const { email, page, close } = await openSignedIn()

@@ -11,6 +11,6 @@ export default defineConfig({
   },
   // npm hoists the React 18 of a development tool to where shared libraries look for theirs.
   resolve: { dedupe: ['react', 'react-dom'] },
-  // For `vite dev web`: as in production, the page and the gateway are one origin.
-  server: { proxy: { '/api': { target: 'http://localhost:5000', ws: true } } },
+  // For `npx vite web`: as in production, the page and the gateway are one origin.
+  server: { proxy: { '/api': { target: `http://localhost:${process.env.GATEWAY_PORT || 5000}`, ws: true } } },
 })

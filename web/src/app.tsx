@@ -1,6 +1,6 @@
 import { ProtectedRoute, useAuth } from '@sallyport/react'
-import type { ReactNode } from 'react'
-import { Route, Switch } from 'wouter'
+import { type ReactNode, useEffect, useRef } from 'react'
+import { Route, Switch, useLocation } from 'wouter'
 import { LiveProvider } from './live.tsx'
 import { AppointmentsPage } from './pages/appointments.tsx'
 import { ForbiddenPage } from './pages/forbidden.tsx'
@@ -14,6 +14,7 @@ import { Loading } from './parts/states.tsx'
 import { Shell } from './shell.tsx'
 
 export function App() {
+  useFocusOnPage()
   return (
     <Switch>
       <Route path="/login" component={LoginPage} />
@@ -47,4 +48,14 @@ function SignedIn({ children }: { children: ReactNode }) {
       </LiveProvider>
     </ProtectedRoute>
   )
+}
+
+/** Whoever does not see the page hears that it is another one, also after a sign-in. The login has a focus of its own. */
+function useFocusOnPage(): void {
+  const [path] = useLocation()
+  const shownPath = useRef(path)
+  useEffect(() => {
+    if (shownPath.current !== path) document.getElementById('main')?.focus()
+    shownPath.current = path
+  }, [path])
 }

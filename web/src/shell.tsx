@@ -1,5 +1,5 @@
 import { useAuth } from '@sallyport/react'
-import { type ReactNode, useEffect, useRef } from 'react'
+import { type ReactNode, useEffect } from 'react'
 import { Link, useLocation } from 'wouter'
 import { Avatar } from './parts/avatar.tsx'
 import { CalendarIcon, DevicesIcon, HomeIcon, KeyIcon, PeopleIcon, SignOutIcon } from './parts/icons.tsx'
@@ -20,15 +20,10 @@ const places = [
 export function Shell({ children }: { children: ReactNode }) {
   const { roles, trouble } = useAuth()
   const [path] = useLocation()
-  const main = useRef<HTMLElement>(null)
-  const shownPath = useRef(path)
   const name = places.find((place) => place.path === path)?.name
   useEffect(() => {
     document.title = name ? `${name} · Sallyport` : 'Sallyport'
-    // Whoever does not see the page hears that it is another one.
-    if (shownPath.current !== path) main.current?.focus()
-    shownPath.current = path
-  }, [path, name])
+  }, [name])
 
   return (
     <div className="shell">
@@ -49,7 +44,7 @@ export function Shell({ children }: { children: ReactNode }) {
         </nav>
         <Account />
       </header>
-      <main id="main" ref={main} tabIndex={-1}>
+      <main id="main" tabIndex={-1}>
         {trouble && (
           <Notice tone="warn">
             The server cannot be reached just now. You stay signed in, and everything goes on once it is back.

@@ -56,6 +56,7 @@ export function createMonitor({ store, refresh, logout, snapshots, platform, clo
   }
 
   function look(): void {
+    store.correct()
     store.sync()
     const { refreshAt } = snapshots.get()
     // What fails is reported to the store.

@@ -66,8 +66,14 @@ export interface Store extends Shared {
   report(trouble: Trouble): void
   /** What another tab tells. What is older than what is here is ignored, and what no tab would tell. */
   take(message: unknown): void
-  /** Looks into storage for what another tab, or other code of the app, changed there, and at the clock. */
+  /** Looks into storage for what another tab, or other code of the app, changed there. */
   sync(): void
+  /**
+   * Looks at the clock: if the machine's was put back, what was said by it is wrong, in storage and in the app. Every
+   * tab says it anew, with the same outcome; one that opens before finds a token that seems to be from the future, and
+   * gets another. Not for whoever reads while a page renders: on a clock that jumps at each look there is no end to it.
+   */
+  correct(): void
   /** @returns a function that ends the subscription */
   subscribe(listener: Listener): () => void
 }
@@ -126,7 +132,6 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
     },
 
     sync() {
-      if (putBack !== clock.putBack) correct()
       const before = seen
       seen = read()
       if (Object.keys(keys).every((key) => seen[key as keyof Stored] === before[key as keyof Stored])) return
@@ -142,6 +147,14 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
       const version = Math.max(stored.version, session.version)
       const signOut = isSignedIn ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
       change({ ...arrived(stored), version, signOut }, null, 'elsewhere')
+    },
+
+    correct() {
+      if (putBack === clock.putBack) return
+      putBack = clock.putBack
+      if (parse(read()).version === session.version && session.roles.length > 0) putRecord(session)
+      seen = read()
+      change(session, trouble, 'elsewhere')
     },
 
     subscribe(listener) {
@@ -168,17 +181,6 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
   function newest(): Session {
     const stored = parse(read())
     return stored.version > session.version ? stored : session
-  }
-
-  /**
-   * The machine's clock was put back, and what was said by it is wrong: in storage, and in the app. Every tab says it
-   * anew, with the same outcome; one that opens before finds a token that seems to be from the future, and gets another.
-   */
-  function correct(): void {
-    putBack = clock.putBack
-    if (parse(read()).version === session.version && session.roles.length > 0) putRecord(session)
-    seen = read()
-    change(session, trouble, 'elsewhere')
   }
 
   function leaving(leaver: Session): Session {

@@ -49,7 +49,10 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
   const admin = requireUuids(requireRole(['admin'], config.trust))
   const mayLookUp = requireUuids(requireRole(config.directoryRoles, config.trust))
 
-  if (config.docs) await (await import('./openapi.ts')).serveDocs(app, { signedIn, withRole: [admin, mayLookUp] })
+  if (config.docs) {
+    const { serveDocs } = await import('./openapi.ts')
+    await serveDocs(app, { signedIn, withRole: [admin, mayLookUp] }, config.gatewayOrigin)
+  }
 
   loginRoute(app, { config, database: loginDatabase, passwords, tokens })
   refreshRoute(app, { config, database, tokens })

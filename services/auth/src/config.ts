@@ -2,6 +2,7 @@ import {
   databaseAddress,
   duration,
   durationBetween,
+  origin,
   origins,
   port,
   positive,
@@ -44,6 +45,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     REFRESH_GRACE: duration({ default: 10, desc: 'how long a repeated refresh is taken for a retry, such as 10s' }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins that may use the cookie, such as https://app.example.com' }),
+    GATEWAY_ORIGIN: origin({
+      default: undefined,
+      desc: 'where browsers reach the gateway, such as http://localhost:5000, for the page at /docs',
+    }),
     DIRECTORY_ROLES: roles({
       default: ['admin'],
       desc: 'roles whose holders may look people up by name, such as admin,doctor (admin if not set)',
@@ -57,6 +62,8 @@ export function readConfig(environment: Record<string, string | undefined>) {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
     /** Whether to serve the description of the API, which is for those who write against it. */
     docs: settings.NODE_ENV === 'development',
+    /** Where that page's calls go; undefined is where the page itself was loaded from. */
+    gatewayOrigin: settings.GATEWAY_ORIGIN,
     databaseUrl: settings.DATABASE_URL,
     databaseConnections: shareConnections(settings.DATABASE_CONNECTIONS),
     databaseWait: settings.DATABASE_WAIT,

@@ -31,9 +31,13 @@ const tags = [
  * Describes the routes that follow as OpenAPI 3.1, and serves that at /docs/json and as a page at /docs. What a route
  * asks of its caller comes from its guard, and the codes from its schema, so that neither is said twice.
  *
- * For development: the packages behind it are not installed in production, and calls of the page go nowhere.
+ * For development: the packages behind it are not installed in production. The page makes the calls that it describes,
+ * with an access token that one gives it, at the gateway: we ourselves believe identity headers, and no token.
+ *
+ * @param gateway the origin of the gateway, where CORS_ORIGINS has to list ours; by default the one that the page was
+ *   loaded from, for those who let a gateway lead to it
  */
-export async function serveDocs(app: Application, guards: Guards): Promise<void> {
+export async function serveDocs(app: Application, guards: Guards, gateway?: string): Promise<void> {
   const { default: swagger } = await import('@fastify/swagger')
   const { default: swaggerUi } = await import('@fastify/swagger-ui')
   app.addSchema(problemSchema)
@@ -46,7 +50,7 @@ export async function serveDocs(app: Application, guards: Guards): Promise<void>
         description:
           'Sign-in, sessions and users, as they are at the gateway. Errors are problem details (RFC 9457) with a stable `code`. The gateway answers some requests itself, with codes that any call can have; docs/api.md lists them all.',
       },
-      servers: [{ url: 'http://localhost:5000', description: 'the gateway' }],
+      servers: [{ url: gateway ?? '/', description: 'the gateway' }],
       tags,
       components: {
         securitySchemes: {
@@ -83,9 +87,9 @@ export async function serveDocs(app: Application, guards: Guards): Promise<void>
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    staticCSP:
-      "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    uiConfig: { supportedSubmitMethods: [], layout: 'BaseLayout' },
+    staticCSP: `default-src 'self'; connect-src 'self' ${gateway ?? ''}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+    // With the refresh cookie, which the gateway sets at a login of the page's.
+    uiConfig: { layout: 'BaseLayout', withCredentials: true },
   })
 }
 

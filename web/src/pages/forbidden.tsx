@@ -5,7 +5,7 @@ import { Empty } from '../parts/states.tsx'
 export function ForbiddenPage() {
   const { roles } = useAuth()
   return (
-    <Empty title="This page is for others">
+    <Empty isPage title="This page is for others">
       <p>
         Your {roles.length === 1 ? 'role is' : 'roles are'} {roles.join(' and ')}, which does not open it.
       </p>

@@ -3,7 +3,7 @@ import { Empty } from '../parts/states.tsx'
 
 export function MissingPage() {
   return (
-    <Empty title="There is nothing here">
+    <Empty isPage title="There is nothing here">
       <p>The address may be mistyped, or the page has moved.</p>
       <Link href="/" className="button">
         Go home

@@ -13,10 +13,12 @@ export function Loading({ rows = 3 }: { rows?: number }) {
   )
 }
 
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+/** What is shown where there is nothing to show: in a list's place, or as the whole page. */
+export function Empty({ title, isPage = false, children }: { title: string; isPage?: boolean; children?: ReactNode }) {
+  const Title = isPage ? 'h1' : 'p'
   return (
     <div className="empty">
-      <p className="empty-title">{title}</p>
+      <Title className="empty-title">{title}</Title>
       {children}
     </div>
   )
