@@ -18,7 +18,8 @@ function random(seed: number): () => number {
   }
 }
 
-function kill(pid: number | undefined, signal: NodeJS.Signals): void {
+/** Sends a signal to a process that may be gone. */
+export function kill(pid: number | undefined, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(pid, signal)
   } catch {
