@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -53,4 +54,13 @@ t.test('one that does not say who it is has the folder all the same', async (t) 
   const { child } = await hold(t, folder)
   child.kill('SIGSTOP')
   await t.rejects(lockFolder(folder), { message: /in use by another `npm start` \(process unknown\)/ })
+})
+
+t.test('what keeps it from looking is said as it is', async (t) => {
+  const listen = function (this: Server) {
+    process.nextTick(() => this.emit('error', Object.assign(new Error('too many open files'), { code: 'EMFILE' })))
+    return this
+  }
+  t.intercept(Server.prototype, 'listen', { value: listen })
+  await t.rejects(lockFolder(temporaryFolder(t)), { code: 'EMFILE' })
 })

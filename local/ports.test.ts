@@ -55,6 +55,8 @@ t.test('every port that cannot be had has a line, with the variable that helps',
   await t.rejects(choosePorts({ ...anyPort, HOST: '203.0.113.1' }), {
     message: /cannot listen on 203.0.113.1 port \d+ \(.*\); set HOST to an address of this machine/,
   })
+  const usual = /port 5000 [\s\S]*port 6000 [\s\S]*port 5173 [\s\S]*port 6173 /
+  await t.rejects(choosePorts({ HOST: '203.0.113.1' }), { message: usual })
   await t.rejects(choosePorts({ ...anyPort, WEB_PORT: '65000' }), {
     message: /cannot listen on 127.0.0.1 port 66000 \(.*\); set WEB_MANAGEMENT_PORT to another one/,
   })

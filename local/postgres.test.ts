@@ -41,6 +41,25 @@ t.test('a server that cannot start says why, and one that outlived its start is 
   await second.ended
   t.ok(existsSync(file))
 
+  // One that was killed, and whose last processes still have its memory.
+  const third = await start()
+  t.teardown(third.stop)
+  const children = readFileSync(`/proc/${third.pid}/task/${third.pid}/children`, 'utf8')
+  const [last] = children.trim().split(' ').map(Number) as [number]
+  process.kill(last, 'SIGSTOP')
+  process.kill(third.pid, 'SIGKILL')
+  await third.ended
+  const log = join(folder, 'postgres.log')
+  const waiting = setInterval(() => {
+    if (!existsSync(log) || !readFileSync(log, 'utf8').includes('still in use')) return
+    clearInterval(waiting)
+    process.kill(last, 'SIGCONT')
+  }, 1)
+  const fourth = await start()
+  clearInterval(waiting)
+  process.kill(fourth.pid, 'SIGKILL')
+  await fourth.ended
+
   // Some other program, which has its number by now.
   const other = spawn(process.execPath, ['--eval', 'setInterval(() => {}, 1000)'])
   t.teardown(() => other.kill('SIGKILL'))

@@ -58,14 +58,14 @@ export async function startPostgres({ folder, port, settings = [], signal }: Opt
   try {
     while (!(await createDatabaseOnce(url))) {
       signal?.throwIfAborted()
-      if (server.child.exitCode !== null) {
-        // The last processes of a server that was killed are about to end.
-        if (!/shared memory block .* still in use/.test(readFileSync(logFile, 'utf8')))
-          throw explain(logFile, folder, port)
+      const hasEnded = server.child.exitCode !== null || server.child.signalCode !== null
+      // The last processes of a server that was killed are about to end.
+      const again = hasEnded && /shared memory block .* still in use/.test(readFileSync(logFile, 'utf8'))
+      if ((hasEnded && !again) || Date.now() > deadline) throw explain(logFile, folder, port)
+      if (again) {
         rmSync(logFile)
         server = start()
       }
-      if (Date.now() > deadline) throw explain(logFile, folder, port)
       await sleep(50)
     }
   } catch (error) {

@@ -26,14 +26,14 @@ export async function runSystem(
   environment: NodeJS.ProcessEnv,
   stop: AbortController,
   say: (text: string) => void,
-): Promise<void> {
+): Promise<never> {
   const stopped = once(stop.signal, 'abort').then((): never => {
     throw stop.signal.reason
   })
   const endings: (() => unknown)[] = []
   try {
     await start(environment, stop, { stopped, endings, say })
-    await stopped
+    return await stopped
   } finally {
     for (const end of endings.reverse()) await end()
   }

@@ -19,13 +19,10 @@ function report(error: NodeJS.ErrnoException): void {
   process.stderr.write(`${isPlain ? error.message : error.stack}\n`)
 }
 
-try {
-  await runSystem(process.env, stop, (text) => process.stdout.write(text))
-} catch (error) {
-  // Stopped without a reason: a goodbye.
-  if ((error as Error).name !== 'AbortError') {
-    report(error as Error)
-    process.exitCode = 1
-  }
+const reason: Error = await runSystem(process.env, stop, (text) => process.stdout.write(text)).catch((error) => error)
+// Stopped without a reason: a goodbye.
+if (reason.name !== 'AbortError') {
+  report(reason)
+  process.exitCode = 1
 }
 process.exit()

@@ -134,6 +134,8 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     await t.test('a part that ends by itself is named', async () => {
       process.kill(pidOf(second, 'appointments/dist'), 'SIGKILL')
       await eventually('it is named', () => /appointments ended with SIGKILL; see .*\.log/.test(second.state.output))
+      process.kill(pidOf(second, 'web/dist'), 'SIGTERM')
+      await eventually('it is named', () => /web ended with code 0; see .*\.log/.test(second.state.output))
     })
 
     await t.test('without its database everything ends, and says why', async (t) => {
@@ -157,6 +159,10 @@ t.test('what npm start is not for is refused, with what to run instead', async (
 t.test('what stops it from starting is named in one line', async (t) => {
   const folder = temporaryFolder(t)
   t.match(await refusal(t, { DATA_DIR: '/dev/null/x' }), [/cannot be used .* set DATA_DIR/])
+  mkdirSync(join(folder, 'running'))
+  t.match(await refusal(t, { DATA_DIR: folder }), [/^EISDIR: .*running'$/])
+  rmSync(join(folder, 'running'), { recursive: true })
+
   const secrets = join(folder, 'secrets')
   mkdirSync(secrets)
   writeFileSync(join(secrets, 'identity-private-key.pem'), 'no key')
@@ -171,7 +177,7 @@ t.test('what stops it from starting is named in one line', async (t) => {
 })
 
 t.test('a fault of ours shows where it is', async (t) => {
-  const NODE_OPTIONS = '--import=data:text/javascript,JSON.stringify=()=>{throw(new(Error)(`boom`))}'
+  const NODE_OPTIONS = '--import=data:text/javascript,Promise.race=()=>{throw(new(Error)(`boom`))}'
   t.match((await refusal(t, { DATA_DIR: temporaryFolder(t), NODE_OPTIONS })).join('\n'), /Error: boom\n +at /)
 })
 
