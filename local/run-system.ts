@@ -168,7 +168,7 @@ Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
   Auth           ${local(of.auth)}
   Appointments   ${local(of.appointments)}
   Notifications  ${local(of.notifications)}
-  Database       export DATABASE_URL=postgresql://postgres:$(cat '${join(folder, 'postgres-password')}')@127.0.0.1:${postgres}/sallyport
+  Database       export DATABASE_URL="postgresql://postgres:$(cat '${join(folder, 'postgres-password')}')@127.0.0.1:${postgres}/sallyport"
   Log            ${log}
 
   Sign in as     ${demoUsers.map(({ email }) => email).join(', ')}
