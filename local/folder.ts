@@ -1,5 +1,5 @@
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { mkdirSync, mkdtempSync, rmdirSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { ConfigurationError } from '@sallyport/chassis'
 
 /**
@@ -12,7 +12,8 @@ export function openFolder(path: string): string {
   const folder = resolve(path)
   try {
     make(folder)
-    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+    // Whether we may is for the system to say: root may by every mode, and still cannot in /proc.
+    rmdirSync(mkdtempSync(join(folder, 'try-')))
   } catch (error) {
     throw new ConfigurationError(
       `${folder} cannot be used (${(error as Error).message}); set DATA_DIR to a folder that you may write to`,

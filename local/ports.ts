@@ -92,6 +92,8 @@ async function tryToListen({ variable, host, port }: Listener): Promise<string |
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE') return `port ${port} is taken; set ${variable} to a free one, or stop what listens there`
-    return `cannot listen on ${host} port ${port} (${message}); set ${variable} to another one`
+    const isHost = code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND'
+    const help = isHost ? 'set HOST to an address of this machine' : `set ${variable} to another one`
+    return `cannot listen on ${host} port ${port} (${message}); ${help}`
   }
 }

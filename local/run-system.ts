@@ -26,14 +26,14 @@ export async function runSystem(
   environment: NodeJS.ProcessEnv,
   stop: AbortController,
   say: (text: string) => void,
-): Promise<void> {
+): Promise<never> {
   const stopped = once(stop.signal, 'abort').then((): never => {
     throw stop.signal.reason
   })
   const endings: (() => unknown)[] = []
   try {
     await start(environment, stop, { stopped, endings, say })
-    await stopped
+    return await stopped
   } finally {
     for (const end of endings.reverse()) await end()
   }
@@ -62,8 +62,8 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
   const wasKilled = existsSync(mark)
   writeFileSync(mark, '')
   endings.push(() => rmSync(mark, { force: true }))
-  await endLeftover(folder)
-  const ports = await choosePorts(environment, wasKilled ? leftoversEndWithin : 0)
+  await Promise.race([endLeftover(folder), stopped])
+  const ports = await Promise.race([choosePorts(environment, wasKilled ? leftoversEndWithin : 0), stopped])
   const secrets = keepSecrets(join(folder, 'secrets'))
 
   const postgres = await startPostgres({ folder, port: ports.postgres, signal: stop.signal })
@@ -168,8 +168,7 @@ Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
   Auth           ${local(of.auth)}
   Appointments   ${local(of.appointments)}
   Notifications  ${local(of.notifications)}
-  Database       postgresql://postgres@127.0.0.1:${postgres}/sallyport
-                   password in ${join(folder, 'postgres-password')}
+  Database       export DATABASE_URL="postgresql://postgres:$(cat '${join(folder, 'postgres-password')}')@127.0.0.1:${postgres}/sallyport"
   Log            ${log}
 
   Sign in as     ${demoUsers.map(({ email }) => email).join(', ')}

@@ -1,4 +1,5 @@
 import '@sallyport/chassis/node-version'
+import { execFileSync } from 'node:child_process'
 import { ConfigurationError } from '@sallyport/chassis'
 import { runSystem } from './run-system.ts'
 
@@ -9,9 +10,35 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.on('uncaughtException', (error) => stop.abort(error))
 // npm that is killed does not take us along.
 if (process.env.npm_lifecycle_event === 'start') {
-  const npm = process.ppid
-  setInterval(() => process.ppid !== npm && stop.abort(), 500).unref()
+  const starters = findStarters()
+  setInterval(() => starters.every(isThere) || stop.abort(), 500).unref()
 }
+
+/** Whoever waits for us: npm, and the shell by which it runs us, unless that has become us. */
+function findStarters(): number[] {
+  const [parent, command] = describe(process.ppid)
+  return / -c /.test(command) ? [process.ppid, parent] : [process.ppid]
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/* c8 ignore start: Windows has no ps, and no shell between */
+/** The parent of a process, and its command line. */
+function describe(pid: number): [parent: number, command: string] {
+  try {
+    const line = execFileSync('ps', ['-ww', '-o', 'ppid=,args=', '-p', String(pid)], { encoding: 'utf8' })
+    return [Number.parseInt(line, 10), line]
+  } catch {
+    return [0, '']
+  }
+}
+/* c8 ignore stop */
 
 function report(error: NodeJS.ErrnoException): void {
   // What the system refuses (a file, a port) says by itself which one and why.
@@ -19,13 +46,10 @@ function report(error: NodeJS.ErrnoException): void {
   process.stderr.write(`${isPlain ? error.message : error.stack}\n`)
 }
 
-try {
-  await runSystem(process.env, stop, (text) => process.stdout.write(text))
-} catch (error) {
-  // Stopped without a reason: a goodbye.
-  if ((error as Error).name !== 'AbortError') {
-    report(error as Error)
-    process.exitCode = 1
-  }
+const reason: Error = await runSystem(process.env, stop, (text) => process.stdout.write(text)).catch((error) => error)
+// Stopped without a reason: a goodbye.
+if (reason.name !== 'AbortError') {
+  report(reason)
+  process.exitCode = 1
 }
 process.exit()

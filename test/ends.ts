@@ -18,7 +18,8 @@ function random(seed: number): () => number {
   }
 }
 
-function kill(pid: number | undefined, signal: NodeJS.Signals): void {
+/** Sends a signal to a process that may be gone. */
+export function kill(pid: number | undefined, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(pid, signal)
   } catch {
@@ -111,8 +112,10 @@ async function play({ ports, folder, way, after, taken, twice, pick }: Moment): 
   const settings = { ...ports, DATA_DIR: folder, npm_lifecycle_event: 'start' }
   const blocker = createServer()
   if (taken) await once(blocker.listen(Number(taken), '127.0.0.1'), 'listening')
-  // As npm runs it: something waits for it.
-  const launchOne = () => launch(settings, { command: ['sh', '-c', '"$@"; exit $?', 'sh', process.execPath] })
+  // As npm runs it: something waits for a shell that waits for it.
+  const wait = '"$@"; exit $?'
+  const launchOne = () =>
+    launch(settings, { command: ['sh', '-c', wait, 'npm', 'sh', '-c', wait, 'sh', process.execPath] })
   const all = twice ? [launchOne(), launchOne()] : [launchOne()]
   try {
     await Promise.race([sleep(after), Promise.all(all.map(({ ended }) => ended))])

@@ -14,7 +14,7 @@ const json = async (response: Promise<Response>): Promise<any> => (await respons
 t.test('routes and access', async (t) => {
   const api = await new Upstream().serve(t)
   const other = await new Upstream().serve(t)
-  const { gateway, issuer, identityKey } = await startGateway(t, [
+  const { gateway, issuer, identityKey, log } = await startGateway(t, [
     { prefix: '/api', upstreams: [api.url], access: 'authenticated', audience: 'api' },
     { prefix: '/api/open', upstreams: [api.url], access: 'public' },
     { prefix: '/api/maybe', upstreams: [api.url], access: 'optional', forwardAuthorization: true },
@@ -219,7 +219,12 @@ t.test('routes and access', async (t) => {
     t.equal(allowed.status, 204)
     t.equal(allowed.headers.get('access-control-allow-origin'), 'https://app.test')
     t.equal(allowed.headers.get('access-control-allow-credentials'), 'true')
-    t.equal((await preflight('https://evil.test')).headers.get('access-control-allow-origin'), null)
+    for (const _ of ['once', 'again'])
+      t.equal((await preflight('https://evil.test')).headers.get('access-control-allow-origin'), null)
+    const named = () => log.filter((line) => line.includes('origin_refused')).map((line) => JSON.parse(line))
+    await eventually('the log has it', () => named().length > 0)
+    t.match(named(), [{ origin: 'https://evil.test', msg: /add its origin to CORS_ORIGINS/ }])
+    t.equal(named().length, 1, 'once a minute')
     const refused = await call('/api/x', undefined, { origin: 'https://app.test' })
     t.equal(
       refused.headers.get('access-control-allow-origin'),

@@ -1,62 +1,51 @@
-import { spawn } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { Client, freePort, signIn, startDatabase, temporaryFolder } from './system.ts'
+import { endAtRandomMoments, kill } from './ends.ts'
+import { choosePorts, launch, type Started } from './started.ts'
+import { Client, eventually, signIn, temporaryFolder } from './system.ts'
 
 // Each start is seven processes; a slow machine needs longer than a file of tests usually may.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** `npm start` without the build before it, on ports of its own. */
-async function start(t: Test, settings: Record<string, string>, at = root) {
-  const names = ['GATEWAY_PORT', 'AUTH_PORT', 'APPOINTMENTS_PORT', 'NOTIFICATIONS_PORT', 'EMBEDDED_PG_PORT', 'WEB_PORT']
-  const ports: Record<string, string> = Object.fromEntries(
-    await Promise.all(names.map(async (name) => [name, String(await freePort())])),
-  )
-  const environment: Record<string, string | undefined> = {
-    ...process.env,
-    ...ports,
-    MANAGEMENT_PORT: '0',
-    ...settings,
-  }
-  const child = spawn(process.execPath, [join(at, 'local/dist/start.js')], { env: environment, cwd: at })
-  const state = { output: '' }
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (chunk) => {
-      state.output += chunk
-    })
-  const ended = once(child, 'exit')
+/** `npm start` on ports of its own, once it runs or has ended. */
+async function start(t: Test, settings: Record<string, string | undefined>, at = root): Promise<Started> {
+  const started = launch({ ...(await choosePorts()), ...settings }, { at })
+  t.teardown(() => {
+    for (const pid of started.processes().keys()) kill(pid, 'SIGKILL')
+  })
+  await started.settled
+  return started
+}
+
+/** What it says where it does not start: whole lines. */
+async function refusal(t: Test, settings: Record<string, string | undefined>): Promise<string[]> {
+  const { child, ended, state } = launch({ ...(await choosePorts()), ...settings })
   t.teardown(() => child.kill('SIGKILL'))
-  const ready = new Promise<void>((resolve) =>
-    child.stdout.on('data', () => state.output.includes('Try ') && resolve()),
-  )
-  await Promise.race([ready, ended])
-  return { child, ended, state, gateway: `http://localhost:${environment.GATEWAY_PORT}`, ports }
+  t.strictSame(await ended, [1, null])
+  return state.output.trimEnd().split('\n')
 }
 
-/** Ctrl-C, and how long it took in milliseconds. */
-async function interrupt({ child, ended }: Awaited<ReturnType<typeof start>>) {
-  const before = Date.now()
-  child.kill('SIGINT')
-  const [code] = await ended
-  return { code, took: Date.now() - before }
-}
-
-async function isFree(port: string): Promise<boolean> {
+async function isFree(port: string | undefined): Promise<boolean> {
   return fetch(`http://127.0.0.1:${port}`).then(
     () => false,
     (error) => error.cause?.code === 'ECONNREFUSED',
   )
 }
 
+const pidOf = ({ processes }: Started, command: string) =>
+  [...processes()].find(([, line]) => line.includes(command))?.[0] as number
+
 t.test('npm start brings everything up, and ends with what to do next', async (t) => {
-  const folder = temporaryFolder(t)
-  const first = await start(t, { DATA_DIR: folder })
+  const folder = join(temporaryFolder(t), 'with spaces')
+  const first = await start(t, { DATA_DIR: folder, CORS_ORIGINS: 'http://localhost:3000' })
   t.match(
     first.state.output,
     /Open +http:\/\/localhost:\d+\n[\s\S]*Gateway +http:\/\/localhost:\d+\n[\s\S]*doctor@example.com[\s\S]*correct-horse-battery-staple[\s\S]*Try +curl/,
@@ -71,10 +60,73 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   const { headers } = await fetch(`${first.gateway}/api/whoami`, { headers: { origin: docs } })
   t.equal(headers.get('access-control-allow-origin'), docs, 'the page that describes the API may call')
 
-  await t.test('Ctrl-C ends all of it within five seconds', async (t) => {
-    const { code, took } = await interrupt(first)
-    t.equal(code, 0)
+  await t.test('pages of further origins may call, beside its own', async (t) => {
+    for (const origin of ['http://localhost:3000', `http://localhost:${first.ports.WEB_PORT}`]) {
+      const headers = { origin, 'access-control-request-method': 'PATCH' }
+      const answer = await fetch(`${first.gateway}/api/auth/me`, { method: 'OPTIONS', headers })
+      t.equal(answer.headers.get('access-control-allow-origin'), origin)
+    }
+  })
+
+  await t.test('its keys know when they were made', async (t) => {
+    for (const [kind, file] of [
+      ['signing', 'jwt-private-key.pem'],
+      ['refresh', 'jwt-refresh-secret'],
+    ] as const) {
+      const list = ['list', kind, '--file', join(folder, 'secrets', file)]
+      const { stdout } = spawnSync(process.execPath, [join(root, 'local/dist/keys.js'), ...list], { encoding: 'utf8' })
+      t.match(stdout, /created 20\d\d-\S+Z active/)
+    }
+  })
+
+  await t.test('the command that it prints leads to its database', async (t) => {
+    const [, command] = /(export DATABASE_URL=.*)/.exec(first.state.output) ?? []
+    const createUser = `printf '%s' 'nobody guesses this' | node services/auth/dist/create-user.js new@example.com New doctor`
+    const made = spawnSync('sh', ['-ec', `${command}\n${createUser}`], { cwd: root, encoding: 'utf8' })
+    t.equal(made.status, 0, made.stderr)
+    const password = 'nobody guesses this'
+    t.equal((await new Client(first.gateway).login('new@example.com', password)).status, 200)
+  })
+
+  await t.test('another start in the same folder is refused, and changes nothing', async (t) => {
+    const state = () => [
+      readFileSync(join(folder, 'postgres-password'), 'utf8'),
+      ...['sallyport.log', 'postgres.log'].map((name) => statSync(join(folder, name)).ino),
+    ]
+    const before = state()
+    const [line, ...more] = await refusal(t, { DATA_DIR: folder })
+    t.match(line, `is in use by another \`npm start\` (process ${first.child.pid}); stop it, or set DATA_DIR`)
+    t.strictSame(more, [])
+    t.strictSame(state(), before)
+    t.equal((await new Client(first.gateway).login()).status, 200)
+  })
+
+  await t.test('ports that are taken are all named at once, with what helps', async (t) => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    t.teardown(() => other.close())
+    const { port } = other.address() as AddressInfo
+    const { AUTH_PORT, EMBEDDED_PG_PORT } = first.ports
+    const taken = { AUTH_PORT, EMBEDDED_PG_PORT, WEB_MANAGEMENT_PORT: String(port) }
+    const lines = await refusal(t, { DATA_DIR: temporaryFolder(t), ...taken })
+    t.strictSame(
+      lines.sort(),
+      Object.entries(taken)
+        .map(([name, taken]) => `port ${taken} is taken; set ${name} to a free one, or stop what listens there`)
+        .sort((a, b) => a.localeCompare(b)),
+    )
+  })
+
+  await t.test('Ctrl-C ends all of it within five seconds, without a word', async (t) => {
+    const said = first.state.output
+    const begun = Date.now()
+    // As a terminal does it: to the whole group.
+    process.kill(-(first.child.pid as number), 'SIGINT')
+    t.strictSame(await first.ended, [0, null])
+    const took = Date.now() - begun
     t.ok(took < 5_000, `${took} ms`)
+    t.equal(first.state.output, said)
+    t.equal(first.processes().size, 0)
     for (const [name, port] of Object.entries(first.ports)) t.ok(await isFree(port), name)
   })
 
@@ -84,60 +136,69 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     t.equal((await again.refresh()).status, 200)
     t.equal((await again.call('GET', '/api/doctor/appointments')).body.appointments.length, 3)
 
-    const third = await start(t, { DATA_DIR: folder })
-    t.match(third.state.output, /is in use by another `npm start`; stop it, or set DATA_DIR/)
-    t.strictSame(await third.ended, [1, null])
-
-    const clash = await start(t, { DATA_DIR: temporaryFolder(t), AUTH_PORT: second.ports.AUTH_PORT as string })
-    t.match(clash.state.output, /port \d+ is taken; set AUTH_PORT to a free one/)
-    t.strictSame(await clash.ended, [1, null])
-
-    const busy = await start(t, {
-      DATA_DIR: temporaryFolder(t),
-      EMBEDDED_PG_PORT: second.ports.EMBEDDED_PG_PORT as string,
+    await t.test('a part that ends by itself is named', async () => {
+      process.kill(pidOf(second, 'appointments/dist'), 'SIGKILL')
+      await eventually('it is named', () => /appointments ended with SIGKILL; see .*\.log/.test(second.state.output))
+      process.kill(pidOf(second, 'web/dist'), 'SIGTERM')
+      await eventually('it is named', () => /web ended with code 0; see .*\.log/.test(second.state.output))
     })
-    t.match(busy.state.output, /port \d+ is taken; set EMBEDDED_PG_PORT to a free one/)
 
-    await t.test('when its folder is taken away it ends everything, and says what happened', async (t) => {
-      renameSync(folder, `${folder}-gone`)
-      t.teardown(() => rmSync(`${folder}-gone`, { recursive: true, force: true }))
-      // Whatever is logged first ends it, this login at the latest.
-      await new Client(second.gateway).login().catch(() => {})
+    await t.test('without its database everything ends, and says why', async (t) => {
+      process.kill(pidOf(second, 'bin/postgres -D'), 'SIGKILL')
       t.strictSame(await second.ended, [1, null])
-      t.match(second.state.output, /ENOENT[\s\S]*sallyport.log/)
-      t.ok(await isFree(second.ports.GATEWAY_PORT as string))
+      t.match(second.state.output, /PostgreSQL has ended; see .*postgres.log/)
+      t.equal(second.processes().size, 0)
     })
   })
 })
 
-t.test(
-  'a database from outside is used instead of the built-in one, and a part that ends by itself is named',
-  async (t) => {
-    const { url } = await startDatabase(t)
-    const running = await start(t, { DATA_DIR: temporaryFolder(t), DATABASE_URL: url })
-    t.equal((await new Client(running.gateway).login()).status, 200)
-    t.ok(await isFree(running.ports.EMBEDDED_PG_PORT as string))
+t.test('what npm start is not for is refused, with what to run instead', async (t) => {
+  const DATA_DIR = join(temporaryFolder(t), 'data')
+  const given = { NODE_ENV: 'production', DATABASE_URL: 'postgresql://owner@db/sallyport' }
+  const lines = await refusal(t, { DATA_DIR, ...given })
+  t.match(lines, [/^NODE_ENV is production, .* `npm run migrate`/, /^DATABASE_URL is set, .* `npm run migrate`/])
+  t.equal(lines.length, 2)
+  t.notOk(statSync(DATA_DIR, { throwIfNoEntry: false }), 'and nothing was made')
+})
 
-    const { pid } = running.child
-    spawn('pkill', ['-KILL', '-P', String(pid), '-f', 'appointments'])
-    while (!running.state.output.includes('appointments ended')) await once(running.child.stderr, 'data')
-    await interrupt(running)
-    t.match(running.state.output, /appointments ended .*; see .*sallyport.log/)
-  },
-)
-
-t.test('what stops it from starting is named', async (t) => {
+t.test('what stops it from starting is named in one line', async (t) => {
   const folder = temporaryFolder(t)
+  t.match(await refusal(t, { DATA_DIR: '/dev/null/x' }), [/cannot be used .* set DATA_DIR/])
+  mkdirSync(join(folder, 'running'))
+  t.match(await refusal(t, { DATA_DIR: folder }), [/^EISDIR: .*running'$/])
+  rmSync(join(folder, 'running'), { recursive: true })
+
+  const secrets = join(folder, 'secrets')
+  mkdirSync(secrets)
+  writeFileSync(join(secrets, 'identity-private-key.pem'), 'no key')
+  t.match(await refusal(t, { DATA_DIR: folder }), [/identity-private-key.pem is of no use .* delete it/])
+  rmSync(secrets, { recursive: true })
+
   mkdirSync(join(folder, 'postgres'))
   writeFileSync(join(folder, 'postgres/PG_VERSION'), '18')
+  t.match(await refusal(t, { DATA_DIR: folder }), [/the password of the database cannot be read/])
   writeFileSync(join(folder, 'postgres-password'), 'x')
-  const broken = await start(t, { DATA_DIR: folder })
-  t.strictSame(await broken.ended, [1, null])
-  t.match(broken.state.output, /PostgreSQL does not start; its log says: ./)
+  t.match(await refusal(t, { DATA_DIR: folder }), [/PostgreSQL does not start; its log says: ./])
+})
+
+t.test('a fault of ours shows where it is', async (t) => {
+  const NODE_OPTIONS = '--import=data:text/javascript,Promise.race=()=>{throw(new(Error)(`boom`))}'
+  t.match((await refusal(t, { DATA_DIR: temporaryFolder(t), NODE_OPTIONS })).join('\n'), /Error: boom\n +at /)
+})
+
+t.test('a version of Node.js that is too old is named before anything is built', async (t) => {
+  const old = ['--no-experimental-require-module', join(root, 'local/start.cjs')]
+  const { status, stderr } = spawnSync(process.execPath, old, { encoding: 'utf8' })
+  t.equal(status, 1)
+  t.match(stderr, /^Sallyport needs Node.js 20.19 or later/)
+})
+
+t.test('whenever and however it is ended, nothing is left and the next start is good', async (t) => {
+  await endAtRandomMoments(2, Date.now() % 2 ** 31, (line) => t.comment(line))
 })
 
 t.test(
-  'root can run it out of a folder that only root can enter',
+  'root can run it out of a folder that only root can enter, and delete its data meanwhile',
   {
     skip: process.getuid?.() === 0 ? false : 'only root can tell; run this test as root',
   },
@@ -149,6 +210,10 @@ t.test(
     symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'))
     const running = await start(t, {}, home)
     t.equal((await new Client(running.gateway).login()).status, 200)
-    t.equal((await interrupt(running)).code, 0)
+    const { output } = running.state
+    rmSync(join(home, '.data'), { recursive: true, force: true })
+    t.strictSame(await running.ended, [1, null])
+    t.match(running.state.output.slice(output.length), /^\S+\.data was taken away, so all of it has ended\n$/)
+    await eventually('nothing is left', () => running.processes().size === 0)
   },
 )

@@ -3,6 +3,8 @@ import { defineConfig } from 'vite'
 export default defineConfig({
   build: {
     outDir: 'dist/page',
+    // A server that runs goes on with the files of its own page while the next one is built.
+    emptyOutDir: false,
     // Every file by itself: the policy of the page allows no data: addresses.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

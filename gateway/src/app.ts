@@ -60,7 +60,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
   const watch = createWatch(revocations)
-  const upgrader = createUpgrader({ config, watch })
+  const upgrader = createUpgrader({ config, watch, logger })
   const sharedCounts = config.redisUrl === undefined ? undefined : await openSharedCounts(config.redisUrl, logger)
   const isProxy = proxyAddress.compile(config.trustedProxies)
   const isTrusted = (address: string) => isProxy(address, 0)
@@ -155,7 +155,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   app.setErrorHandler(refuse)
   app.setNotFoundHandler(handle)
   const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
-  await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight })
+  await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight, logger })
   const isOurs = (origin: string) => config.origins.includes(origin)
   const { serveByNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
   takeInOrder(app.server, {

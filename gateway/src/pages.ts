@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import cors from '@fastify/cors'
+import { type Logger, listOrigin, noteRefusedOrigin } from '@sallyport/chassis'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import { discardRest } from './body.ts'
 
@@ -19,6 +20,7 @@ interface Options {
   handle: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
   /** Counts a preflight; throws what it is refused with. */
   countPreflight: (request: FastifyRequest) => Promise<void>
+  logger: Logger
 }
 
 /** What the gateway itself says of a request. */
@@ -53,7 +55,7 @@ const isPreflight = ({ method, headers }: FastifyRequest) =>
  */
 export async function openToPages(
   app: FastifyInstance,
-  { origins, methods, exposed, handle, countPreflight }: Options,
+  { origins, methods, exposed, handle, countPreflight, logger }: Options,
 ): Promise<void> {
   const options = {
     origin: origins,
@@ -72,6 +74,8 @@ export async function openToPages(
     pages.addHook('onRequest', async (request, reply) => {
       if (!isPreflight(request)) return
       await countPreflight(request)
+      const { origin } = request.headers
+      if (origin !== undefined && !origins.includes(origin)) noteRefusedOrigin(origin, listOrigin, logger)
       return reply.code(204).send()
     })
     // A preflight has no use for a body.

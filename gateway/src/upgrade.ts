@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { Problem } from '@sallyport/chassis'
+import { type Logger, listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Call } from './call.ts'
@@ -22,6 +22,7 @@ const closeWithin = 2_000
 interface Parts {
   config: Config
   watch: Watch
+  logger: Logger
 }
 
 /** A request to upgrade that was not answered yet. */
@@ -37,7 +38,7 @@ type Close = (code: number, reason: string) => void
  * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
  * its session ends, or the roles in it change.
  */
-export function createUpgrader({ config, watch }: Parts) {
+export function createUpgrader({ config, watch, logger }: Parts) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
   const open = new Set<Close>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
@@ -124,6 +125,7 @@ export function createUpgrader({ config, watch }: Parts) {
   function checkOrigin({ header, source }: Call): void {
     const origin = header('origin')
     if (origin === undefined || config.origins.includes(origin) || isOwn(origin, source.host)) return
+    noteRefusedOrigin(origin, listOrigin, logger)
     throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not open this connection')
   }
 }

@@ -9,6 +9,7 @@ export {
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
+export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
 export { observeRequest } from './request-durations.ts'
 export {
   addresses,

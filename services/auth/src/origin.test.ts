@@ -5,9 +5,13 @@ import { requireOwnOrigin } from './origin.ts'
 const gateway = '192.0.2.1'
 
 /** The status of a call through a gateway, or from elsewhere. */
-async function statusOf(headers: Record<string, string>, remoteAddress = gateway): Promise<number> {
+async function statusOf(
+  headers: Record<string, string>,
+  remoteAddress = gateway,
+  write = (_line: string) => {},
+): Promise<number> {
   const app = createApplication({
-    logger: createLogger('auth', 'silent'),
+    logger: createLogger('auth', 'warn', { write }),
     isOutage: () => false,
     bodyLimit: 1024,
     production: false,
@@ -80,4 +84,20 @@ t.test('only a gateway that is trusted says what was called', async (t) => {
 t.test('listed origins may call, and who is no page', async (t) => {
   t.equal(await statusOf({ origin: 'https://app.test', ...seen('http', 'box') }), 200)
   t.equal(await statusOf({ ...seen('http', 'box') }), 200)
+})
+
+t.test('the log says of which origin a page was, and what helps', async (t) => {
+  const lines: string[] = []
+  const refused = async (headers: Record<string, string>) => {
+    lines.length = 0
+    t.equal(await statusOf({ ...headers, ...seen('http', 'box') }, gateway, (line) => lines.push(line)), 403)
+    return lines.filter((line) => line.includes('origin_refused')).map((line) => JSON.parse(line))
+  }
+  t.match(await refused({ origin: 'http://unlisted.test' }), [
+    { origin: 'http://unlisted.test', msg: /add its origin to CORS_ORIGINS/ },
+  ])
+  t.match(await refused({ origin: 'https://elsewhere.test', 'sec-fetch-site': 'cross-site' }), [
+    { origin: 'https://elsewhere.test', msg: /serve it from the site of the gateway/ },
+  ])
+  t.strictSame(await refused({ 'sec-fetch-site': 'cross-site' }), [], 'without one there is nothing to name')
 })

@@ -1,5 +1,8 @@
-import { Problem } from '@sallyport/chassis'
+import { listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+
+/** Browsers keep the cookie from pages of other sites, listed or not. */
+const moveToSite = 'if it is yours, serve it from the site of the gateway (its host, or the same domain)'
 
 /**
  * Guards the calls that use the cookie against pages of other sites (CSRF): browsers name the page's origin, and
@@ -14,10 +17,12 @@ export function requireOwnOrigin(origins: string[]): onRequestHookHandler {
     if (site === 'same-origin') return done()
     // Browsers say `Sec-Fetch-Site` to https and to localhost alone; where they do, it is they who know.
     const isOwn = site === undefined && origin !== undefined && origin === ownOrigin(request)
-    if (site === 'cross-site' || (origin !== undefined && !isOwn && !origins.includes(origin)))
+    if (site === 'cross-site' || (origin !== undefined && !isOwn && !origins.includes(origin))) {
+      if (origin !== undefined) noteRefusedOrigin(origin, site === 'cross-site' ? moveToSite : listOrigin, request.log)
       throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not make this call', {
         detail: 'Only origins listed in CORS_ORIGINS may use the refresh cookie.',
       })
+    }
     done()
   }
 }
