@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { appendFileSync, existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigurationError, origins, readSettings, text } from '@sallyport/chassis'
 import { demoPassword, demoUsers } from '@sallyport/database'
@@ -73,11 +73,13 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
 
   const log = join(folder, 'sallyport.log')
   rmSync(log, { force: true })
+  // Once, so that a folder that is taken away meanwhile is no fault of its own.
+  const logFile = openSync(log, 'a')
   const processes: StartedProcess[] = []
   endings.push(() => endProcesses(processes.splice(0)))
   const common = settingsOf(environment, { folder, ports, secrets, origins: settings.CORS_ORIGINS })
   const run = async (name: keyof typeof programs, more: NodeJS.ProcessEnv) => {
-    const started = spawnProcess(name, { ...common, ...more }, (line) => appendFileSync(log, `${line}\n`))
+    const started = spawnProcess(name, { ...common, ...more }, (line) => writeSync(logFile, `${line}\n`))
     processes.push(started)
     await Promise.race([started.listening, stopped])
     started.ended.then(([code, signal]) => {

@@ -18,8 +18,10 @@ const migrateProgram = fileURLToPath(new URL('../../prisma/dist/migrate.js', imp
 async function run(program: string, environment: Record<string, string | undefined>) {
   const child = spawn(process.execPath, [program], { env: { PATH: process.env.PATH, ...environment } })
   let [output, errors] = ['', '']
+  let said = Date.now()
   child.stdout.on('data', (chunk) => {
     output += chunk
+    said = Date.now()
   })
   child.stderr.on('data', (chunk) => {
     errors += chunk
@@ -27,7 +29,7 @@ async function run(program: string, environment: Record<string, string | undefin
   const cut = setTimeout(() => child.kill('SIGKILL'), 30_000)
   const [code] = await once(child, 'close')
   clearTimeout(cut)
-  return { code, output, lines: errors.split('\n').filter((line) => line !== '') }
+  return { code, output, stayed: Date.now() - said, lines: errors.split('\n').filter((line) => line !== '') }
 }
 
 const strong = 'f9Jq2xW7vT1zKp8LmN4bYc6RgHd3SaEu5QwX'
@@ -208,7 +210,6 @@ t.test('a database without tables: the line says to migrate, and migrating twice
   })
   const roles = { AUTH_DATABASE_ROLE: 'one', AUTH_DATABASE_PASSWORD: strong, APPOINTMENTS_DATABASE_ROLE: 'two' }
   await sql('CREATE ROLE two')
-  const begun = Date.now()
   const both = await Promise.all([
     run(migrateProgram, { DATABASE_URL: empty, ...roles }),
     run(migrateProgram, { DATABASE_URL: empty }),
@@ -221,7 +222,7 @@ t.test('a database without tables: the line says to migrate, and migrating twice
     'Applied',
     'The database is up to date',
   ])
-  t.ok(Date.now() - begun < 9_000, 'it ends when it is done')
+  for (const { stayed } of both) t.ok(stayed < 5_000, `it ends when it is done, ${stayed} ms after`)
   const one = Object.assign(new URL(empty), { username: 'one', password: strong }).toString()
   const database = createDatabase(one, { connections: 1, onError: () => {} })
   t.teardown(() => database.$disconnect())

@@ -27,6 +27,10 @@ export function kill(pid: number | undefined, signal: NodeJS.Signals): void {
   }
 }
 
+const wait = '"$@"; exit $?'
+/** As npm runs a program: something waits for a shell that waits for it. */
+export const byNpm = ['sh', '-c', wait, 'npm', 'sh', '-c', wait, 'sh', process.execPath]
+
 type Pick = <Item>(items: Item[]) => Item | undefined
 
 /** The process itself, if others wait for it. */
@@ -112,10 +116,7 @@ async function play({ ports, folder, way, after, taken, twice, pick }: Moment): 
   const settings = { ...ports, DATA_DIR: folder, npm_lifecycle_event: 'start' }
   const blocker = createServer()
   if (taken) await once(blocker.listen(Number(taken), '127.0.0.1'), 'listening')
-  // As npm runs it: something waits for a shell that waits for it.
-  const wait = '"$@"; exit $?'
-  const launchOne = () =>
-    launch(settings, { command: ['sh', '-c', wait, 'npm', 'sh', '-c', wait, 'sh', process.execPath] })
+  const launchOne = () => launch(settings, { command: byNpm })
   const all = twice ? [launchOne(), launchOne()] : [launchOne()]
   try {
     await Promise.race([sleep(after), Promise.all(all.map(({ ended }) => ended))])

@@ -1,12 +1,22 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { endAtRandomMoments, kill } from './ends.ts'
+import { byNpm, endAtRandomMoments, kill } from './ends.ts'
 import { choosePorts, launch, type Started } from './started.ts'
 import { Client, eventually, signIn, temporaryFolder } from './system.ts'
 
@@ -131,6 +141,8 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   })
 
   await t.test('the next start has the same users and sessions', async (t) => {
+    // As one that was killed leaves it.
+    writeFileSync(join(folder, 'running'), '')
     const second = await start(t, { DATA_DIR: folder })
     const again = Object.assign(new Client(second.gateway), { cookie: client.cookie })
     t.equal((await again.refresh()).status, 200)
@@ -183,7 +195,10 @@ t.test('what stops it from starting is named in one line', async (t) => {
 
 t.test('a fault of ours shows where it is', async (t) => {
   const NODE_OPTIONS = '--import=data:text/javascript,Promise.race=()=>{throw(new(Error)(`boom`))}'
-  t.match((await refusal(t, { DATA_DIR: temporaryFolder(t), NODE_OPTIONS })).join('\n'), /Error: boom\n +at /)
+  t.match(
+    (await refusal(t, { DATA_DIR: temporaryFolder(t), NODE_OPTIONS, npm_lifecycle_event: 'start' })).join('\n'),
+    /Error: boom\n +at /,
+  )
 })
 
 t.test('a version of Node.js that is too old is named before anything is built', async (t) => {
@@ -191,6 +206,17 @@ t.test('a version of Node.js that is too old is named before anything is built',
   const { status, stderr } = spawnSync(process.execPath, old, { encoding: 'utf8' })
   t.equal(status, 1)
   t.match(stderr, /^Sallyport needs Node.js 20.19 or later/)
+})
+
+t.test('npm that is killed takes it along', async (t) => {
+  const DATA_DIR = temporaryFolder(t)
+  const started = launch({ ...(await choosePorts()), DATA_DIR, npm_lifecycle_event: 'start' }, { command: byNpm })
+  t.teardown(() => {
+    for (const pid of started.processes().keys()) kill(pid, 'SIGKILL')
+  })
+  await eventually('it has begun', () => existsSync(join(DATA_DIR, 'running')), 60_000)
+  kill(started.child.pid, 'SIGKILL')
+  await eventually('nothing is left', () => started.processes().size === 0, 60_000)
 })
 
 t.test('whenever and however it is ended, nothing is left and the next start is good', async (t) => {
