@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { hash } from 'argon2'
 import type { Database } from './database.ts'
 
@@ -20,8 +19,6 @@ export const demoPassword = 'correct-horse-battery-staple'
 export async function seed(database: Database): Promise<void> {
   if ((await database.user.count({ where: { email: { in: demoUsers.map(({ email }) => email) } } })) > 0) return
   const passwordHash = await hash(demoPassword, { memoryCost: 19_456, timeCost: 2, parallelism: 1 })
-  const users = demoUsers.map((user) => ({ ...user, id: randomUUID(), passwordHash }))
-  const idOf = (role: string) => users.find(({ roles }) => roles.includes(role))?.id as string
   const today = new Date()
   const inDays = (days: number, hour: number) =>
     new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth(), today.getUTCDate() + days, hour))
@@ -29,9 +26,15 @@ export async function seed(database: Database): Promise<void> {
     { startsAt: inDays(1, 9), reason: 'Yearly check-up' },
     { startsAt: inDays(2, 14), reason: 'Blood pressure follow-up' },
     { startsAt: inDays(-7, 10), reason: 'Sore throat', status: 'completed' as const },
-  ].map((appointment) => ({ ...appointment, doctorId: idOf('doctor'), patientId: idOf('patient') }))
-  await database.$transaction([
-    database.user.createMany({ data: users }),
-    database.appointment.createMany({ data: appointments }),
-  ])
+  ]
+  await database.$transaction(async (transaction) => {
+    const users = await transaction.user.createManyAndReturn({
+      data: demoUsers.map((user) => ({ ...user, passwordHash })),
+    })
+    const idOf = (role: string) => users.find(({ roles }) => roles.includes(role))?.id as string
+    const people = { doctorId: idOf('doctor'), patientId: idOf('patient') }
+    await transaction.appointment.createMany({
+      data: appointments.map((appointment) => ({ ...appointment, ...people })),
+    })
+  })
 }
