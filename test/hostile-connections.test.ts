@@ -149,12 +149,14 @@ for (const path of ['on', 'off'])
         body: `POST /behind-stream HTTP/1.1\r\nHost: g\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`,
         requests: get('/behind-stream', `x: ${'y'.repeat(8_000)}\r\n`).repeat(20),
         upgrade: upgradeTo('websocket', '/live') + 'x'.repeat(200_000),
+        'what is not read': get('/more'),
+        'what is malformed': 'X\r\n\r\n',
       })) {
         const socket = opened(t)
-        socket.write(get(`/events/${name}`) + more)
+        socket.write(get(`/events/${name}`, name === 'what is not read' ? 'Connection: close\r\n' : '') + more)
         await eventually('the stream is open', () => open.size === 1)
         socket.end()
-        await eventually(`nothing is open (${name})`, () => open.size === 0)
+        await eventually(`nothing is open behind ${name}`, () => open.size === 0)
       }
     })
 
@@ -184,6 +186,12 @@ for (const path of ['on', 'off'])
         api.requests.map(({ url }) => url).filter((url) => url.startsWith('/behind')),
         [],
       )
+    })
+
+    await t.test('a body that turns out to be malformed is refused in its turn', async (t) => {
+      const bad = 'POST /bad HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\nX\r\n'
+      t.strictSame(statuses(await exchange(port, get('/slow/first', 'TE: trailers\r\n') + bad, 3_000)), [200, 400])
+      t.strictSame(api.of('/bad'), [])
     })
 
     await t.test('what follows a request that was to be the last takes nothing from its answer', async (t) => {

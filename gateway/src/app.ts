@@ -13,6 +13,7 @@ import { discardRest, hasBody, openBodies } from './body.ts'
 import { Call, sourceOf } from './call.ts'
 import { ownConnections } from './client-connections.ts'
 import type { Config } from './config.ts'
+import { countContained } from './contain.ts'
 import { forward } from './forward.ts'
 import { openKeySet } from './key-set.ts'
 import { measure } from './measure.ts'
@@ -38,14 +39,8 @@ declare module 'fastify' {
 }
 
 /** What is known of a message that could not be read. */
-const nothingKnown = {
-  method: '',
-  url: '',
-  httpVersion: '',
-  rawHeaders: [],
-  header: () => undefined,
-  trace: undefined,
-}
+const header = () => undefined
+const nothingKnown = { method: '', url: '', httpVersion: '', rawHeaders: [], header, trace: undefined }
 
 /**
  * The gateway: every request, and every WebSocket upgrade, takes the same steps (steps.ts), and is then sent on.
@@ -137,13 +132,20 @@ export async function buildApp(config: Config, environment: Record<string, strin
     return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), forPages)
   }
 
-  /** A request that goes nowhere. */
+  /** A request that goes nowhere. What goes wrong while it is answered ends its connection, and not the process. */
   async function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const problem = noteProblem(await rateLimit.refused(request.call, error), request.call, logger)
-    const headers = ownHeaders(request.call, setByCors(reply))
-    for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
-    discardRest(request.raw)
-    return sendProblem(problem, reply)
+    try {
+      const problem = noteProblem(await rateLimit.refused(request.call, error), request.call, logger)
+      const headers = ownHeaders(request.call, setByCors(reply))
+      for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
+      discardRest(request.raw)
+      return sendProblem(problem, reply)
+    } catch (err) {
+      countContained()
+      logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+      request.raw.destroy()
+      return reply.hijack()
+    }
   }
 
   /** What @fastify/cors, which sees the requests of pages, has set for the answer. */
@@ -163,7 +165,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     noteUpgrade: upgrader.note,
     serve: serveByNode,
     refused: async (problem, peer) => {
-      const source = sourceOf(peer, () => undefined, isTrusted)
+      const source = sourceOf(peer, header, isTrusted)
       const call = new Call({ ...nothingKnown, id: requestIdOf(undefined, peer, isTrusted), source })
       return noteProblem(await rateLimit.refused(call, problem), call, logger)
     },

@@ -75,14 +75,13 @@ export function openBodies({ perClient, timeout }: Limits) {
       } finally {
         // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens. Nobody waits for that: what
         // was asked for last may never come.
-        chunks.return?.().then(() => request.resume(), ignore)
+        const goOn = () => void request.resume()
+        chunks.return?.().then(goOn, goOn)
       }
     }
     return read()
   }
 }
-
-const ignore = () => {}
 
 function brokeOff(cause: unknown): never {
   throw new Problem(400, 'REQUEST_ABORTED', 'The request broke off', { cause })

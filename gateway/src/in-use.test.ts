@@ -46,6 +46,10 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   const log: Record<string, unknown>[] = []
   const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })
   const { app } = await buildApp(readConfig(environment), environment, logger)
+  app.addHook('onRequest', async (request, { raw }) => {
+    // Node's server throws at it as the response is written.
+    if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(async () => {
     upstream.closeAllConnections()
@@ -261,4 +265,11 @@ t.test('an upstream cannot take a header of ours away', async (t) => {
     }
   }
   t.equal(headerOf('x-own', await send('GET /')), undefined)
+})
+
+t.test('a response of ours that cannot be written ends its connection, and not the process', async (t) => {
+  const { send, log } = await open(t, { prefix: '/somewhere' })
+  t.equal(await send('GET /fault-of-ours', ways["Node's server"]), '')
+  t.ok(log.some(({ event }) => event === 'connection_ended'))
+  t.match(await send('GET /somewhere'), /^HTTP\/1\.1 200 OK/)
 })

@@ -126,8 +126,12 @@ class Connection {
 
   /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */
   refuse(error: Error & { code: string }): void {
-    // After a request that was to be the last one nothing is read, and what comes is no fault of that one.
-    if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
+    // After a request that was to be the last one nothing is read, and what comes is no fault of that one. But nobody waits
+    // for what is under way once the client says that it will say no more, which Node does not look at any more.
+    if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') {
+      if (this.#socket.readableEnded) this.#socket.destroy()
+      return
+    }
     const limit = limits[error.code]
     if (limit) countLimit(limit)
     // Where nothing came there is nothing to answer: the client would take it for the answer to what it sends just then.

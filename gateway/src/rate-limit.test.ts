@@ -4,7 +4,7 @@ import { createLogger } from '@sallyport/chassis'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Call } from './call.ts'
-import { openRateLimit } from './rate-limit.ts'
+import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
 import { openSharedCounts } from './shared-counts.ts'
 
 /**
@@ -89,4 +89,8 @@ t.test('what others have counted counts here, and without the store a gateway co
   state.silent = false
   await eventually('it is there again', () => shared.isThere)
   t.match(lines.at(-1), /"rate_limit_shared"/)
+})
+
+t.test('a call that was not counted says nothing of limits', async (t) => {
+  t.strictSame(rateLimitHeaders(undefined), [])
 })

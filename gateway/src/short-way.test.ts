@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
-import { createLogger } from '@sallyport/chassis'
+import { type AddressInfo, connect, Socket } from 'node:net'
+import { createLogger, Problem } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import type { Call } from './call.ts'
 import { ownConnections } from './client-connections.ts'
 import type { Route } from './routes.ts'
+import { ShortAnswer } from './short-answer.ts'
 import { ShortWay } from './short-way.ts'
 import { inTurn, Upstreams } from './upstreams.ts'
 
@@ -13,10 +14,11 @@ interface Options {
   /** Milliseconds an answer takes. */
   takes?: number
   admit?: (call: Call) => Promise<string[]>
+  ownHeaders?: () => string[]
 }
 
 /** The short way before a server of Node's, and a service behind it. */
-async function build(t: Test, { takes = 0, admit = async () => [] }: Options = {}) {
+async function build(t: Test, { takes = 0, admit = async () => [], ownHeaders = () => [] }: Options = {}) {
   const service = createServer((_request, response) => setTimeout(() => response.end('service'), takes))
   service.listen(0, '127.0.0.1')
   await once(service, 'listening')
@@ -38,7 +40,7 @@ async function build(t: Test, { takes = 0, admit = async () => [] }: Options = {
         Object.assign(call, { route, target: { path: call.url, query: '' }, upstreamTarget: call.url })
         return admit(call)
       },
-      ownHeaders: () => [],
+      ownHeaders,
       handOver: serveByNode,
     },
     200,
@@ -119,6 +121,38 @@ t.test('a client that leaves before its call is sent on costs the upstream nothi
   half.end(get)
   await closed(half)
   t.notOk(way.isClosed())
+})
+
+t.test(
+  'a client that leaves before its call is refused gets nothing, and one whose answer fails is left',
+  async (t) => {
+    let leave = () => {}
+    const { open } = await build(t, {
+      async admit() {
+        leave()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        throw new Problem(403, 'REFUSED', 'Refused')
+      },
+      ownHeaders() {
+        throw new Error('of ours')
+      },
+    })
+    const { socket } = await open()
+    leave = () => socket.resetAndDestroy()
+    socket.write(get)
+    await closed(socket)
+    leave = () => {}
+    const { socket: next, heard } = await open()
+    next.write(get)
+    await closed(next)
+    t.equal(heard.all, '')
+  },
+)
+
+t.test('who asks to be notified of the end of an answer that is over is notified at once', (t) => {
+  const answer = new ShortAnswer(new Socket(), 'GET', 1, () => false)
+  answer.close()
+  answer.onClose(() => t.end())
 })
 
 t.test('on its way out every answer says that its connection ends, and idle ones end at the end', async (t) => {

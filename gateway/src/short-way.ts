@@ -4,6 +4,7 @@ import { type Logger, noteProblem } from '@sallyport/chassis'
 import { tooLarge } from './body.ts'
 import { Call, type IsTrusted, sourceOf } from './call.ts'
 import { closeWith } from './client-error.ts'
+import { countContained } from './contain.ts'
 import { forward } from './forward.ts'
 import { countLimit } from './limits.ts'
 import { measure } from './measure.ts'
@@ -149,7 +150,7 @@ class Connection {
     }
     this.#state = 'serving'
     if (whole.length < piece.length) this.#hold(piece.subarray(whole.length))
-    this.#pass(call, whole.body)
+    this.#pass(call, whole.body).catch(this.#fail)
   }
 
   /** Reading goes on for as long as it may, to notice a client that leaves. */
@@ -185,6 +186,13 @@ class Connection {
     } catch (error) {
       this.#refuse(call, error, answer)
     }
+  }
+
+  /** What goes wrong while a request is answered ends its connection, and not the process. */
+  readonly #fail = (err: unknown) => {
+    countContained()
+    this.#way.parts.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+    this.#socket.destroy()
   }
 
   /** A request that goes nowhere. */

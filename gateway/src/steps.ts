@@ -59,7 +59,6 @@ export function createSteps({ routes, rateLimit, verifier, revocations, assertio
 
   /** Finds where a call goes. @returns why it goes nowhere */
   function direct(call: Call, isUpgrade: boolean): Problem | undefined {
-    if (!isAllowed(call.method)) return methodNotAllowed()
     if (isTooLong(call.url)) {
       countLimit('path_length')
       return new Problem(414, 'PATH_TOO_LONG', 'The path is too long')

@@ -75,7 +75,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
       socket.off('close', onGone).off('end', onGone).off('readable', onReadable)
     }
     request.once('socket', (upstream) => {
-      upstream.once(origin.startsWith('https:') ? 'secureConnect' : 'connect', () => {
+      upstream.once('connect', () => {
         isConnected = true
         clearTimeout(timer)
         timer = setTimeout(destroy, call.route.timeout, 'no answer to the upgrade')

@@ -397,6 +397,8 @@ t.test('one that has more than one reading is none', async (t) => {
     'Content-Length: 2;2',
     ' X-A: b\r\nContent-Length: 2',
     'X-A: b\r\n \t c\r\nContent-Length: 2',
+    'Content-Length: 2\t',
+    'Transfer-Encoding:\tchunked',
     'Content-Length: 2\r\nTransfer-Encoding : chunked',
     'X-A\xa0: b',
     ': b',
@@ -406,6 +408,8 @@ t.test('one that has more than one reading is none', async (t) => {
     const { connections } = await startUpstream(t, always(`HTTP/1.1 200 OK\r\n${lines}\r\n\r\nok`))
     t.match(await send(connections), { status: 0, error: /not valid HTTP/ }, JSON.stringify(lines.slice(0, 60)))
   }
+  const before = await startUpstream(t, always('HTTP/1.0 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\nok'))
+  t.match(await send(before.connections), { status: 0, error: /not valid HTTP/ }, 'a hint before HTTP/1.1')
   for (const status of ['000', '099', '0200', '1000', '1', '-10', ' 20']) {
     const { connections } = await startUpstream(t, always(`HTTP/1.1 ${status} X\r\nContent-Length: 2\r\n\r\nok`))
     t.match(await send(connections), { status: 0, error: /not valid HTTP/ }, `status ${status}`)
@@ -752,4 +756,15 @@ t.test('an upstream over TLS that does not shake hands is late', async (t) => {
 
   const slow = new UpstreamConnections(`https://127.0.0.1:${port}`, logger, { queueFor: 50 })
   t.ok((await send(slow)).error instanceof UpstreamTimeout, 'also where a request waits for less than a connection may')
+})
+
+t.test('who gives up what is over gives up nothing', async (t) => {
+  const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+  let used: Connection | undefined
+  const onSent = (connection: Connection) => {
+    used ??= connection
+  }
+  t.match(await send(connections, {}, { onSent }), { body: 'ok' })
+  used?.abort({} as Listener)
+  t.equal(connections.state.idle, 1)
 })

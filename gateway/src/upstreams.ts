@@ -115,7 +115,7 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
 async function answers(origin: string, logger: Logger): Promise<boolean> {
   const connections = new UpstreamConnections(origin, logger)
   const hasAnswered = await new Promise<boolean>((resolve) => {
-    const ignore = () => {}
+    const ignore = () => true
     connections.send(
       { method: 'HEAD', path: '/', headers: [], body: '', timeout: probeEvery, client: 'probe' },
       {
@@ -124,7 +124,7 @@ async function answers(origin: string, logger: Logger): Promise<boolean> {
         onInformation: ignore,
         onHead: ignore,
         onPause: ignore,
-        onData: () => true,
+        onData: ignore,
         onEnd: () => resolve(true),
         onFailure: () => resolve(false),
       },

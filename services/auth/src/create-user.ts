@@ -42,8 +42,8 @@ export async function createUser(database: Database, { name, password, ...given 
   const taken = () => refuse(`there is a user ${given.email} already`)
   // Under the spelling that is kept the database sees to it; here, under those that earlier versions kept.
   const [, ...earlier] = spellingsOf(given.email)
-  if ((await database.user.count({ where: { email: { in: earlier } } })) > 0) throw taken()
   try {
+    if ((await database.user.count({ where: { email: { in: earlier } } })) > 0) throw taken()
     const user = await database.user.create({ data: { email, name, roles, passwordHash } })
     const log = createLogger('create-user', 'silent')
     await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
