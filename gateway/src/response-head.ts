@@ -70,7 +70,8 @@ export function readResponseHead(text: string): ResponseHead | undefined {
     } else if (name === 'transfer-encoding') {
       if (codings++ > 0 || value.toLowerCase() !== 'chunked') return undefined
       head.isChunked = true
-    } else if (name === 'connection') head.isKept &&= !/(^|,)\s*close\s*(,|$)/i.test(value)
+    } else if (name === 'connection' || name === 'proxy-connection')
+      head.isKept &&= !/(^|,)\s*close\s*(,|$)/i.test(value)
     else if (name === 'keep-alive') head.keptFor = readTimeout(value)
   }
   if (head.isChunked && (lengths > 0 || !isOnePointOne)) return undefined

@@ -24,6 +24,9 @@ export interface Manner {
   isDone?: (heard: string) => boolean
 }
 
+/** Bytes after which a client goes. */
+const mostHeard = 4_000_000
+
 /** Says something and listens, until the server closes or is quiet. */
 export function converse(segments: Segment[], manner: Manner): Promise<Heard> {
   const { port, from, quiet, halfCloses, isDone } = manner
@@ -40,6 +43,8 @@ export function converse(segments: Segment[], manner: Manner): Promise<Heard> {
     let timer = setTimeout(leave, quiet * 4)
     socket.setEncoding('latin1').on('data', (chunk) => {
       bytes += chunk
+      // Of what has no end no more is of use.
+      if (bytes.length > mostHeard) leave()
       if (!hasSaidAll) return
       if (isDone?.(bytes)) leave()
       else timer.refresh()
