@@ -153,7 +153,9 @@ for (const path of ['on', 'off'])
         'what is malformed': 'X\r\n\r\n',
       })) {
         const socket = opened(t)
-        socket.write(get(`/events/${name}`, name === 'what is not read' ? 'Connection: close\r\n' : '') + more)
+        socket.write(
+          get(`/events/${encodeURIComponent(name)}`, name === 'what is not read' ? 'Connection: close\r\n' : '') + more,
+        )
         await eventually('the stream is open', () => open.size === 1)
         socket.end()
         await eventually(`nothing is open behind ${name}`, () => open.size === 0)
