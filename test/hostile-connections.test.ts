@@ -151,6 +151,8 @@ for (const path of ['on', 'off'])
         upgrade: upgradeTo('websocket', '/live') + 'x'.repeat(200_000),
         'what is not read': get('/more'),
         'what is malformed': 'X\r\n\r\n',
+        'half a head': 'GET /half HTTP/1.1\r\n',
+        'half a body': 'POST /half HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\nxx',
       })) {
         const socket = opened(t)
         socket.write(

@@ -126,12 +126,12 @@ class Connection {
 
   /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */
   refuse(error: Error & { code: string }): void {
-    // After a request that was to be the last one nothing is read, and what comes is no fault of that one. But nobody waits
-    // for what is under way once the client says that it will say no more, which Node does not look at any more.
-    if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') {
-      if (this.#socket.readableEnded) this.#socket.destroy()
-      return
-    }
+    const broken = this.#waiting.at(-1) ?? this.#current
+    const isOfCurrent = broken === this.#current && broken?.request?.complete === false
+    // Nobody waits for what is under way once the client says that it will say no more. Node leaves that to us here.
+    if (this.#socket.readableEnded && this.#current?.response && !isOfCurrent) this.#socket.destroy()
+    // After a request that was to be the last one nothing is read, and what comes is no fault of that one.
+    if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
     const limit = limits[error.code]
     if (limit) countLimit(limit)
     // Where nothing came there is nothing to answer: the client would take it for the answer to what it sends just then.
@@ -139,13 +139,11 @@ class Connection {
       this.#socket.destroy()
       return
     }
-    const broken = this.#waiting.at(-1) ?? this.#current
     const refusal: Turn = { begin: () => this.#answer(error) }
     // What is broken may be the body of the last request: then this is what that is answered with.
-    if (broken?.request && !broken.request.complete) {
-      if (broken === this.#current) this.#answer(error, broken.response)
-      else this.#waiting.splice(-1, 1, refusal)
-    } else this.#add(refusal)
+    if (isOfCurrent) this.#answer(error, broken.response)
+    else if (broken?.request?.complete === false) this.#waiting.splice(-1, 1, refusal)
+    else this.#add(refusal)
     this.#isRefused = true
   }
 

@@ -232,8 +232,9 @@ function respond(request: IncomingMessage, response: ServerResponse, body: strin
     response.addTrailers({ 'x-sum': '1' })
     return void response.end()
   }
-  if (kind === 'late') return void setTimeout(() => response.end(said), 15)
-  if (kind === 'large') return void response.end(said.padEnd(100_000, 'x'))
+  // With a length, so that a connection of HTTP/1.0 can go on too.
+  if (kind === 'late') return void setTimeout(() => response.setHeader('content-length', said.length).end(said), 15)
+  if (kind === 'large') return void response.setHeader('content-length', 100_000).end(said.padEnd(100_000, 'x'))
   response.setHeader('content-length', said.length).end(method === 'HEAD' ? '' : said)
 }
 
