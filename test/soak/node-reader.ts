@@ -21,6 +21,8 @@ interface Parser {
   initialize(type: number, resource: object, maxHeaderSize: number, lenient: number): void
   execute(bytes: Buffer): number | (Error & { code: string })
   finish(): Error | undefined
+  /** Node's parsers are not collected by themselves. */
+  close(): void
   // biome-ignore lint/suspicious/noExplicitAny: the callbacks are numbered members
   [callback: number]: any
 }
@@ -105,6 +107,7 @@ export function readAsNode(bytes: Buffer, methodOf?: (at: number) => string, has
     const failed = parser.finish() as (Error & { code: string }) | undefined
     if (failed) error = failed.code
   }
+  parser.close()
   return { messages, error, length: typeof read === 'number' ? read : 0 }
 }
 
