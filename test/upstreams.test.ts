@@ -227,6 +227,16 @@ t.test('upstreams that do as they like', async (t) => {
     for (const { body } of clients) await body?.cancel()
   })
 
+  for (const [way, line] of Object.entries(ways))
+    t.test(`an event stream with a length is broken off once its token no longer holds, by ${way}`, async (t) => {
+      answer = (socket) =>
+        socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 900\r\n\r\ndata: 1\n\n')
+      const now = Math.floor(Date.now() / 1000)
+      const token = `Authorization: Bearer ${issuer.token({ exp: now + 2 })}\r\n`
+      // The last turn is over when the connection is closed.
+      t.match(await talk(t, port, [get('/raw/1', token + line), /data: 1\n\n$/], ['', /never/]), /data: 1\n\n$/)
+    })
+
   t.test('an upgrade that is refused is answered like any request', async (t) => {
     const upgrade = (path: string) =>
       `GET ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`

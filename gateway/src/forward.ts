@@ -141,9 +141,11 @@ class Exchange implements Listener {
       return false
     }
     openEventStreams.add(call)
-    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
+    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back. Of one that
+    // has a length the rest is missing: the next response on the connection would be read as that.
     const end = () => {
-      answer.end()
+      if (this.#length === -1) answer.end()
+      else answer.cut()
       this.#end(new Error('the token no longer holds'))
     }
     if (call.caller) answer.onClose(watch.over(call.caller, end))
