@@ -271,10 +271,10 @@ t.test('upstreams that do as they like', async (t) => {
     }
     answer = (socket) =>
       socket.write(
-        'HTTP/1.1 101 Switching Protocols\r\nServer: secret/1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
+        'HTTP/1.1 101 Switching Protocols\r\nServer: secret/1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nX-Name: é\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
       )
     const upgraded = await talk(t, port, [upgrade('/ws'), /\r\n\r\n$/])
-    t.match(upgraded, /^HTTP\/1.1 101 [\s\S]*set-cookie: a=1\r\nset-cookie: b=2\r\n[\s\S]*upgrade: websocket/)
+    t.match(upgraded, /^HTTP\/1.1 101 [\s\S]*x-name: Ã©\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n[\s\S]*upgrade: websocket/)
     t.notMatch(upgraded, /secret|content-length/)
     t.match(await metrics(), /sallyport_request_duration_seconds_count\{route="\/ws",method="GET",status="1xx"\} 1/)
   })

@@ -83,7 +83,8 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
     })
     request.prependListener('upgrade', (answered) => {
       settle()
-      // http-proxy writes the 101 next.
+      // http-proxy writes the 101 next, as a text in which each byte is one character.
+      socket.setDefaultEncoding('latin1')
       response.detachSocket(socket as never)
       answered.headers = upgradedHeaders(answered.rawHeaders)
     })
