@@ -15,7 +15,7 @@ import { ownConnections } from './client-connections.ts'
 import type { Config } from './config.ts'
 import { forward } from './forward.ts'
 import { openKeySet } from './key-set.ts'
-import { measure } from './measure.ts'
+import { measure, openEventStreams } from './measure.ts'
 import { checkMessage } from './message.ts'
 import { takeInOrder } from './node-server.ts'
 import { crossOrigin, exposedHeaders, fromPage, openToPages } from './pages.ts'
@@ -192,6 +192,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     revocations.close()
     upgrader.close()
     shortWay?.close()
+    for (const end of openEventStreams.values()) end()
   })
   app.addHook('onClose', async () => {
     sharedCounts?.close()
