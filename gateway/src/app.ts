@@ -157,8 +157,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
   await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight, logger })
   const isOurs = (origin: string) => config.origins.includes(origin)
-  const { serveByNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
-  takeInOrder(app.server, {
+  const { serveByNode, byNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
+  const endIfIdle = takeInOrder(app.server, {
     handle: app.routing,
     noteUpgrade: upgrader.note,
     serve: serveByNode,
@@ -193,6 +193,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     upgrader.close()
     shortWay?.close()
     for (const end of openEventStreams.values()) end()
+    for (const socket of byNode) endIfIdle(socket)
   })
   app.addHook('onClose', async () => {
     sharedCounts?.close()
