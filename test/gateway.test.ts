@@ -457,6 +457,25 @@ t.test('a gateway that is told to stop is no longer ready, finishes what it bega
   t.strictSame(await running.ended, [0, null])
 })
 
+for (const way of ['on', 'off'])
+  t.test(`event streams and what no request came on keep no gateway from ending, fast path ${way}`, async (t) => {
+    const api = await new Upstream().serve(t)
+    api.answer = (_request, response) =>
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+    const routes = [{ prefix: '/', upstreams: [api.url], access: 'public' }]
+    const { gateway, port, process: running } = await startGateway(t, routes, { HTTP1_FAST_PATH: way })
+    const stream = await fetch(gateway)
+    for (const begun of ['', 'GET / HT', 'GET / HTTP/1.1\r\nHost: g\r\nTE: trailers\r\n']) {
+      const socket = connect(port, '127.0.0.1').on('error', () => {})
+      t.teardown(() => socket.destroy())
+      await once(socket, 'connect')
+      if (begun) socket.write(begun)
+    }
+    running.child.kill('SIGTERM')
+    t.equal(await stream.text(), 'data: 1\n\n', 'it ends in order')
+    t.strictSame(await running.ended, [0, null])
+  })
+
 t.test('the route file can change while the gateway runs, and a bad one changes nothing', async (t) => {
   const api = await new Upstream().serve(t)
   const route = (prefix: string) => ({ prefix, upstreams: [api.url], access: 'public' })

@@ -88,6 +88,11 @@ t.test('bodies and answers pass as they are', async (t) => {
         await exchange(port, 'PUT /x HTTP/1.1\r\nHost: g\r\nExpect: miracles\r\nConnection: close\r\n\r\n'),
         /^HTTP\/1.1 417/,
       )
+      t.match(
+        await exchange(port, 'PUT /x HTTP/1.0\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello'),
+        /^HTTP\/1.1 200 OK/,
+        'nor for a client of HTTP/1.0, which knows nothing of it',
+      )
     },
   )
 

@@ -54,6 +54,10 @@ const answers: Record<string, (response: ServerResponse, request: IncomingMessag
   },
   error: (response) => response.writeHead(500).end('oh'),
   limited: (response) => response.end(),
+  bytes: (response) => {
+    response.setHeader('content-disposition', 'filename="é"').flushHeaders()
+    setTimeout(() => response.end('late'), 50)
+  },
   cookies: (response) => response.setHeader('set-cookie', ['a=1', 'b=2']).end('c'),
 }
 

@@ -33,8 +33,10 @@ t.test('upstreams that do as they like', async (t) => {
       { prefix: '/put', upstreams: [raw], access: 'public', bodyLimit: 2 ** 30 },
       { prefix: '/api', upstreams: [api.url], access: 'public' },
       { prefix: '/ws', upstreams: [raw], access: 'public', websocket: true },
+      { prefix: '/ws/soon', upstreams: [raw], access: 'public', websocket: true, timeout: 500 },
     ],
     {
+      IDLE_TIMEOUT: '2s',
       UPSTREAM_CONNECTIONS: '4',
       UPSTREAM_CONNECTIONS_PER_CLIENT: '4',
       UPSTREAM_QUEUE: '4',
@@ -227,9 +229,42 @@ t.test('upstreams that do as they like', async (t) => {
     for (const { body } of clients) await body?.cancel()
   })
 
+  for (const [way, line] of Object.entries(ways))
+    t.test(`an event stream with a length is broken off once its token no longer holds, by ${way}`, async (t) => {
+      answer = (socket) =>
+        socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 900\r\n\r\ndata: 1\n\n')
+      const now = Math.floor(Date.now() / 1000)
+      const token = `Authorization: Bearer ${issuer.token({ exp: now + 2 })}\r\n`
+      // The last turn is over when the connection is closed.
+      t.match(await talk(t, port, [get('/raw/1', token + line), /data: 1\n\n$/], ['', /never/]), /data: 1\n\n$/)
+    })
+
+  const upgrade = (path: string) =>
+    `GET ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
+
+  t.test('a refusal of an upgrade that does not go on, or that nobody reads, ends', async (t) => {
+    const reached = async (limit: string) =>
+      Number(new RegExp(`limit_reached_total\\{limit="${limit}"\\} (\\d+)`).exec(await metrics())?.[1])
+    answer = (socket) => socket.write('HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nn')
+    const before = { upstream_time: await reached('upstream_time'), send_time: await reached('send_time') }
+    t.match(await talk(t, port, [upgrade('/ws/soon'), /\r\n\r\nn$/], ['', /never/]), /\r\n\r\nn$/)
+    t.equal(await reached('upstream_time'), before.upstream_time + 1)
+
+    let behind: Socket | undefined
+    answer = (socket) => {
+      behind = socket
+      const flood = new Readable({ read: () => flood.push(Buffer.alloc(65_536)) && undefined })
+      socket.write('HTTP/1.1 403 No\r\n\r\n')
+      flood.pipe(socket).once('close', () => flood.destroy())
+    }
+    const client = connect(port, '127.0.0.1').on('error', () => {})
+    t.teardown(() => client.destroy())
+    client.pause().write(upgrade('/ws/soon'))
+    await eventually('the upstream is left', () => behind?.closed === true)
+    t.equal(await reached('send_time'), before.send_time + 1)
+  })
+
   t.test('an upgrade that is refused is answered like any request', async (t) => {
-    const upgrade = (path: string) =>
-      `GET ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
     let asked = ''
     answer = (socket, bytes) => {
       asked = bytes
@@ -255,16 +290,27 @@ t.test('upstreams that do as they like', async (t) => {
     t.equal((await exchange(port, upgrade('/ws'))).replace(/^[\s\S]*?\r\n\r\n/, '').length, 4_000_000)
     answer = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha')
     t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nha$/, 'one that breaks off breaks off')
-    for (const nonsense of ['HTTP/1.1 000 X\r\n\r\n', 'HTTP/1.1 99 X\r\n\r\n', 'nonsense\r\n\r\n']) {
+    answer = (socket) => socket.write('HTTP/1.1 403 é\r\nX-Name: é\r\nContent-Length: 0\r\n\r\n')
+    t.match(await exchange(port, upgrade('/ws')), /^HTTP\/1.1 403 Ã©\r\nx-name: Ã©\r\n/, 'in the bytes that it has')
+    for (const nonsense of [
+      'HTTP/1.1 000 X\r\n\r\n',
+      'HTTP/1.1 99 X\r\n\r\n',
+      'nonsense\r\n\r\n',
+      'HTTP/1.1 403 X\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+      `HTTP/1.1 403 X\r\n${'A: b\r\n'.repeat(201)}\r\n`,
+    ]) {
       answer = (socket) => socket.end(nonsense)
       t.match(await exchange(port, upgrade('/ws')), /^HTTP\/1.1 502 [\s\S]*UPSTREAM_UNREACHABLE/)
     }
     answer = (socket) =>
       socket.write(
-        'HTTP/1.1 101 Switching Protocols\r\nServer: secret/1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
+        'HTTP/1.1 101 Switching Protocols\r\nServer: secret/1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nX-Name: é\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
       )
     const upgraded = await talk(t, port, [upgrade('/ws'), /\r\n\r\n$/])
-    t.match(upgraded, /^HTTP\/1.1 101 [\s\S]*set-cookie: a=1\r\nset-cookie: b=2\r\n[\s\S]*upgrade: websocket/)
+    t.match(
+      upgraded,
+      /^HTTP\/1.1 101 [\s\S]*x-name: Ã©\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n[\s\S]*upgrade: websocket/,
+    )
     t.notMatch(upgraded, /secret|content-length/)
     t.match(await metrics(), /sallyport_request_duration_seconds_count\{route="\/ws",method="GET",status="1xx"\} 1/)
   })

@@ -50,7 +50,8 @@ export class ServedAnswer implements Answer {
   }
 
   flush(): void {
-    this.#response.flushHeaders()
+    // Node's own way to flush would encode in UTF-8 what is bytes already.
+    this.#response.write('', 'latin1')
   }
 
   write(chunk: Buffer, drained: () => void): boolean {

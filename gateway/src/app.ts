@@ -16,7 +16,7 @@ import type { Config } from './config.ts'
 import { countContained } from './contain.ts'
 import { forward } from './forward.ts'
 import { openKeySet } from './key-set.ts'
-import { measure } from './measure.ts'
+import { measure, openEventStreams } from './measure.ts'
 import { checkMessage } from './message.ts'
 import { takeInOrder } from './node-server.ts'
 import { crossOrigin, exposedHeaders, fromPage, openToPages } from './pages.ts'
@@ -159,8 +159,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
   await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight, logger })
   const isOurs = (origin: string) => config.origins.includes(origin)
-  const { serveByNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
-  takeInOrder(app.server, {
+  const { serveByNode, byNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
+  const endIfIdle = takeInOrder(app.server, {
     handle: app.routing,
     noteUpgrade: upgrader.note,
     serve: serveByNode,
@@ -194,6 +194,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
     revocations.close()
     upgrader.close()
     shortWay?.close()
+    for (const end of openEventStreams.values()) end()
+    for (const socket of byNode) endIfIdle(socket)
   })
   app.addHook('onClose', async () => {
     sharedCounts?.close()

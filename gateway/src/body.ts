@@ -48,8 +48,9 @@ export function openBodies({ perClient, timeout }: Limits) {
       countLimit('bodies_per_client')
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests at once', { headers: { 'retry-after': '1' } })
     }
-    // A client that sent Expect: 100-continue (RFC 9110 section 10.1.1) begins now that someone wants the body.
-    if (request.headers.expect !== undefined) response.writeContinue()
+    // A client that sent Expect: 100-continue begins now that someone wants the body; one of HTTP/1.0 knows nothing of it
+    // (RFC 9110 section 10.1.1).
+    if (request.headers.expect !== undefined && request.httpVersion === '1.1') response.writeContinue()
     // The request must outlive its body, to be answered.
     const chunks = request.iterator({ destroyOnReturn: false })
     let size = 0

@@ -24,11 +24,17 @@ export function ownConnections(server: Server, { connectionsPerClient, isTrusted
   const [serveByNode] = server.listeners('connection') as [(socket: Socket) => void]
   server.removeAllListeners('connection')
   const noteOpen = openPerClient(connectionsPerClient)
+  const byNode = new Set<Socket>()
 
   return {
+    /** The connections that Node's own server reads. */
+    byNode: byNode as ReadonlySet<Socket>,
+
     /** Gives a connection to Node's own server, with what came on it and was not read. */
     serveByNode: (socket: Socket, received?: Buffer): void => {
       serveByNode.call(server, socket)
+      if (!byNode.has(socket)) socket.once('close', () => byNode.delete(socket))
+      byNode.add(socket)
       if (!received) return
       socket.unshift(received)
       socket.resume()

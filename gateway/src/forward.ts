@@ -140,12 +140,14 @@ class Exchange implements Listener {
       this.#end(problem as Problem)
       return false
     }
-    openEventStreams.add(call)
-    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back.
+    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back. Of one that
+    // has a length the rest is missing: the next response on the connection would be read as that.
     const end = () => {
-      answer.end()
-      this.#end(new Error('the token no longer holds'))
+      if (this.#length === -1) answer.end()
+      else answer.cut()
+      this.#end(new Error('the stream was ended'))
     }
+    openEventStreams.set(call, end)
     if (call.caller) answer.onClose(watch.over(call.caller, end))
     this.#connection?.release(this)
     return true

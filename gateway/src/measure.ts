@@ -1,8 +1,11 @@
 import { observeRequest } from '@sallyport/chassis'
 import type { Call } from './call.ts'
 
-/** Calls whose answers go on for as long as the client stays. How long says nothing of us: they are counted while open. */
-export const openEventStreams = new Set<Call>()
+/**
+ * Calls whose answers go on for as long as the client stays, and how to end each. How long says nothing of us: they are
+ * counted while open.
+ */
+export const openEventStreams = new Map<Call, () => void>()
 
 /**
  * Counts a call whose answer is complete, or whose client has left, with the time it took.

@@ -44,6 +44,8 @@ interface Parts {
  * Takes what Node's server reads of a connection one after another (RFC 9112 section 9.3.2): nothing begins before what
  * came before it was answered and the answer has left, and nothing at all once a message was refused for its form, or
  * once the client is gone. Node by itself begins everything at once.
+ *
+ * @returns how to end a connection on which no request is under way, whether or not one ever came, or began to come
  */
 export function takeInOrder(server: Server, parts: Parts) {
   const connections = new WeakMap<Socket, Connection>()
@@ -65,6 +67,7 @@ export function takeInOrder(server: Server, parts: Parts) {
   server.setTimeout(parts.idleTimeout * 1_000, (socket: Socket) => of(socket).onTimeout())
   server.removeAllListeners('clientError')
   server.on('clientError', (error: Error & { code: string }, socket: Socket) => of(socket).refuse(error))
+  return (socket: Socket) => of(socket).endIfIdle()
 }
 
 class Connection {
@@ -164,6 +167,10 @@ class Connection {
     else if (this.#current) return
     else countLimit('idle_time')
     this.#socket.destroy()
+  }
+
+  endIfIdle(): void {
+    if (!this.#current) this.#socket.destroySoon()
   }
 
   #add(turn: Turn): void {

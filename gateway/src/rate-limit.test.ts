@@ -12,7 +12,7 @@ import { openSharedCounts } from './shared-counts.ts'
  * two gateways (test/shared-limits.test.ts) has a real one. It can be told to keep silent.
  */
 function countingStore() {
-  const state = { silent: false, counts: new Map<string, number>() }
+  const state = { silent: false, odd: '', counts: new Map<string, number>() }
   const server = createServer((socket: Socket) => {
     socket.setEncoding('utf8').on('error', () => {})
     let received = ''
@@ -34,6 +34,7 @@ function countingStore() {
   const answer = ([name, ...rest]: string[]): string => {
     if (name?.toLowerCase() === 'info') return '$11\r\nloading:0\r\n\r\n'
     if (!name?.toLowerCase().startsWith('eval')) return '+OK\r\n'
+    if (state.odd !== '') return state.odd
     const key = rest[2] as string
     state.counts.set(key, (state.counts.get(key) ?? 0) + 1)
     return `*2\r\n:${state.counts.get(key)}\r\n:30000\r\n`
@@ -77,6 +78,16 @@ t.test('what others have counted counts here, and without the store a gateway co
   )
   state.counts.set('sallyport:client:192.0.2.1', 3)
   await t.rejects(limit.client(from('192.0.2.1')), { code: 'RATE_LIMITED' })
+
+  for (const [at, odd] of ['$-1\r\n', '+OK\r\n', '*2\r\n:1\r\n$-1\r\n'].entries()) {
+    state.odd = odd
+    const alone = from(`192.0.2.1${at}`)
+    await limit.client(alone)
+    t.match(alone.limit, { remaining: 2, ttlInSeconds: 60 }, `what is no count counts for none: ${odd}`)
+    t.equal(shared.isThere, false)
+    state.odd = ''
+    await eventually('it is there again', () => shared.isThere)
+  }
 
   state.silent = true
   const alone = from('192.0.2.1')

@@ -18,7 +18,8 @@ export interface SharedCounts {
 /** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is there again. */
 export async function openSharedCounts(url: string, logger: Logger): Promise<SharedCounts> {
   // Most gateways have none, and start sooner without its client.
-  const { Redis } = await import('ioredis')
+  const { Command, Redis } = await import('ioredis')
+  for (const name of ['eval', 'evalsha']) Command.setReplyTransformer(name, readCount)
   const redis = new Redis(url, {
     enableOfflineQueue: false,
     enableAutoPipelining: true,
@@ -52,4 +53,13 @@ export async function openSharedCounts(url: string, logger: Logger): Promise<Sha
       redis.disconnect()
     },
   }
+}
+
+/**
+ * What the script that counts gives back: a count and milliseconds. @fastify/rate-limit does not look, and would throw where
+ * nobody catches it, or let everybody through.
+ */
+function readCount(reply: unknown): unknown {
+  if (Array.isArray(reply) && reply.length === 2 && reply.every(Number.isSafeInteger)) return reply
+  throw new Error('the store of REDIS_URL gives no count')
 }

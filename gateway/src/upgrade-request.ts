@@ -5,6 +5,7 @@ import { ServedAnswer } from './answer.ts'
 import type { Call } from './call.ts'
 import { answerHeaders } from './headers.ts'
 import { countLimit } from './limits.ts'
+import { isTooLong } from './message.ts'
 import { outgoingTrailers } from './trailers.ts'
 import { UpstreamTimeout } from './upstream-connection.ts'
 import { usualSettings } from './upstream-connections.ts'
@@ -83,7 +84,8 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
     })
     request.prependListener('upgrade', (answered) => {
       settle()
-      // http-proxy writes the 101 next.
+      // http-proxy writes the 101 next, as a text in which each byte is one character.
+      socket.setDefaultEncoding('latin1')
       response.detachSocket(socket as never)
       answered.headers = upgradedHeaders(answered.rawHeaders)
     })
@@ -118,15 +120,33 @@ function upgradedHeaders(answered: string[]): IncomingMessage['headers'] {
 /** Node's parser lets some of these pass, and its server throws at them. */
 const control = /[^\t\x20-\x7e\x80-\xff]/
 
+interface Deadlines {
+  /** Milliseconds for the upstream to go on, and for the client to go on taking what comes. */
+  goOnWithin: number
+  takeWithin: number
+}
+
 /**
  * Gives a client the response of an upstream that does not upgrade.
  *
  * @returns false if it is none that can be passed on; nothing is sent then
  */
-export function passResponse(answered: IncomingMessage, response: ServerResponse, ownHeaders: string[]): boolean {
+export function passResponse(
+  answered: IncomingMessage,
+  response: ServerResponse,
+  ownHeaders: string[],
+  { goOnWithin, takeWithin }: Deadlines,
+): boolean {
   const status = answered.statusCode as number
   const texts = [answered.statusMessage as string, ...answered.rawHeaders]
-  if (status < 200 || status > 999 || texts.some((text) => control.test(text))) {
+  const { 'transfer-encoding': coding = 'chunked' } = answered.headers
+  if (
+    status < 200 ||
+    status > 999 ||
+    isTooLong(answered) ||
+    coding.toLowerCase() !== 'chunked' ||
+    texts.some((text) => control.test(text))
+  ) {
     answered.destroy()
     return false
   }
@@ -141,8 +161,19 @@ export function passResponse(answered: IncomingMessage, response: ServerResponse
   )
   answer.flush()
   const resume = () => answered.resume()
-  // Node's server has let go of the connection of an upgrade, and says no more when it can take more.
-  response.socket?.on('drain', () => response.emit('drain'))
+  // Node's server has let go of the connection of an upgrade: it neither says when it can take more, nor ends it.
+  response.socket
+    ?.on('drain', () => response.emit('drain'))
+    .setTimeout(takeWithin, () => {
+      if (!response.writableLength) return
+      countLimit('send_time')
+      answer.cut()
+    })
+  answered.socket.setTimeout(goOnWithin, () => {
+    if (answered.isPaused()) return
+    countLimit('upstream_time')
+    answered.destroy(new UpstreamTimeout('the answer did not go on'))
+  })
   answered.on('data', (chunk) => {
     if (!answer.write(chunk, resume)) answered.pause()
   })

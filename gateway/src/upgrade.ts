@@ -95,7 +95,9 @@ export function createUpgrader({ config, watch, logger }: Parts) {
       }
       try {
         const response = socket.destroyed ? undefined : await ask(first, head).catch(askAnother)
-        if (response && !passResponse(response, reply.raw, ownHeaders)) throw new Error('the answer is not valid HTTP')
+        const deadlines = { goOnWithin: call.route.timeout, takeWithin: config.idleTimeout * 1_000 }
+        if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
+          throw new Error('the answer is not valid HTTP')
       } catch (error) {
         // A client that is gone gets no response.
         if (!socket.destroyed)
