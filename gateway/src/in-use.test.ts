@@ -49,6 +49,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   app.addHook('onRequest', async (request, { raw }) => {
     // Node's server throws at it as the response is written.
     if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
+    if (request.url === '/left-early') await once(request.raw.socket, 'close')
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(async () => {
@@ -71,7 +72,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
     await once(socket, 'close')
     return heard
   }
-  return { behind, send, log, authority }
+  return { behind, send, log, authority, port }
 }
 
 /** Whether an answer has come to its end, as far as its head tells. */
@@ -272,4 +273,19 @@ t.test('a response of ours that cannot be written ends its connection, and not t
   t.equal(await send('GET /fault-of-ours', ways["Node's server"]), '')
   t.ok(log.some(({ event }) => event === 'connection_ended'))
   t.match(await send('GET /somewhere'), /^HTTP\/1\.1 200 OK/)
+})
+
+t.test('a client that leaves before its upgrade is sent on costs the upstream nothing', async (t) => {
+  const { behind, send, port } = await open(t, { websocket: true })
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write('GET /left-early HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', () =>
+    setTimeout(() => socket.resetAndDestroy(), 50),
+  )
+  await once(socket, 'close')
+  t.match(await send('GET /stays'), /^HTTP\/1\.1 200 OK/)
+  t.strictSame(
+    behind.seen.map(({ url }) => url),
+    ['/stays'],
+  )
 })

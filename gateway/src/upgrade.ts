@@ -70,10 +70,10 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     ): Promise<FastifyReply> {
       checkOrigin(call)
       const { socket, head } = upgrades.get(raw) as Upgrade
+      // The client left while its token was verified.
+      if (socket.destroyed) return reply.hijack()
       const first = call.route.pick()
-      const end = first.streams.open(call)
-      if (socket.destroyed) end()
-      else socket.once('close', end)
+      socket.once('close', first.streams.open(call))
       raw.headers = upgradeHeaders(headers)
 
       async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
@@ -94,7 +94,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
         return ask(call.route.pick(first), Buffer.alloc(0))
       }
       try {
-        const response = socket.destroyed ? undefined : await ask(first, head).catch(askAnother)
+        const response = await ask(first, head).catch(askAnother)
         const deadlines = { goOnWithin: call.route.timeout, takeWithin: config.idleTimeout * 1_000 }
         if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
           throw new Error('the answer is not valid HTTP')
