@@ -186,6 +186,26 @@ for (const path of ['on', 'off'])
           t.equal(all.length, before === '' ? 1 : 2, `${what}: ${all}`)
           t.match(String(all.at(-1)), what === 'an expectation' ? /417/ : /4(00|31)/, what)
         }
+      const forms = {
+        'as a preflight': (bytes: string) =>
+          bytes
+            .replace(/^(GET|POST) /, 'OPTIONS ')
+            .replace('\r\n', '\r\nOrigin: https://app.test\r\nAccess-Control-Request-Method: GET\r\n'),
+        'for a path that cannot be read': (bytes: string) => bytes.replace('/a', '/%zz'),
+        'by a method that is not allowed': (bytes: string) => bytes.replace(/^(GET|POST) /, 'PURGE '),
+      }
+      for (const [form, of] of Object.entries(forms))
+        for (const [what, bytes] of Object.entries(refused)) {
+          const all = statuses(
+            await exchange(
+              port,
+              `${of(bytes)}GET /behind/${encodeURIComponent(what)} HTTP/1.1\r\nHost: g\r\n\r\n`,
+              3_000,
+            ),
+          )
+          t.equal(all.length, 1, `${what}, ${form}: ${all}`)
+          t.match(String(all[0]), what === 'an expectation' ? /417/ : /4(00|31)/, `${what}, ${form}`)
+        }
       t.strictSame(
         api.requests.map(({ url }) => url).filter((url) => url.startsWith('/behind')),
         [],

@@ -326,6 +326,15 @@ t.test('no way to write a path leads past the rule for it', async (t) => {
         t.strictSame((await ask(target, admin, method)).seen, [], `${method} ${target}`)
   })
 
+  await t.test('a header that CGI takes for a setting goes no further', async (t) => {
+    for (const name of ['Proxy', 'proxy', 'PROXY']) {
+      const path = `/open/with-${name}-${name.length}`
+      await exchange(port, `GET ${path} HTTP/1.1\r\nHost: g\r\n${name}: http://evil.test\r\nConnection: close\r\n\r\n`)
+      t.notOk(api.of(path)[0]?.rawHeaders.includes('http://evil.test'), name)
+      t.equal(api.of(path).length, 1)
+    }
+  })
+
   await t.test('other headers that name a path change nothing', async (t) => {
     for (const name of [
       'X-Original-URL',

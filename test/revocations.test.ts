@@ -1,4 +1,5 @@
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { startFreezingWay } from './freezing-way.ts'
 import { Client, claimsOf, eventually, type System, shiftedClock, signIn, startSystem } from './system.ts'
@@ -156,5 +157,26 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
         await eventually(`a gateway by ${seconds} seconds refuses it`, () => isRefused(url, accessToken))
       }),
     )
+  })
+
+  await t.test('a gateway that leaves before it was told anything is told nothing', async (t) => {
+    const { auth } = system.processes
+    await endProcesses([system.processes.gateway])
+    const client = new pg.Client(system.url)
+    await client.connect()
+    t.teardown(() => client.end())
+    await client.query('BEGIN')
+    await client.query('LOCK TABLE auth.security_events IN ACCESS EXCLUSIVE MODE')
+    const headers = { authorization: `Bearer ${system.secrets.REVOCATIONS_SECRET}` }
+    const subscribers = () => metric(auth, 'sallyport_revocation_subscribers')
+    const leaving = new AbortController()
+    const gone = t.rejects(
+      fetch(`${system.environment.AUTH_URL}/internal/revocations`, { headers, signal: leaving.signal }),
+    )
+    await eventually('it reads what there is to tell', async () => (await subscribers()) === 1)
+    leaving.abort()
+    await gone
+    await client.query('COMMIT')
+    await eventually('nobody is there to be told', async () => (await subscribers()) === 0)
   })
 })

@@ -1,5 +1,5 @@
 import proxyAddress from '@fastify/proxy-addr'
-import { type Logger, noteProblem, securityHeaders, sendProblem } from '@sallyport/chassis'
+import { type Logger, noteProblem, type Problem, securityHeaders, sendProblem } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
 import Fastify, {
   type FastifyBaseLogger,
@@ -17,7 +17,7 @@ import { countContained } from './contain.ts'
 import { forward } from './forward.ts'
 import { openKeySet } from './key-set.ts'
 import { measure, openEventStreams } from './measure.ts'
-import { checkMessage } from './message.ts'
+import { faultOf } from './message.ts'
 import { takeInOrder } from './node-server.ts'
 import { crossOrigin, exposedHeaders, fromPage, openToPages } from './pages.ts'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
@@ -72,8 +72,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     return503OnClosing: false,
     // A path that cannot be read never comes to the handlers.
     frameworkErrors: (error, request, reply) => {
-      begin(request, reply)
-      refuse(error, request, reply)
+      refuse(begin(request, reply) ?? error, request, reply)
     },
     // Fastify has one of its own, which goes before that of Node's server.
     keepAliveTimeout: config.idleTimeout * 1000,
@@ -89,9 +88,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
   // Bodies are streamed, never parsed: their type is nothing to us, whether it is one or not.
   for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true })
   app.addHook('onRequest', (request, reply, done) => {
-    begin(request, reply)
     // Of other methods Fastify has ideas of its own, before it comes to the handlers.
-    done(isAllowed(request.method) ? undefined : methodNotAllowed())
+    done(begin(request, reply) ?? (isAllowed(request.method) ? undefined : methodNotAllowed()))
   })
   const beginBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
   const exposed = exposedHeaders(config.exposedHeaders)
@@ -101,8 +99,12 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const rateLimit = await openRateLimit(app, config, sharedCounts)
   const admit = createSteps({ routes, rateLimit, verifier, revocations, assertions })
 
-  /** Notes what is known of a request when it comes, and counts it when it is over. */
-  function begin(request: FastifyRequest, reply: FastifyReply): void {
+  /**
+   * Notes what is known of a request when it comes, and counts it when it is over.
+   *
+   * @returns why it is refused for its form, whatever it asks for
+   */
+  function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
     const { raw, id, method, trace } = request
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
@@ -111,12 +113,12 @@ export async function buildApp(config: Config, environment: Record<string, strin
     request.call = call
     // It closes once, and `once` costs more.
     reply.raw.on('close', () => measure(call, reply.raw.headersSent ? reply.raw.statusCode : 0))
+    return faultOf(raw)
   }
 
   /** The way of a request that Node's server has read. */
   async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { raw, call } = request
-    checkMessage(raw)
     const isUpgrade = upgrader.isUpgrade(raw)
     const headers = await admit(call, isUpgrade)
     if (isUpgrade) return upgrader.forward(request, reply, headers, ownHeaders(call, setByCors(reply)))

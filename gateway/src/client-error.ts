@@ -15,8 +15,12 @@ export function malformed({ code }: { code: string }): Problem {
 /** Milliseconds for a client to read the last response of its connection while it may still send. */
 const lingerFor = 2_000
 
-/** Writes a response past Node's server, and closes the connection: where a next request would begin is anybody's guess. */
-export function answerAndClose(problem: Problem, socket: Socket): void {
+/**
+ * Writes a response past Node's server, and closes the connection: where a next request would begin is anybody's guess.
+ *
+ * @param method of the request, if it was read: the response to a HEAD has no body
+ */
+export function answerAndClose(problem: Problem, socket: Socket, method?: string): void {
   const body = JSON.stringify(problem.body())
   const response = [
     `HTTP/1.1 ${problem.statusCode} ${STATUS_CODES[problem.statusCode]}`,
@@ -27,7 +31,7 @@ export function answerAndClose(problem: Problem, socket: Socket): void {
     'x-content-type-options: nosniff',
     'connection: close',
     '',
-    body,
+    method === 'HEAD' ? '' : body,
   ]
   closeWith(socket, response.join('\r\n'))
 }

@@ -19,8 +19,8 @@ const hopByHop = new Set([
   'expect',
 ])
 
-/** Rebuilt from what we know, never passed on from a client. */
-const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent'])
+/** Rebuilt from what we know, never passed on from a client; CGI makes of `Proxy` a setting of its own (HTTP_PROXY). */
+const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent', 'proxy'])
 /** The same, and what tells some servers of another path or host than the one that was matched. */
 const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
 

@@ -15,21 +15,21 @@ export const isTooLong = ({ rawHeaders }: IncomingMessage) => rawHeaders.length 
 type Message = IncomingMessage & { upgrade?: boolean }
 
 /**
- * Refuses a message that another server could read as another one, beyond what Node's parser refuses by itself (two
- * lengths, a length and chunks, broken lines): more than one host, a body coded in a way we do not undo, or a body
+ * What is wrong with a message that another server could read as another one, beyond what Node's parser refuses by itself
+ * (two lengths, a length and chunks, broken lines): more than one host, a body coded in a way we do not undo, or a body
  * before an upgrade.
  *
- * @throws 400 MESSAGE_AMBIGUOUS, 431 HEADER_TOO_LARGE; the connection is closed, since where the next message begins is
- * anybody's guess
+ * @returns 400 MESSAGE_AMBIGUOUS, 417 EXPECTATION_FAILED or 431 HEADER_TOO_LARGE; the connection is to be closed with it,
+ * since where the next message begins is anybody's guess
  */
-export function checkMessage(message: Message): void {
+export function faultOf(message: Message): Problem | undefined {
   const { method, rawHeaders, headers, httpVersion, httpVersionMinor, upgrade } = message
   // Node takes a request line without a version for one of HTTP/0.9, which has no headers.
   if (!/^1\.[01]$/.test(httpVersion))
-    throw refused(400, 'MESSAGE_AMBIGUOUS', 'The message must be of HTTP/1.1 or HTTP/1.0')
+    return refused(400, 'MESSAGE_AMBIGUOUS', 'The message must be of HTTP/1.1 or HTTP/1.0')
   if (isTooLong(message)) {
     countLimit('header_lines')
-    throw refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
+    return refused(431, 'HEADER_TOO_LARGE', 'The header has too many lines')
   }
   let hosts = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -37,18 +37,16 @@ export function checkMessage(message: Message): void {
     if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
   }
   if (hosts !== 1 || !host.test(headers.host as string))
-    throw refused(400, 'MESSAGE_AMBIGUOUS', 'There must be one Host header, with a name and a port at most')
+    return refused(400, 'MESSAGE_AMBIGUOUS', 'There must be one Host header, with a name and a port at most')
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || httpVersionMinor === 0))
-    throw refused(400, 'MESSAGE_AMBIGUOUS', 'The body must be chunked or of a known length')
+    return refused(400, 'MESSAGE_AMBIGUOUS', 'The body must be chunked or of a known length')
   if (httpVersionMinor === 1 && headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue')
-    throw refused(417, 'EXPECTATION_FAILED', 'Only 100-continue can be expected')
-  if (
-    upgrade &&
-    method !== 'CONNECT' &&
-    (method !== 'GET' || coding !== undefined || headers['content-length'] !== undefined)
-  )
-    throw refused(400, 'MESSAGE_AMBIGUOUS', 'An upgrade is asked for by a GET without a body')
+    return refused(417, 'EXPECTATION_FAILED', 'Only 100-continue can be expected')
+  const hasBody = coding !== undefined || headers['content-length'] !== undefined
+  return upgrade && method !== 'CONNECT' && (method !== 'GET' || hasBody)
+    ? refused(400, 'MESSAGE_AMBIGUOUS', 'An upgrade is asked for by a GET without a body')
+    : undefined
 }
 
 function refused(status: number, code: string, title: string): Problem {

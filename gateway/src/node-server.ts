@@ -129,10 +129,11 @@ class Connection {
 
   /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */
   refuse(error: Error & { code: string }): void {
-    const broken = this.#waiting.at(-1) ?? this.#current
-    const isOfCurrent = broken === this.#current && broken?.request?.complete === false
+    const latest = this.#waiting.at(-1) ?? this.#current
+    // What is broken is the body of that one: this is what it is answered with, in its place.
+    const broken = latest?.request?.complete === false ? latest : undefined
     // Nobody waits for what is under way once the client says that it will say no more. Node leaves that to us here.
-    if (this.#socket.readableEnded && this.#current?.response && !isOfCurrent) this.#socket.destroy()
+    if (this.#socket.readableEnded && this.#current?.response && broken !== this.#current) this.#socket.destroy()
     // After a request that was to be the last one nothing is read, and what comes is no fault of that one.
     if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
     const limit = limits[error.code]
@@ -142,21 +143,20 @@ class Connection {
       this.#socket.destroy()
       return
     }
-    const refusal: Turn = { begin: () => this.#answer(error) }
-    // What is broken may be the body of the last request: then this is what that is answered with.
-    if (isOfCurrent) this.#answer(error, broken.response)
-    else if (broken?.request?.complete === false) this.#waiting.splice(-1, 1, refusal)
+    const refusal: Turn = { begin: () => this.#answer(error, broken) }
+    if (broken && broken === this.#current) refusal.begin()
+    else if (broken) this.#waiting.splice(-1, 1, refusal)
     else this.#add(refusal)
     this.#isRefused = true
   }
 
-  /** @param instead the response that its place was for */
-  async #answer(error: { code: string }, instead?: ServerResponse): Promise<void> {
+  /** @param broken what was to be answered in its place, and perhaps began to be */
+  async #answer(error: { code: string }, broken?: Turn): Promise<void> {
     const socket = this.#socket
     const problem = await this.#parts.refused(malformed(error), socket.remoteAddress as string)
     // Within a response that has begun, a second one would be read as part of it.
-    if (!socket.writable || instead?.headersSent) socket.destroy()
-    else answerAndClose(problem, socket)
+    if (!socket.writable || broken?.response?.headersSent) socket.destroy()
+    else answerAndClose(problem, socket, broken?.request?.method)
   }
 
   /** Nothing came and nothing left: the client takes nothing of a response, or has nothing more to ask. */

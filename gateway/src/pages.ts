@@ -47,11 +47,11 @@ export function crossOrigin(exposed: string[]): (origin: string | undefined) => 
 }
 
 const isPreflight = ({ method, headers }: FastifyRequest) =>
-  method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
+  method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
 
 /**
  * Lets pages of other origins call (CORS): it answers their preflights, and marks what their requests are answered
- * with. Requests that no page makes never come by here.
+ * with. Of requests that no page makes only OPTIONS come by here, as the plugin has a route for them.
  */
 export async function openToPages(
   app: FastifyInstance,
@@ -64,18 +64,22 @@ export async function openToPages(
     exposedHeaders: exposed,
     maxAge: 600,
     preflightContinue: true,
+    // What has both of its headers is a preflight, though one may be empty; the plugin's own answer is no problem details.
+    strictPreflight: false,
   }
+  const none = { origin: false }
   await app.register(async (pages) => {
     await pages.register(cors, {
       // An OPTIONS that is no preflight is a request like any other.
-      delegator: (request, callback) => callback(null, { ...options, preflight: isPreflight(request) }),
+      delegator: (request, callback) =>
+        callback(null, request.headers.origin === undefined ? none : { ...options, preflight: isPreflight(request) }),
     })
     // By now the answer has its headers: a page can read that there were too many.
     pages.addHook('onRequest', async (request, reply) => {
       if (!isPreflight(request)) return
       await countPreflight(request)
-      const { origin } = request.headers
-      if (origin !== undefined && !origins.includes(origin)) noteRefusedOrigin(origin, listOrigin, logger)
+      const origin = request.headers.origin as string
+      if (!origins.includes(origin)) noteRefusedOrigin(origin, listOrigin, logger)
       return reply.code(204).send()
     })
     // A preflight has no use for a body.

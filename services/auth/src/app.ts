@@ -5,6 +5,7 @@ import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
 import type { Config } from './config.ts'
 import { startHousekeeping } from './housekeeping.ts'
+import { showRevocationSubscribers } from './metrics.ts'
 import { type Passwords, passwordFormats } from './passwords.ts'
 import { openRevocations } from './revocations.ts'
 import { keySetRoute } from './routes/key-set.ts'
@@ -39,6 +40,7 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
   const revocations = openRevocations(config, database, logger)
+  showRevocationSubscribers(revocations)
   const stopHousekeeping = startHousekeeping(database, logger)
   app.addHook('preClose', async () => {
     stopHousekeeping()

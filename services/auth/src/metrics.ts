@@ -1,5 +1,6 @@
 import { Counter, Gauge } from 'prom-client'
 import type { Passwords } from './passwords.ts'
+import type { Revocations } from './revocations.ts'
 
 /** Every value of the label is there from the start, so that a first event is a rise and not a new series. */
 function count<Label extends string>(name: string, help: string, label: Label, values: string[]): Counter<Label> {
@@ -51,6 +52,17 @@ export function showPasswordHashes(passwords: Pick<Passwords, 'running' | 'waiti
     collect() {
       this.set({ state: 'running' }, passwords.running)
       this.set({ state: 'waiting' }, passwords.waiting)
+    },
+  })
+}
+
+/** Shows how many gateways are told of ended sessions. */
+export function showRevocationSubscribers(revocations: Pick<Revocations, 'subscribers'>): void {
+  new Gauge({
+    name: 'sallyport_revocation_subscribers',
+    help: 'Gateways that are told of ended sessions',
+    collect() {
+      this.set(revocations.subscribers)
     },
   })
 }

@@ -35,6 +35,8 @@ export interface RevocationEvents {
 type Send = <Name extends keyof RevocationEvents>(event: Name, data: RevocationEvents[Name]) => void
 
 export interface Revocations {
+  /** How many gateways are told. */
+  readonly subscribers: number
   /**
    * Calls `send` with every revocation that can still concern a token, then once with `current`, then with each as it
    * happens, and with `alive` whenever it is proved that none was missed. `end` is called when this process can no
@@ -86,6 +88,10 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   })
 
   return {
+    get subscribers() {
+      return subscribers.size
+    },
+
     async subscribe(send, end) {
       if (!listener.connected)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', { headers: { 'retry-after': '1' } })

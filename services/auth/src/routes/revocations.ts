@@ -30,7 +30,9 @@ export function revocationsRoute(
       (event, data) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
       () => reply.raw.end(),
     )
-    reply.raw.once('close', stop)
+    // The gateway may have left meanwhile.
+    if (reply.raw.destroyed) stop()
+    else reply.raw.once('close', stop)
   })
 }
 
