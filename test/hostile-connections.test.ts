@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type Edge, exchange, startGateway, Upstream } from './edge.ts'
+import { type Edge, exchange, listen, startGateway, Upstream } from './edge.ts'
 import { eventually } from './system.ts'
 
 const get = (path: string, ...lines: string[]) => `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines.join('')}\r\n`
@@ -34,11 +34,23 @@ function residentMemory({ process: { child } }: Edge): number {
 for (const path of ['on', 'off'])
   t.test(`no connection harms another (HTTP1_FAST_PATH=${path})`, async (t) => {
     const { api, open } = await serve(t)
+    const late: string[] = []
+    /** Begins to answer at once, and to read after a while. */
+    const lateReader = createServer((request, response) => {
+      late.push(request.url as string)
+      open.add(request)
+      response.on('close', () => open.delete(request))
+      if (request.url === '/late/events')
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+      else request.on('end', () => response.end('read'))
+      setTimeout(() => request.resume(), 100)
+    })
     const edge = await startGateway(
       t,
       [
         { prefix: '/', upstreams: [api.url], access: 'public' },
         { prefix: '/live', upstreams: [api.url], access: 'public', websocket: true },
+        { prefix: '/late', upstreams: [await listen(t, lateReader)], access: 'public' },
       ],
       { HTTP1_FAST_PATH: path, IDLE_TIMEOUT: '1s', BODY_TIMEOUT: '1s', BODIES_PER_CLIENT: '20' },
     )
@@ -161,6 +173,34 @@ for (const path of ['on', 'off'])
         await eventually('the stream is open', () => open.size === 1)
         socket.end()
         await eventually(`nothing is open behind ${name}`, () => open.size === 0)
+      }
+    })
+
+    await t.test('what waits behind a body for which reading had stopped is read, and its end seen', async (t) => {
+      const post = (path: string, chunks: number) =>
+        `POST ${path} HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n${`4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(chunks)}0\r\n\r\n`
+      for (const chunks of [3, 7, 11, 30]) {
+        const socket = opened(t)
+        late.length = 0
+        socket.write(post('/late/events', chunks) + upgradeTo('websocket', '/live'))
+        await eventually('the stream is open', () => late.length === 1)
+        socket.end()
+        await eventually(`nothing is open behind ${chunks} chunks`, () => open.size === 0)
+      }
+      for (const [name, following] of Object.entries({
+        h2c: upgradeTo('h2c', '/taken'),
+        request: get('/taken'),
+      })) {
+        const socket = opened(t)
+        let heard = ''
+        socket.on('data', (chunk) => {
+          heard += chunk
+        })
+        socket.write(post(`/late/${name}`, 7) + following)
+        await eventually(`${name}: both are answered`, () => statuses(heard).length === 2)
+        socket.write(get('/later'))
+        await eventually(`${name}: so is what comes later`, () => heard.includes('/later'))
+        t.strictSame(statuses(heard), [200, 200, 200], name)
       }
     })
 

@@ -33,15 +33,16 @@ export function answerAndClose(problem: Problem, socket: Socket, method?: string
     '',
     method === 'HEAD' ? '' : body,
   ]
-  closeWith(socket, response.join('\r\n'))
+  socket.write(response.join('\r\n'))
+  lingeringClose(socket)
 }
 
 /**
- * Closes a connection with its last bytes. What the client still sends is read for a moment: closed at once, the system
- * would reset the connection, and the client might lose what it has not read yet (RFC 9112 section 9.6).
+ * Closes a connection behind what was written. What the client still sends is read for a moment: closed at once, the
+ * system would reset the connection, and the client might lose what it has not read yet (RFC 9112 section 9.6).
  */
-export function closeWith(socket: Socket, last = ''): void {
-  socket.end(last)
+export function lingeringClose(socket: Socket): void {
+  socket.end()
   socket.resume()
   const cut = setTimeout(() => socket.destroy(), lingerFor)
   socket.once('end', () => socket.destroy()).once('close', () => clearTimeout(cut))

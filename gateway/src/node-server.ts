@@ -1,7 +1,7 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger, Problem } from '@sallyport/chassis'
-import { answerAndClose, closeWith, malformed } from './client-error.ts'
+import { answerAndClose, lingeringClose, malformed } from './client-error.ts'
 import { contain } from './contain.ts'
 import { countLimit, type LimitName } from './limits.ts'
 import { isTooLong } from './message.ts'
@@ -81,6 +81,8 @@ class Connection {
   constructor(socket: Socket, parts: Parts) {
     this.#socket = socket
     this.#parts = parts
+    // What Node's server calls behind a last response would close while the client may still send.
+    socket.destroySoon = () => lingeringClose(socket)
   }
 
   take(request: IncomingMessage, response: ServerResponse): void {
@@ -98,6 +100,9 @@ class Connection {
 
   /** From here on Node's server does not read the connection any more. */
   takeUpgrade(request: IncomingMessage, head: Buffer): void {
+    // Where it stopped reading for the sake of a body before, it does not go on, and what reads next takes its last read
+    // for one that is still under way: this ends that one.
+    this.#socket.push('')
     if (!this.#current) this.#add({ begin: () => this.#beginUpgrade(request, head) })
     else {
       // Nor does it pass on to the responses before that the client can take more.
@@ -170,7 +175,7 @@ class Connection {
   }
 
   endIfIdle(): void {
-    if (!this.#current) this.#socket.destroySoon()
+    if (!this.#current) this.#socket.end(() => this.#socket.destroy())
   }
 
   #add(turn: Turn): void {
@@ -224,7 +229,7 @@ class Connection {
     for (const emitter of [request, response]) contain(emitter, this.#fail)
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    response.once('finish', () => closeWith(socket))
+    response.once('finish', () => lingeringClose(socket))
     this.#parts.handle(request, response)
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type Logger, noteProblem } from '@sallyport/chassis'
 import { tooLarge } from './body.ts'
 import { Call, type IsTrusted, sourceOf } from './call.ts'
-import { closeWith } from './client-error.ts'
+import { lingeringClose } from './client-error.ts'
 import { countContained } from './contain.ts'
 import { forward } from './forward.ts'
 import { countLimit } from './limits.ts'
@@ -217,7 +217,7 @@ class Connection {
     measure(call, answer.status)
     this.#answer = undefined
     this.#state = 'sending'
-    if (answer.isLast || this.#way.isClosed()) closeWith(this.#socket)
+    if (answer.isLast || this.#way.isClosed()) lingeringClose(this.#socket)
     else if (this.#socket.writableLength === 0) this.#onSent()
     else this.#socket.write('', this.#onSent)
   }
