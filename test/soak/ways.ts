@@ -220,7 +220,8 @@ function respond(request: IncomingMessage, response: ServerResponse, body: strin
   const hash = createHash('sha1').update(body, 'latin1').digest('hex').slice(0, 12)
   const said = `${method} ${seenAs(url)} ${body.length} ${hash}`
   response.setHeader('x-seen', seenAs(url))
-  const kind = /\br=(\w+)/.exec(url)?.[1]
+  // Without a length a connection of HTTP/1.0, which only the plain server sees, would end here.
+  const kind = request.httpVersion === '1.0' ? undefined : /\br=(\w+)/.exec(url)?.[1]
   if (kind === 'none') return void response.writeHead(204).end()
   if (kind === 'unchanged') return void response.writeHead(304).end()
   if (kind === 'chunked') {
@@ -232,7 +233,6 @@ function respond(request: IncomingMessage, response: ServerResponse, body: strin
     response.addTrailers({ 'x-sum': '1' })
     return void response.end()
   }
-  // With a length, so that a connection of HTTP/1.0 can go on too.
   if (kind === 'late') return void setTimeout(() => response.setHeader('content-length', said.length).end(said), 15)
   if (kind === 'large') return void response.setHeader('content-length', 100_000).end(said.padEnd(100_000, 'x'))
   response.setHeader('content-length', said.length).end(method === 'HEAD' ? '' : said)
