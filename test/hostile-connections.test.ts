@@ -176,6 +176,26 @@ for (const path of ['on', 'off'])
       }
     })
 
+    await t.test('an upgrade waits for a slow reader of what comes before it', async (t) => {
+      for (const [kind, upgrade] of Object.entries({
+        taken: upgradeTo('h2c', '/taken'),
+        opened: upgradeTo('websocket', '/live'),
+      })) {
+        const socket = opened(t)
+        let heard = ''
+        const before = api.of('/large').length
+        socket.pause().write(get('/large') + upgrade)
+        await eventually('the service answers', () => api.of('/large').length > before)
+        await sleep(100)
+        socket.on('data', (chunk) => {
+          heard += chunk
+        })
+        socket.resume()
+        await eventually(`${kind}: all of it comes`, () => statuses(heard).length === 2)
+        t.ok(heard.length > 4_000_000)
+      }
+    })
+
     await t.test('what waits behind a body for which reading had stopped is read, and its end seen', async (t) => {
       const post = (path: string, chunks: number) =>
         `POST ${path} HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n${`4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(chunks)}0\r\n\r\n`

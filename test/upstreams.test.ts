@@ -250,6 +250,13 @@ t.test('upstreams that do as they like', async (t) => {
     t.match(await talk(t, port, [upgrade('/ws/soon'), /\r\n\r\nn$/], ['', /never/]), /\r\n\r\nn$/)
     t.equal(await reached('upstream_time'), before.upstream_time + 1)
 
+    answer = (socket) => {
+      socket.write('HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nn')
+      setTimeout(() => socket.write('o'), 1_200)
+    }
+    t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nno$/, 'what is only slow comes whole')
+    t.equal(await reached('send_time'), before.send_time)
+
     let behind: Socket | undefined
     answer = (socket) => {
       behind = socket

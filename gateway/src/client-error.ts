@@ -12,9 +12,6 @@ export function malformed({ code }: { code: string }): Problem {
   return problems[code] ?? new Problem(400, 'MESSAGE_MALFORMED', 'The request is not valid HTTP')
 }
 
-/** Milliseconds for a client to read the last response of its connection while it may still send. */
-const lingerFor = 2_000
-
 /**
  * Writes a response past Node's server, and closes the connection: where a next request would begin is anybody's guess.
  *
@@ -37,13 +34,23 @@ export function answerAndClose(problem: Problem, socket: Socket, method?: string
   lingeringClose(socket)
 }
 
+/** Milliseconds for a client to read the end of what was sent to it, while it may still send. */
+const lingerFor = 2_000
+
 /**
  * Closes a connection behind what was written. What the client still sends is read for a moment: closed at once, the
  * system would reset the connection, and the client might lose what it has not read yet (RFC 9112 section 9.6).
+ *
+ * It sets no time for the client to take what was written.
  */
 export function lingeringClose(socket: Socket): void {
+  let cut: NodeJS.Timeout | undefined
+  const linger = () => {
+    cut = setTimeout(() => socket.destroy(), lingerFor)
+  }
   socket.end()
-  socket.resume()
-  const cut = setTimeout(() => socket.destroy(), lingerFor)
+  if (socket.writableFinished) linger()
+  else socket.once('finish', linger)
   socket.once('end', () => socket.destroy()).once('close', () => clearTimeout(cut))
+  socket.resume()
 }

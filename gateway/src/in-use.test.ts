@@ -1,8 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { buildApp } from './app.ts'
@@ -43,13 +44,17 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
     CORS_ORIGINS: 'https://app.test',
     ...settings,
   }
+  const held = new EventEmitter()
   const log: Record<string, unknown>[] = []
   const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })
-  const { app } = await buildApp(readConfig(environment), environment, logger)
+  const { app, upgrader } = await buildApp(readConfig(environment), environment, logger)
   app.addHook('onRequest', async (request, { raw }) => {
     // Node's server throws at it as the response is written.
     if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
-    if (request.url === '/left-early') await once(request.raw.socket, 'close')
+    if (request.url === '/left-early') {
+      held.emit('upgrade')
+      await new Promise((resolve) => request.raw.socket.once('close', resolve))
+    }
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(async () => {
@@ -72,7 +77,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
     await once(socket, 'close')
     return heard
   }
-  return { behind, send, log, authority, port }
+  return { behind, send, log, authority, port, held, upgrader, upstream }
 }
 
 /** Whether an answer has come to its end, as far as its head tells. */
@@ -276,16 +281,49 @@ t.test('a response of ours that cannot be written ends its connection, and not t
 })
 
 t.test('a client that leaves before its upgrade is sent on costs the upstream nothing', async (t) => {
-  const { behind, send, port } = await open(t, { websocket: true })
-  const socket = connect(port, '127.0.0.1')
-  await once(socket, 'connect')
-  socket.write('GET /left-early HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', () =>
-    setTimeout(() => socket.resetAndDestroy(), 50),
-  )
-  await once(socket, 'close')
-  t.match(await send('GET /stays'), /^HTTP\/1\.1 200 OK/)
+  const { behind, send, port, held, log } = await open(t, { websocket: true })
+  for (const leave of ['end', 'resetAndDestroy'] as const) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET /left-early HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    await once(held, 'upgrade')
+    socket[leave]()
+    await once(socket, 'close')
+    t.match(await send('GET /stays'), /^HTTP\/1\.1 200 OK/)
+  }
   t.strictSame(
     behind.seen.map(({ url }) => url),
-    ['/stays'],
+    ['/stays', '/stays'],
   )
+  t.strictSame(
+    log.filter(({ level }) => level === 'error'),
+    [],
+  )
+})
+
+t.test('a WebSocket whose upstream is gone is gone, whatever its client had still to say', async (t) => {
+  const { port, upgrader, upstream } = await open(t, { websocket: true })
+  const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  const endings: Record<string, (socket: Duplex) => unknown> = {
+    ends: (socket) => socket.end(head),
+    'is reset': (socket) => socket.write(head, () => (socket as Socket).resetAndDestroy()),
+    'says much and ends': (socket) => socket.end(head + 'x'.repeat(1_000_000)),
+  }
+  upstream
+    .removeAllListeners('upgrade')
+    .on('upgrade', ({ url = '' }, socket) => endings[decodeURI(url.slice(1))]?.(socket))
+  const all = Object.keys(endings).flatMap((how) => ['', 'X\r\n', 'x'.repeat(500_000)].map((sent) => ({ how, sent })))
+  await Promise.all(
+    all.map(async ({ how, sent }) => {
+      // It does not close by itself.
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {})
+      t.teardown(() => socket.destroy())
+      socket.write(
+        `GET /${encodeURI(how)} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n${sent}`,
+      )
+      await new Promise<void>((resolve) => socket.once('data', () => resolve()))
+    }),
+  )
+  const deadline = Date.now() + 10_000
+  while (upgrader.open.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(upgrader.open.size, 0)
 })

@@ -30,7 +30,7 @@ interface Parts {
   /** Handles a request; the response closes once it is answered, or its connection is gone. */
   handle(request: IncomingMessage, response: ServerResponse): void
   /** Notes that a request is an upgrade that may be taken; it is handled like any other until it is. */
-  noteUpgrade(request: IncomingMessage, upgrade: { socket: Socket; head: Buffer }): void
+  noteUpgrade(request: IncomingMessage, upgrade: { socket: Socket; take: () => Buffer }): void
   /** Reads a connection by Node's server. */
   serve(socket: Socket, received: Buffer): void
   /** Counts and logs what is refused before it is a request. @returns what it is answered with */
@@ -103,16 +103,11 @@ class Connection {
     // Where it stopped reading for the sake of a body before, it does not go on, and what reads next takes its last read
     // for one that is still under way: this ends that one.
     this.#socket.push('')
-    if (!this.#current) this.#add({ begin: () => this.#beginUpgrade(request, head) })
-    else {
-      // Nor does it pass on to the responses before that the client can take more.
-      this.#socket.on('drain', () => this.#current?.response?.emit('drain'))
-      const endHold = this.#hold(head)
-      this.#add({ begin: () => this.#beginUpgrade(request, endHold()) })
-    }
+    const take = this.#hold(head)
+    this.#add({ begin: () => this.#beginUpgrade(request, take) })
   }
 
-  /** Reads on while an upgrade waits, to notice a client that leaves. @returns how to stop, and what has come by then */
+  /** Reads on until an upgrade is taken, to notice a client that leaves. @returns how to stop, and what has come by then */
   #hold(head: Buffer): () => Buffer {
     const socket = this.#socket
     const held = [head]
@@ -124,10 +119,12 @@ class Connection {
     }
     const onEnd = () => socket.destroy()
     const onTimeout = () => this.onTimeout()
-    socket.on('data', onData).on('end', onEnd).on('timeout', onTimeout)
+    // The responses before are no longer told that the client can take more.
+    const onDrain = () => this.#current?.response?.emit('drain')
+    socket.on('data', onData).on('end', onEnd).on('timeout', onTimeout).on('drain', onDrain)
     return () => {
       socket.pause()
-      socket.off('data', onData).off('end', onEnd).off('timeout', onTimeout)
+      socket.off('data', onData).off('end', onEnd).off('timeout', onTimeout).off('drain', onDrain)
       return Buffer.concat(held)
     }
   }
@@ -215,16 +212,16 @@ class Connection {
   }
 
   /** A WebSocket that may be opened, or a CONNECT, which is refused; any other upgrade is ignored (RFC 9110 section 7.8). */
-  #beginUpgrade(request: IncomingMessage, head: Buffer): void {
+  #beginUpgrade(request: IncomingMessage, take: () => Buffer): void {
     const socket = this.#socket
     socket.setTimeout(0)
     const isWebSocket = /^websocket$/i.test(request.headers.upgrade ?? '')
     if (request.method !== 'CONNECT' && !isWebSocket && !isTooLong(request)) {
       this.#current = undefined
-      this.#parts.serve(socket, Buffer.concat([withoutUpgrade(request), head]))
+      this.#parts.serve(socket, Buffer.concat([withoutUpgrade(request), take()]))
       return
     }
-    if (isWebSocket) this.#parts.noteUpgrade(request, { socket, head })
+    if (isWebSocket) this.#parts.noteUpgrade(request, { socket, take })
     const response = new ServerResponse(request)
     for (const emitter of [request, response]) contain(emitter, this.#fail)
     response.shouldKeepAlive = false

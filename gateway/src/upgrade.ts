@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Logger, listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Call } from './call.ts'
+import { lingeringClose } from './client-error.ts'
 import type { Config } from './config.ts'
 import { explain } from './forward.ts'
 import { closeFrame, FrameFollower } from './frames.ts'
@@ -26,9 +28,10 @@ interface Parts {
 }
 
 /** A request to upgrade that was not answered yet. */
-interface Upgrade {
-  socket: Duplex
-  head: Buffer
+export interface Upgrade {
+  socket: Socket
+  /** Stops reading the connection. @returns what came on it behind the request */
+  take: () => Buffer
 }
 
 /** Closes a WebSocket that is open through this gateway. */
@@ -51,8 +54,8 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     isUpgrade: (raw: IncomingMessage) => upgrades.has(raw),
 
     /** Lets a request open a WebSocket; until it is forwarded, it is handled like any other. */
-    note(raw: IncomingMessage, { socket, head }: { socket: Duplex; head: Buffer }): void {
-      upgrades.set(raw, { socket, head })
+    note(raw: IncomingMessage, upgrade: Upgrade): void {
+      upgrades.set(raw, upgrade)
     },
 
     /**
@@ -69,7 +72,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
       ownHeaders: string[],
     ): Promise<FastifyReply> {
       checkOrigin(call)
-      const { socket, head } = upgrades.get(raw) as Upgrade
+      const { socket, take } = upgrades.get(raw) as Upgrade
       // The client left while its token was verified.
       if (socket.destroyed) return reply.hijack()
       const first = call.route.pick()
@@ -94,7 +97,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
         return ask(call.route.pick(first), Buffer.alloc(0))
       }
       try {
-        const response = await ask(first, head).catch(askAnother)
+        const response = await ask(first, take()).catch(askAnother)
         const deadlines = { goOnWithin: call.route.timeout, takeWithin: config.idleTimeout * 1_000 }
         if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
           throw new Error('the answer is not valid HTTP')
@@ -113,9 +116,12 @@ export function createUpgrader({ config, watch, logger }: Parts) {
   }
 
   /** Watches over a connection that is open, and counts it. */
-  function opened(call: Call, client: Duplex, upstream: Duplex): void {
+  function opened(call: Call, client: Socket, upstream: Duplex): void {
     measure(call, 101)
     const close = closer(client, upstream)
+    // What the client still sends goes nowhere, and nobody would see its end.
+    upstream.once('close', () => lingeringClose(client.setTimeout(config.idleTimeout * 1_000, () => client.destroy())))
+    client.once('end', () => setTimeout(() => client.destroy(), closeWithin).unref())
     const stop = call.caller ? watch.over(call.caller, (reason) => close(unauthorized, reason)) : () => {}
     open.add(close)
     client.once('close', () => {

@@ -36,8 +36,8 @@ const mostGrowth = 8 * 1024 * 1024
 /** Milliseconds for what clients left to be over: an upstream that does not answer has one second. */
 const overWithin = 4_000
 
-/** Descriptors that a quiet process may have more than at its start, such as of files that it opened since. */
-const spare = 8
+/** Sockets that a quiet process may have more than at its start, such as one to fetch keys by. */
+const spare = 2
 
 /** Milliseconds of quiet in which all connections close: idle ones are kept for some seconds. */
 const quietFor = 15_000
@@ -56,7 +56,7 @@ export async function openChaos(): Promise<Program<Input>> {
   const memories: Memory[] = []
   const counts = { clients: 0, largest: 0 }
   let quietest = 0
-  let descriptors = 0
+  let sockets = 0
   let atStart = 0
   let rounds = 0
   const inUse = ({ heapUsed, external }: Memory) => heapUsed + external
@@ -66,7 +66,7 @@ export async function openChaos(): Promise<Program<Input>> {
     const memory = await gateway.memory()
     atStart = memory ? inUse(memory) : 0
     quietest = gateway.residentSize
-    descriptors = gateway.descriptors
+    sockets = gateway.sockets
   }
   await start()
 
@@ -112,13 +112,13 @@ export async function openChaos(): Promise<Program<Input>> {
   /** Waits until nothing is open, and notes how large the process is then. */
   async function restUntilQuiet(): Promise<Fault[]> {
     const deadline = performance.now() + quietFor
-    const isQuiet = () => gateway.descriptors <= descriptors + spare
+    const isQuiet = () => gateway.sockets <= sockets + spare
     while (!isQuiet() && performance.now() < deadline) await sleep(100)
     const memory = await gateway.memory()
     if (!memory) return gateway.faults()
     memories.push(memory)
     if (isQuiet()) return []
-    const detail = `${gateway.descriptors} descriptors, at the start ${descriptors}`
+    const detail = `${gateway.sockets} sockets, at the start ${sockets}`
     return [{ kind: 'something stays open', detail }]
   }
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Test } from 'tap'
 import { type Edge, startGateway } from '../edge.ts'
 import type { Fault } from './harness.ts'
@@ -13,6 +13,14 @@ export interface Memory {
 }
 
 /** A gateway process that is started again whenever it ended. */
+function isSocket(descriptor: string): boolean {
+  try {
+    return readlinkSync(descriptor).startsWith('socket:')
+  } catch {
+    return false
+  }
+}
+
 export class Gateway {
   readonly #routes: object[]
   readonly #settings: Record<string, string>
@@ -90,8 +98,9 @@ export class Gateway {
     return this.#look(() => Number(readFileSync(`/proc/${this.pid}/statm`, 'utf8').split(' ')[1]) * pageSize)
   }
 
-  get descriptors(): number {
-    return this.#look(() => readdirSync(`/proc/${this.pid}/fd`).length)
+  get sockets(): number {
+    const folder = `/proc/${this.pid}/fd`
+    return this.#look(() => readdirSync(folder).filter((name) => isSocket(`${folder}/${name}`)).length)
   }
 
   #look(at: () => number): number {
