@@ -12,7 +12,6 @@ export interface Memory {
   rss: number
 }
 
-/** A gateway process that is started again whenever it ended. */
 function isSocket(descriptor: string): boolean {
   try {
     return readlinkSync(descriptor).startsWith('socket:')
@@ -21,6 +20,7 @@ function isSocket(descriptor: string): boolean {
   }
 }
 
+/** A gateway process that is started again whenever it ended. */
 export class Gateway {
   readonly #routes: object[]
   readonly #settings: Record<string, string>
