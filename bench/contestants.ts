@@ -56,7 +56,6 @@ export async function startSallyport({ issuer, upstream }: Surroundings): Promis
     IDENTITY_PRIVATE_KEY: issuer.identityKey,
     RATE_LIMIT_MAX: '100000000',
     USER_RATE_LIMIT_MAX: '100000000',
-    HTTP1_FAST_PATH: 'on',
     CONNECTIONS_PER_CLIENT: '1000000',
     LOG_LEVEL: 'warn',
   }

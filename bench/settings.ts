@@ -24,7 +24,6 @@ export function settingsFor(folder: string, { auth, appointments, notifications 
     LOGIN_RATE_LIMIT_MAX: '1000000',
     RATE_LIMIT_MAX: '1000000',
     USER_RATE_LIMIT_MAX: '1000000',
-    HTTP1_FAST_PATH: 'on',
     CONNECTIONS_PER_CLIENT: '1000000',
     STREAMS_PER_USER: '1000000',
     MANAGEMENT_PORT: '0',

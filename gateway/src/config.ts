@@ -56,7 +56,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       'on',
       'off',
     )({
-      default: 'off',
+      default: 'on',
       desc: "on (ordinary HTTP/1.1 is read and written by the gateway itself) or off (all of it by Node's server)",
     }),
     CONNECTIONS_PER_CLIENT: positive({
