@@ -332,10 +332,11 @@ function differ(on: Outcome, off: Outcome, { requests, halfCloses }: Input, isSu
   const detail = JSON.stringify({ on: shown(on), off: shown(off) })
   const [first, second] = [comparable(on), comparable(off)]
   const different = first.findIndex((response, at) => second[at] !== undefined && second[at] !== response)
-  // A preflight is answered without its body: whether that is known to be broken by then depends on how it comes.
+  // What is answered without its body, as a preflight and a refusal are: whether that is known to be broken by then depends
+  // on how it comes.
   const { messages } = readAsNode(Buffer.from(requests.join('') + last, 'latin1'))
-  const broken = messages.at(-1)
-  if (broken?.method === 'OPTIONS' && !broken.isComplete && different === messages.length - 1) return []
+  const isBroken = messages.at(-1)?.isComplete === false && different === messages.length - 1
+  if (isBroken && [first[different], second[different]].includes('a refused message')) return []
   if (different !== -1 && isSure) {
     const both = `${first[different]} and ${second[different]}; ${detail}`
     return [{ kind: 'other responses with the fast path than without', detail: both }]
