@@ -276,6 +276,8 @@ for (const path of ['on', 'off'])
       const bad = 'POST /bad HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\nX\r\n'
       t.strictSame(statuses(await exchange(port, get('/slow/first', 'TE: trailers\r\n') + bad, 3_000)), [200, 400])
       t.strictSame(api.of('/bad'), [])
+      const head = await exchange(port, bad.replace('POST', 'HEAD'), 3_000)
+      t.match(head, /^HTTP\/1.1 400 [\s\S]*\r\n\r\n$/, 'of a HEAD without a body')
     })
 
     await t.test('what follows a request that was to be the last takes nothing from its answer', async (t) => {

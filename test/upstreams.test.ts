@@ -252,7 +252,7 @@ t.test('upstreams that do as they like', async (t) => {
 
     answer = (socket) => {
       socket.write('HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nn')
-      setTimeout(() => socket.write('o'), 1_200)
+      setTimeout(() => socket.write('o'), 2_500)
     }
     t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nno$/, 'what is only slow comes whole')
     t.equal(await reached('send_time'), before.send_time)

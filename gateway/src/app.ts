@@ -70,10 +70,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
       requestIdOf(raw.headers['x-request-id'] as string | undefined, raw.socket.remoteAddress as string, isTrusted),
     // A request that comes over a connection still open is served to the end of the process.
     return503OnClosing: false,
-    // A path that cannot be read never comes to the handlers.
-    frameworkErrors: (error, request, reply) => {
-      refuse(begin(request, reply) ?? error, request, reply)
-    },
+    // Which path a request has is for the steps alone to say: to Fastify every one is the same.
+    rewriteUrl: () => '/',
     // Fastify has one of its own, which goes before that of Node's server.
     keepAliveTimeout: config.idleTimeout * 1000,
     routerOptions: { constraints: { fromPage } },
@@ -109,7 +107,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
     const { httpVersion, rawHeaders } = raw
-    const call = new Call({ id, method, url: raw.url as string, httpVersion, rawHeaders, header, source, trace })
+    const call = new Call({ id, method, url: request.originalUrl, httpVersion, rawHeaders, header, source, trace })
     request.call = call
     // It closes once, and `once` costs more.
     reply.raw.on('close', () => measure(call, reply.raw.headersSent ? reply.raw.statusCode : 0))

@@ -50,8 +50,8 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   const { app, upgrader } = await buildApp(readConfig(environment), environment, logger)
   app.addHook('onRequest', async (request, { raw }) => {
     // Node's server throws at it as the response is written.
-    if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
-    if (request.url === '/left-early') {
+    if (request.originalUrl === '/fault-of-ours') raw.statusMessage = '\b'
+    if (request.originalUrl === '/left-early') {
       held.emit('upgrade')
       await new Promise((resolve) => request.raw.socket.once('close', resolve))
     }
@@ -179,6 +179,19 @@ t.test('what is refused before its route is known counts for its client', async 
       t.equal(behind.seen.length, 0)
       t.match(await send('GET /few'), /^HTTP\/1\.1 200/, 'a route with a limit of its own has its own count')
     })
+})
+
+t.test('a path that cannot be read is refused in the same words whichever way it takes, for a page too', async (t) => {
+  const { send } = await open(t, {})
+  for (const path of ['/%', '/%zz', '/a%', '/%c3%28', '//', '/%2f', '*', `/${'x'.repeat(9_000)}`])
+    for (const origin of ['', 'Origin: https://app.test\r\n']) {
+      const answers = await Promise.all(Object.values(ways).map((line) => send(`GET ${path}`, origin + line)))
+      const [first, second] = answers.map((answer) => answer.slice(answer.indexOf('\r\n\r\n')))
+      t.match(first, /PATH_(INVALID|TOO_LONG)/, path.slice(0, 10))
+      t.equal(first, second)
+      for (const answer of answers)
+        t.equal(headerOf('access-control-allow-origin', answer), origin === '' ? undefined : 'https://app.test')
+    }
 })
 
 t.test('a preflight is answered as before, and takes from the limit once', async (t) => {
