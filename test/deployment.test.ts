@@ -37,6 +37,21 @@ t.test('docker-compose.yml', async (t) => {
     }
   })
 
+  t.test('has the defaults of .env.example', async (t) => {
+    const example = new Map(
+      [...read('.env.example').matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+    )
+    for (const [service, { environment = {} }] of services)
+      for (const [variable, value] of Object.entries(environment)) {
+        const [, name = '', fallback = ''] = /^\$\{(\w+):-(.*)\}$/.exec(String(value)) ?? []
+        // podman-compose knows no empty one.
+        t.notMatch(value, /:-\}/, `${service} ${variable}`)
+        // But for who is where.
+        if (name === variable && !/_ORIGIN$|^TRUSTED_PROXIES$/.test(name))
+          t.equal(fallback, example.get(name), `${service} ${variable}`)
+      }
+  })
+
   t.test('holds no secret, and cannot start without those that `npm run keys -- env` makes', async (t) => {
     const required = new Set([...text.matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name as string))
     const made = execFileSync(process.execPath, [`${root}/local/dist/keys.js`, 'env'], { encoding: 'utf8' })
