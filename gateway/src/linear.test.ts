@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { decodeAll } from './authenticate.ts'
-import { readHeaderLines } from './message-head.ts'
-import { fold, normalise } from './path.ts'
+import { readHeaderLines } from './http1/header-lines.ts'
+import { decodeAll } from './pipeline/authenticate.ts'
+import { fold, normalise } from './pipeline/path.ts'
 
 /** CPU in microseconds that something takes, at its best: whatever else the machine does only adds to it. */
 function cost(act: () => unknown): number {

@@ -1,6 +1,6 @@
 import { Counter, Gauge } from 'prom-client'
 import type { buildApp } from './app.ts'
-import { openEventStreams } from './measure.ts'
+import { openEventStreams } from './pipeline/measure.ts'
 
 type Parts = Pick<
   Awaited<ReturnType<typeof buildApp>>,

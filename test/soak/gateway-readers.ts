@@ -1,8 +1,8 @@
 import { createLogger } from '@sallyport/chassis'
-import { normalise } from '@sallyport/gateway/path'
-import type { Listener, OutgoingRequest } from '@sallyport/gateway/upstream-connection'
-import { UpstreamConnections } from '@sallyport/gateway/upstream-connections'
-import { readWhole } from '@sallyport/gateway/whole-request'
+import type { Listener, OutgoingRequest } from '@sallyport/gateway/http1/client'
+import { readWhole } from '@sallyport/gateway/http1/parser'
+import { normalise } from '@sallyport/gateway/pipeline/path'
+import { UpstreamConnections } from '@sallyport/gateway/proxy/upstream-client'
 
 /* The parts of the gateway that `readers` compares with Node's: all that these programs know of its insides. */
 

@@ -1,0 +1,132 @@
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import { Problem } from '@sallyport/chassis'
+import type { FastifyInstance } from 'fastify'
+import { Counter } from 'prom-client'
+import type { Caller } from './access-token.ts'
+import type { SharedCounts } from './rate-limit-store.ts'
+import type { Call } from './request-context.ts'
+import type { Route } from './route-table.ts'
+
+/** Seconds that a limit is for. */
+const window = 60
+
+/** Counts kept in this process at most; the one that was not used for longest goes first. */
+const mostCounts = 50_000
+
+const limited = new Counter({
+  name: 'sallyport_rate_limited_total',
+  help: 'Requests refused for being too many, by what they were counted by',
+  labelNames: ['limit'],
+})
+
+interface Settings {
+  /** Requests a minute from one client address, and by one user wherever they call from. */
+  requestsPerMinute: number
+  userRequestsPerMinute: number
+}
+
+type Name = 'client' | 'user'
+
+interface Limit {
+  max: number | ((call: Call) => number)
+  keyGenerator?: (call: Call) => string
+}
+
+/** How a limit stands after a request was counted. */
+export interface Count {
+  /** Set here, by us. */
+  name?: Name
+  max: number
+  remaining: number
+  ttlInSeconds: number
+  isExceeded: boolean
+}
+
+/**
+ * Counts requests with @fastify/rate-limit: by the true address of the client, before anything else is done for it,
+ * and by user once that is known, so that neither many users behind one address nor one user with many get around it.
+ *
+ * Each gateway counts for itself and, where they share a store, asks for the count of all of them too. While the store
+ * is away the own count still holds.
+ */
+export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: SharedCounts | undefined) {
+  async function openLimiter(name: Name, limit: Limit) {
+    limited.inc({ limit: name }, 0)
+    const options = { ...limit, timeWindow: window * 1000 }
+    const countHere = await openCounter(app, { ...options, cache: mostCounts })
+    const countAll =
+      shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
+
+    return async (call: Call): Promise<void> => {
+      let count = await countHere(call)
+      if (countAll && !count.isExceeded && shared.isThere) {
+        const here = count
+        count = await countAll(call).catch(() => {
+          shared.isAway()
+          return here
+        })
+      }
+      count.name = name
+      if (!call.limit || count.remaining < call.limit.remaining) call.limit = count
+      if (!count.isExceeded) return
+      limited.inc({ limit: name })
+      throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
+        headers: { 'retry-after': String(count.ttlInSeconds) },
+      })
+    }
+  }
+
+  // What the plugin takes for a key by itself is an address, or of an IPv6 address the /64 that one subscriber has.
+  const common = await openLimiter('client', { max: settings.requestsPerMinute })
+  const ofRoute = await openLimiter('client', {
+    max: ({ route }) => route.rateLimit as number,
+    keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
+  })
+  /** A call whose route is not known, or that has none, counts towards the common limit. */
+  const client = (call: Call): Promise<void> =>
+    (call.route as Route | undefined)?.rateLimit ? ofRoute(call) : common(call)
+  return {
+    /** @throws 429 RATE_LIMITED */
+    client,
+    /**
+     * Counts a call that is refused before it came to its limits, so that what is wrong costs its sender as much.
+     *
+     * @returns what it is answered with: what it was refused for, or that there are too many
+     */
+    refused: async (call: Call, error: unknown): Promise<unknown> =>
+      call.limit
+        ? error
+        : client(call).then(
+            () => error,
+            (tooMany) => tooMany,
+          ),
+    /** @throws 429 RATE_LIMITED */
+    user: await openLimiter('user', {
+      max: settings.userRequestsPerMinute,
+      keyGenerator: ({ caller }) => (caller as Caller).identity.userId,
+    }),
+  }
+}
+
+/** How a limit stands, as the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers say it. */
+export function rateLimitHeaders(limit: Count | undefined): string[] {
+  if (!limit) return []
+  const { name, max, remaining, ttlInSeconds } = limit
+  return [
+    'ratelimit-policy',
+    `"${name}";q=${max};w=${window}`,
+    'ratelimit',
+    `"${name}";r=${remaining};t=${ttlInSeconds}`,
+  ]
+}
+
+/** The plugin keeps one store for each context it is registered in, so every counter has a context. */
+async function openCounter(app: FastifyInstance, options: object) {
+  let count: ReturnType<FastifyInstance['createRateLimit']> | undefined
+  await app.register(async (context) => {
+    await context.register(rateLimit, { ...options, global: false })
+    count = context.createRateLimit()
+  })
+  // It takes of a request what a Call has too.
+  return count as unknown as (call: Call) => Promise<Count>
+}

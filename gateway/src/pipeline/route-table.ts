@@ -1,0 +1,276 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { ConfigurationError, type Logger } from '@sallyport/chassis'
+import { isRole } from '@sallyport/identity'
+import { Ajv, type ErrorObject } from 'ajv'
+import { parse } from 'yaml'
+import { inTurn, type Upstream, type Upstreams } from '../proxy/upstreams.ts'
+import { fold, isInternal } from './path.ts'
+import { faultOf, rewriter, strippedPrefix, withoutEnd } from './route-prefix.ts'
+
+/** One entry of the file. */
+interface RouteEntry {
+  prefix: string
+  upstreams: string[]
+  access: 'public' | 'optional' | 'authenticated'
+  roles?: string[]
+  timeout?: number
+  bodyLimit?: number
+  rateLimit?: number
+  websocket?: boolean
+  audience?: string
+  forwardAuthorization?: boolean
+  rewrite?: string
+  stripPrefix?: boolean
+  preserveHost?: boolean
+}
+
+const texts = { type: 'array', items: { type: 'string' }, minItems: 1 }
+
+const isRouteFile = new Ajv().compile<{ routes: RouteEntry[] }>({
+  type: 'object',
+  required: ['routes'],
+  additionalProperties: false,
+  properties: {
+    routes: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['prefix', 'upstreams', 'access'],
+        additionalProperties: false,
+        properties: {
+          prefix: { type: 'string' },
+          upstreams: texts,
+          access: { enum: ['public', 'optional', 'authenticated'] },
+          roles: texts,
+          timeout: { type: 'integer', minimum: 1 },
+          bodyLimit: { type: 'integer', minimum: 0 },
+          rateLimit: { type: 'integer', minimum: 1 },
+          websocket: { type: 'boolean' },
+          audience: { type: 'string', minLength: 1 },
+          forwardAuthorization: { type: 'boolean' },
+          rewrite: { type: 'string' },
+          stripPrefix: { type: 'boolean' },
+          preserveHost: { type: 'boolean' },
+        },
+      },
+    },
+  },
+})
+
+/** One entry of the route table, with its defaults filled in. */
+export interface Route {
+  /** The path itself and everything below it, by whole segments. */
+  prefix: string
+  upstreams: Upstream[]
+  access: 'public' | 'optional' | 'authenticated'
+  /** The caller needs one of these; undefined if any caller will do. */
+  roles: string[] | undefined
+  /** How long the upstream may take to begin its answer, in milliseconds. */
+  timeout: number
+  /** The largest request body, in bytes. */
+  bodyLimit: number
+  /** Requests per client and minute for this route alone; undefined if it counts towards the common limit. */
+  rateLimit: number | undefined
+  websocket: boolean
+  /** For whom the identity assertion is made out. */
+  audience: string
+  forwardAuthorization: boolean
+  /** A path that was matched, as the upstream gets it. */
+  upstreamPath(path: string): string
+  /** What `upstreamPath` takes away, for upstreams that make links; undefined if that is nothing. */
+  strippedPrefix: string | undefined
+  /** Whether the upstream gets the client's Host instead of its own. */
+  preserveHost: boolean
+  /** The upstream whose turn it is; another one than this, if there is another. */
+  pick(except?: Upstream): Upstream
+}
+
+export interface RouteTable {
+  /**
+   * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
+   * names would see another route's path, or one that is never reachable. So would the upstream's path be.
+   */
+  match(path: string): Route | undefined
+  /** Reads the file again. */
+  reload(): void
+  close(): void
+}
+
+/**
+ * Reads the route table from a YAML or JSON file, and again when the file changes. A file that does not
+ * hold up later leaves the table as it is, and the log says why.
+ *
+ * @throws ConfigurationError when the file does not hold up at start
+ */
+export function openRouteTable(
+  file: string,
+  environment: Record<string, string | undefined>,
+  upstreams: Upstreams,
+  logger: Logger,
+): RouteTable {
+  let table = toTable(readRoutes(file, environment, upstreams))
+  const reload = () => {
+    try {
+      table = toTable(readRoutes(file, environment, upstreams))
+      logger.info({ event: 'routes_reloaded', routes: table.routes.size })
+    } catch (error) {
+      logger.error(
+        { event: 'routes_refused', err: error },
+        'the route file does not hold up; the table stays as it was',
+      )
+    }
+    upstreams.keep(new Set([...table.routes.values()].flatMap((route) => route.upstreams)))
+  }
+  watchFile(file, { interval: 1_000, persistent: false }, reload)
+  return {
+    match: (path) => {
+      const route = matchLongest(table.routes, path, table.longest)
+      if (!route) return undefined
+      const folded = fold(path)
+      if (isInternal(folded)) return undefined
+      const sent = route.upstreamPath(path)
+      if (sent !== path && isInternal(fold(sent))) return undefined
+      if (folded === path && table.isFolded) return route
+      return matchLongest(table.folded, folded, table.longest) === route ? route : undefined
+    },
+    reload,
+    close: () => unwatchFile(file, reload),
+  }
+}
+
+interface Table {
+  routes: Map<string, Route>
+  /** The same by folded prefixes. */
+  folded: Map<string, Route>
+  /** Whether folding changes none of the prefixes. */
+  isFolded: boolean
+  /** Characters of the longest prefix, folded or not. */
+  longest: number
+}
+
+function toTable(routes: Map<string, Route>): Table {
+  const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
+  return {
+    routes,
+    folded,
+    isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)),
+    longest: Math.max(0, ...[...routes.keys(), ...folded.keys()].map((prefix) => prefix.length)),
+  }
+}
+
+/**
+ * Cuts one segment after another off the end until a prefix fits. It begins where the longest prefix could end: what
+ * the search takes is up to the table, not to who sends the path.
+ */
+function matchLongest(table: Map<string, Route>, path: string, longest: number): Route | undefined {
+  for (let end = path.length > longest ? path.lastIndexOf('/', longest) : path.length; end > 0; ) {
+    const route = table.get(path.slice(0, end))
+    if (route) return route
+    end = path.lastIndexOf('/', end - 1)
+  }
+  return table.get('/')
+}
+
+/** @throws ConfigurationError naming the file, the route and what to mend */
+export function readRoutes(
+  file: string,
+  environment: Record<string, string | undefined>,
+  upstreams: Upstreams,
+): Map<string, Route> {
+  const refuse = (why: string, cause?: unknown) => new ConfigurationError(`${file}: ${why}`, { cause })
+  const content = readContent(file, refuse)
+  if (!isRouteFile(content)) {
+    const { instancePath, params, message } = (isRouteFile.errors as ErrorObject[])[0] as ErrorObject
+    const { additionalProperty: unknown } = params
+    const fault =
+      unknown === undefined ? `${instancePath || 'the file'} ${message}` : `${instancePath}/${unknown} is not known`
+    throw refuse(`${fault}; see docs/routes.md for what a route takes`)
+  }
+  const table = new Map<string, Route>()
+  for (const entry of content.routes) {
+    const route = toRoute(entry, environment, upstreams, (why) => refuse(`route ${entry.prefix}: ${why}`))
+    const same = [...table.keys()].find((prefix) => fold(prefix) === fold(route.prefix))
+    if (same === route.prefix) throw refuse(`route ${route.prefix} is there twice; keep one`)
+    if (same) throw refuse(`routes ${same} and ${route.prefix} are the same to some servers; keep one`)
+    table.set(route.prefix, route)
+  }
+  return table
+}
+
+function readContent(file: string, refuse: (why: string, cause: unknown) => Error): unknown {
+  try {
+    return parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw refuse(`cannot be read as YAML or JSON (${(error as Error).message.split('\n', 1)[0]})`, error)
+  }
+}
+
+function toRoute(
+  entry: RouteEntry,
+  environment: Record<string, string | undefined>,
+  known: Upstreams,
+  refuse: (why: string) => Error,
+): Route {
+  const fault = faultOf(entry.prefix)
+  if (fault) throw refuse(`the prefix ${fault}`)
+  const prefix = withoutEnd(entry.prefix)
+  const rewrite = toRewrite(entry, refuse)
+  if (entry.roles && entry.access !== 'authenticated') throw refuse('roles need `access: authenticated`')
+  const wrong = entry.roles?.find((role) => !isRole(role))
+  if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)
+
+  const origins = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse))
+  if (entry.preserveHost && origins.some((origin) => origin.startsWith('https:')))
+    throw refuse('preserveHost is for upstreams over http; over https an upstream is known by its own name')
+  const upstreams = origins.map((origin) => known.at(origin))
+  return {
+    prefix,
+    upstreams,
+    access: entry.access,
+    roles: entry.roles,
+    timeout: entry.timeout ?? 30_000,
+    bodyLimit: entry.bodyLimit ?? 10 * 1024 * 1024,
+    rateLimit: entry.rateLimit,
+    websocket: entry.websocket ?? false,
+    audience: entry.audience ?? new URL(origins[0] as string).hostname,
+    forwardAuthorization: entry.forwardAuthorization ?? false,
+    upstreamPath: rewriter(prefix, rewrite),
+    strippedPrefix: strippedPrefix(prefix, rewrite),
+    preserveHost: entry.preserveHost ?? false,
+    pick: inTurn(upstreams),
+  }
+}
+
+/** What takes the place of the prefix; `stripPrefix` is the name under which most look for `rewrite: /`. */
+function toRewrite({ rewrite, stripPrefix }: RouteEntry, refuse: (why: string) => Error): string | undefined {
+  if (rewrite === undefined) return stripPrefix ? '/' : undefined
+  if (stripPrefix) throw refuse('stripPrefix is the same as `rewrite: /`; keep one of the two')
+  const fault = faultOf(rewrite)
+  if (fault) throw refuse(`rewrite ${fault}`)
+  return withoutEnd(rewrite)
+}
+
+/** An upstream may name a variable, as `${AUTH_URL}`, so that one file serves every place it is deployed to. */
+function toOrigin(
+  upstream: string,
+  environment: Record<string, string | undefined>,
+  refuse: (why: string) => Error,
+): string {
+  const address = upstream.replace(/\$\{(\w+)\}/g, (_, name: string) => {
+    const value = environment[name]
+    if (!value) throw refuse(`the upstream names ${name}, which is not set; set it to an address like http://auth:5001`)
+    return value
+  })
+  const url = URL.canParse(address) ? new URL(address) : undefined
+  if (
+    !url ||
+    !/^https?:$/.test(url.protocol) ||
+    url.username ||
+    url.password ||
+    url.pathname !== '/' ||
+    url.search ||
+    url.hash
+  )
+    throw refuse(`upstream "${address}" is not an address like http://auth:5001`)
+  return url.origin
+}

@@ -1,0 +1,231 @@
+import { Problem } from '@sallyport/chassis'
+import {
+  type Connection,
+  type Listener,
+  type OutgoingRequest,
+  StaleConnection,
+  UpstreamTimeout,
+} from '../http1/client.ts'
+import { countLimit } from '../limits.ts'
+import { openEventStreams } from '../pipeline/measure.ts'
+import type { Call } from '../pipeline/request-context.ts'
+import type { Watch } from '../pipeline/token-monitor.ts'
+import { answerHeaders } from './response-headers.ts'
+import { outgoingTrailers } from './response-trailers.ts'
+import type { Answer } from './response-writer.ts'
+import { clientOf } from './streams.ts'
+import { UpstreamBusy } from './upstream-client.ts'
+import type { Upstream } from './upstreams.ts'
+
+/** Bytes of an answer that is sent in one piece with its headers. */
+const small = 16_384
+
+/** What may be sent twice, as nothing happens twice (RFC 9110 section 9.2.2). */
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+const eventStream = /^text\/event-stream/i
+
+/** A call that goes on to an upstream. */
+export interface Passage {
+  call: Call
+  answer: Answer
+  /** Names and values in turn, as the upstream gets them. */
+  headers: string[]
+  /** In latin1 where it is there as a whole. */
+  body: OutgoingRequest['body']
+  /** Names and values in turn that the answer gets, unless the upstream gives its own. */
+  ownHeaders: string[]
+  watch: Watch
+}
+
+/**
+ * Sends a call on and its answer back, both as streams; a slow reader slows the writer down. A call whose client is gone
+ * is not sent, and one that is under way is given up.
+ *
+ * @throws 413 for a body over the route's limit, 408 for one that does not come; 502, 503 or 504 when the upstream gives
+ *   no answer, 429 or 503 for one event stream too many. Once an answer has begun, the only way left to say that it is
+ *   not whole is to break it off.
+ */
+export function forward(passage: Passage): Promise<void> {
+  return new Promise((resolve, reject) => new Exchange(passage, resolve, reject).start())
+}
+
+/** One call with one upstream, or with a second one if the first could not be reached. */
+class Exchange implements Listener {
+  readonly #passage: Passage
+  readonly #resolve: () => void
+  readonly #reject: (problem: Problem) => void
+  readonly #answer: Answer
+  #upstream: Upstream
+  #isRetry = false
+  #isRepeat = false
+  /** Takes the request out of the queue. */
+  #leave: (() => void) | undefined
+  /** Set once the request is being written to an upstream: from then on it may have had an effect. */
+  #connection: Connection | undefined
+  /** Why the exchange ends, if it is we who end it. */
+  #ending: Error | undefined
+  #hasBegun = false
+  #isOver = false
+  /** The length the upstream gives its answer, and the answer, if it is small and came in one piece. */
+  #length = -1
+  #whole: Buffer | undefined
+  /** Lets the upstream go on once a client that could not take more can again. */
+  readonly #resume = () => this.#connection?.resume(this)
+
+  constructor(passage: Passage, resolve: () => void, reject: (problem: Problem) => void) {
+    this.#passage = passage
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#answer = passage.answer
+    this.#upstream = passage.call.route.pick()
+  }
+
+  start(): void {
+    if (!this.#answer.isOpen) {
+      this.#resolve()
+      return
+    }
+    this.#answer.onClose(() => {
+      if (!this.#isOver) this.#end(new Error('the client went away'))
+    })
+    this.#send()
+  }
+
+  #send(): void {
+    const { call, headers, body } = this.#passage
+    const { method, route, upstreamTarget: path } = call
+    const { timeout } = route
+    this.#upstream.send({ method, path, headers, body, timeout, client: clientOf(call) }, this)
+  }
+
+  #end(why: Error): void {
+    this.#ending ??= why
+    if (this.#connection) this.#connection.abort(this)
+    else this.#leave?.()
+  }
+
+  onWait(leave: () => void): void {
+    this.#leave = leave
+  }
+
+  onSent(connection: Connection): void {
+    this.#connection = connection
+  }
+
+  /** A client of HTTP/1.0 knows of none (RFC 9110 section 15.2). */
+  onInformation(status: number, statusText: string, headers: string[]): void {
+    if (this.#passage.call.httpVersion !== '1.0') this.#answer.inform(status, statusText, answerHeaders(headers, []))
+  }
+
+  onHead(status: number, statusText: string, answered: string[]): void {
+    const { call, ownHeaders } = this.#passage
+    const answer = this.#answer
+    this.#upstream.answered()
+    const headers = answerHeaders(answered, ownHeaders, status)
+    this.#length = Number(headerOf('content-length', headers) ?? -1)
+    const isStream = call.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
+    if (isStream && !this.#openStream()) return
+    answer.begin(status, statusText, headers)
+    this.#hasBegun = true
+  }
+
+  /** @returns whether one more event stream can be open */
+  #openStream(): boolean {
+    const { call, watch } = this.#passage
+    const answer = this.#answer
+    try {
+      answer.onClose(this.#upstream.streams.open(call))
+    } catch (problem) {
+      this.#end(problem as Problem)
+      return false
+    }
+    // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back. Of one that
+    // has a length the rest is missing: the next response on the connection would be read as that.
+    const end = () => {
+      if (this.#length === -1) answer.end()
+      else answer.cut()
+      this.#end(new Error('the stream was ended'))
+    }
+    openEventStreams.set(call, end)
+    if (call.caller) answer.onClose(watch.over(call.caller, end))
+    this.#connection?.release(this)
+    return true
+  }
+
+  /** The headers go ahead. */
+  onPause(): void {
+    if (!this.#isOver && !this.#whole && this.#answer.isOpen) this.#answer.flush()
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (chunk.length === this.#length && chunk.length <= small) {
+      this.#whole = chunk
+      return true
+    }
+    return this.#answer.write(chunk, this.#resume)
+  }
+
+  onEnd(trailers: string[]): void {
+    this.#isOver = true
+    this.#answer.end(this.#whole, trailers.length > 0 ? outgoingTrailers(trailers) : undefined)
+    this.#resolve()
+  }
+
+  onFailure(error: Error): void {
+    if (error instanceof UpstreamTimeout) countLimit('upstream_time')
+    if (!this.#ending && this.#sendAgain(error)) return
+    this.#isOver = true
+    if (!this.#hasBegun && this.#answer.isOpen) {
+      this.#reject(explain(this.#ending ?? error))
+      return
+    }
+    if (this.#answer.isOpen) this.#answer.cut()
+    this.#resolve()
+  }
+
+  /**
+   * Sends once more what may be sent twice: to another upstream if none of it was sent, and to the same one if its
+   * connection was closed before anything came back, as happens to connections that were idle.
+   */
+  #sendAgain(error: Error): boolean {
+    const { call, body } = this.#passage
+    const mayRepeat = idempotent.has(call.method)
+    if (error instanceof StaleConnection && mayRepeat && typeof body === 'string' && !this.#isRepeat) {
+      this.#isRepeat = true
+      this.#connection = undefined
+      this.#send()
+      return true
+    }
+    // What ends the exchange may be the client: its body is too large, or it is too slow.
+    if (error instanceof Problem) return false
+    if (!(error instanceof UpstreamBusy)) this.#upstream.failed()
+    if (this.#connection || this.#isRetry || !mayRepeat) return false
+    const other = call.route.pick(this.#upstream)
+    // One that is full is so a moment later too, and the wait has its bound.
+    if (error instanceof UpstreamBusy && other === this.#upstream) return false
+    this.#isRetry = true
+    this.#upstream = other
+    this.#send()
+    return true
+  }
+}
+
+/** A value in a flat list of names in lower case and values. */
+function headerOf(name: string, headers: string[]): string | undefined {
+  for (let at = 0; at < headers.length; at += 2) if (headers[at] === name) return headers[at + 1]
+  return undefined
+}
+
+/** The problem that a client gets to see. */
+export function explain(error: Error): Problem {
+  if (error instanceof Problem) return error
+  if (error instanceof UpstreamBusy)
+    return new Problem(503, 'UPSTREAM_BUSY', 'The service has as many requests as it may have at once', {
+      cause: error,
+      headers: { 'retry-after': '1' },
+    })
+  if (error instanceof UpstreamTimeout)
+    return new Problem(504, 'UPSTREAM_TIMEOUT', 'The service did not answer in time', { cause: error })
+  return new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached', { cause: error })
+}

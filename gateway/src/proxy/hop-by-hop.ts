@@ -1,0 +1,21 @@
+/** Headers that are for one connection alone (RFC 9110 section 7.6.1), or that we answer for ourselves. */
+export const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+])
+
+/** What a `Connection` header names beside the options that every hop uses, and what another one before it named. */
+export function connectionNames(connection: string | undefined, before?: Set<string>): Set<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return before
+  const names = before ?? new Set()
+  for (const name of connection.toLowerCase().split(',')) names.add(name.trim())
+  return names
+}

@@ -1,0 +1,118 @@
+import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { memo } from '../http1/header-lines.ts'
+import type { Caller } from '../pipeline/access-token.ts'
+import { bearerProtocol } from '../pipeline/authenticate.ts'
+import type { Call } from '../pipeline/request-context.ts'
+import { traceOf } from '../pipeline/trace.ts'
+import { connectionNames, hopByHop } from './hop-by-hop.ts'
+
+/** Rebuilt from what we know, never passed on from a client; CGI makes of `Proxy` a setting of its own (HTTP_PROXY). */
+const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent', 'proxy'])
+/** The same, and what tells some servers of another path or host than the one that was matched. */
+const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
+
+/** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
+function isOurs(name: string): boolean {
+  const plain = carelessly(name)
+  return (
+    hopByHop.has(plain) ||
+    rebuilt.has(plain) ||
+    rebuiltFamilies.test(plain) ||
+    isIdentityHeader(plain) ||
+    // `content_length` is no length to us, and one to some server.
+    (plain === 'content-length' && name !== plain)
+  )
+}
+
+/** The refresh cookie is for the auth service's own calls; nothing else has a use for it. */
+const refreshCookie = /^(__Host-)?refreshToken$/
+const cookiesGoTo = '/api/auth'
+
+/** Seconds an assertion must still hold for to be used again. */
+const leastLife = 15
+
+/** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
+const outgoing = memo((name) => (isOurs(name) ? '' : name))
+
+/**
+ * The headers a request goes on with, as a flat list of names and values: the client's own without what is for one
+ * hop, without every spelling of an identity header, and without the refresh cookie; then who is calling, signed.
+ */
+export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
+  const { rawHeaders: sent, route, source, caller } = call
+  const named = connectionNames(call.header('connection'))
+  const headers: string[] = route.preserveHost ? ['host', source.host] : []
+  for (let at = 0; at < sent.length; at += 2) {
+    const name = outgoing(sent[at] as string)
+    const value = sent[at + 1] as string
+    if (name === '' || named?.has(name)) continue
+    if (name === 'authorization' && !route.forwardAuthorization) continue
+    if (name === 'cookie' && !goesToAuth(call.target.path)) {
+      const cookies = withoutRefreshCookie(value)
+      if (cookies !== '') headers.push(name, cookies)
+      continue
+    }
+    if (name === 'sec-websocket-protocol') {
+      const protocols = withoutToken(value)
+      if (protocols !== '') headers.push(name, protocols)
+      continue
+    }
+    // Leading zeros, which Node reads as decimal, are octal to some server.
+    headers.push(name, name === 'content-length' ? String(Number(value)) : value)
+  }
+  headers.push(
+    'via',
+    via(call),
+    'x-forwarded-for',
+    source.way.length === 1 ? source.ip : source.way.join(', '),
+    'x-forwarded-host',
+    source.host,
+    'x-forwarded-proto',
+    source.protocol,
+    'traceparent',
+    call.trace?.traceparent ?? traceOf(call.header('traceparent'), call.id),
+    identityHeaders.requestId,
+    call.id,
+  )
+  if (route.strippedPrefix !== undefined) headers.push('x-forwarded-prefix', route.strippedPrefix)
+  if (caller) {
+    caller.headers ??= Object.entries(headersOf(caller.identity)).flat()
+    headers.push(...caller.headers, identityHeaders.assertion, assertion(caller, route.audience, assertions))
+  }
+  return headers
+}
+
+const goesToAuth = (path: string) => path === cookiesGoTo || path.startsWith(`${cookiesGoTo}/`)
+
+function withoutRefreshCookie(cookies: string): string {
+  return cookies
+    .split(';')
+    .filter((cookie) => !refreshCookie.test((cookie.split('=', 1)[0] as string).trim()))
+    .join(';')
+    .trim()
+}
+
+/** The subprotocols that are the application's own. */
+function withoutToken(protocols: string): string {
+  return protocols
+    .split(',')
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
+    .join(', ')
+}
+
+/** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */
+function via({ source, httpVersion, header }: Call): string {
+  const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
+  const before = source.way.length > 1 ? header('via') : undefined
+  return before === undefined ? step : `${before}, ${step}`
+}
+
+/** Signed once for a token and an audience, and used again while it holds. */
+function assertion(caller: Caller, audience: string, assertions: Assertions): string {
+  const signed = caller.assertions.get(audience)
+  if (signed && signed.expiresAt - leastLife > Date.now() / 1000) return signed.token
+  const fresh = assertions.sign(caller.identity, audience)
+  caller.assertions.set(audience, fresh)
+  return fresh.token
+}

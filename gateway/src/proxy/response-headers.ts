@@ -1,0 +1,55 @@
+import { lowerCase, memo } from '../http1/header-lines.ts'
+import { connectionNames, hopByHop } from './hop-by-hop.ts'
+
+/** What becomes of a header on its way back to the client: what is for one hop, and what the gateway says itself, ends here. */
+const returning = memo((name) =>
+  hopByHop.has(name) || name.startsWith('access-control-') || name === 'server' || name === 'x-powered-by' ? '' : name,
+)
+
+/** The policy is for answers that are data. On a page, or on a script, it would forbid what that is made to do. */
+const isData = /^application\/([\w.-]+\+)?json\b/i
+
+/**
+ * The headers an answer goes back with: the upstream's, and of ours those that it does not give itself, since it knows
+ * its answer better. What it names in `Connection` is of its own headers alone.
+ *
+ * Our content security policy goes on JSON and on what has no type, which is all that services here answer with; a page
+ * says itself what it may do. An answer without a body that stands for one the client has (304) says nothing new of it.
+ *
+ * @param answered as they came, names and values in turn
+ * @param own names in lower case and values in turn
+ */
+export function answerHeaders(answered: string[], own: string[], status = 200): string[] {
+  let headers: string[] = []
+  let named: Set<string> | undefined
+  let needsPolicy = status !== 304
+  for (let at = 0; at < answered.length; at += 2) {
+    const sent = answered[at] as string
+    const name = returning(sent)
+    const value = answered[at + 1] as string
+    if (name === '') {
+      if (lowerCase(sent) === 'connection') named = connectionNames(value, named)
+      continue
+    }
+    if (name === 'content-type') needsPolicy &&= isData.test(value)
+    headers.push(name, value)
+  }
+  if (named) headers = without(named, headers)
+  const length = headers.length
+  for (let at = 0; at < own.length; at += 2) {
+    const name = own[at] as string
+    if (name === 'content-security-policy' && !needsPolicy) continue
+    if (name === 'vary' || !isNamed(name, headers, length)) headers.push(name, own[at + 1] as string)
+  }
+  return headers
+}
+
+/** Whether a name is among the first of a flat list of names and values. */
+function isNamed(name: string, headers: string[], length: number): boolean {
+  for (let at = 0; at < length; at += 2) if (headers[at] === name) return true
+  return false
+}
+
+function without(names: Set<string>, headers: string[]): string[] {
+  return headers.filter((_, at) => !names.has(headers[at - (at % 2)] as string))
+}

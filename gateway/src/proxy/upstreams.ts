@@ -1,0 +1,148 @@
+import type { Logger } from '@sallyport/chassis'
+import type { Listener, OutgoingRequest } from '../http1/client.ts'
+import { type StreamLimits, Streams } from './streams.ts'
+import { type PoolSettings, UpstreamConnections } from './upstream-client.ts'
+
+/** Failures in a row after which an upstream gets no more requests. */
+const failuresAllowed = 3
+
+/** Milliseconds between two questions whether an upstream is back, and for its answer. */
+const probeEvery = 1_000
+
+/** Milliseconds that an upstream which no route names any more is kept, for requests that are about to go there. */
+const partAfter = 10_000
+
+/** One server that requests are sent on to. */
+export interface Upstream {
+  /** Such as http://auth:5001. */
+  origin: string
+  send(request: OutgoingRequest, listener: Listener): void
+  /** Whether requests go there; one that failed again and again gets none until it answers a probe. */
+  isUp: boolean
+  /** To be told of every answer, and of every request that got none. */
+  answered(): void
+  failed(): void
+  /** What is open through this gateway, to whatever upstream, and stays so. */
+  streams: Streams
+  /** How many connections there are, and requests that wait for one. */
+  connections: UpstreamConnections['state']
+}
+
+/**
+ * The servers behind all routes, one entry for each origin however many routes name it, since what one route learns of
+ * its health is true for the others.
+ */
+export class Upstreams {
+  readonly #logger: Logger
+  readonly #settings: Partial<PoolSettings>
+  readonly #streams: Streams
+  readonly #open = new Map<string, Upstream & { close(): Promise<void> }>()
+
+  constructor(logger: Logger, settings: Partial<PoolSettings> = {}, streamLimits?: StreamLimits) {
+    this.#logger = logger
+    this.#settings = settings
+    this.#streams = new Streams(streamLimits)
+  }
+
+  get all(): Upstream[] {
+    return [...this.#open.values()]
+  }
+
+  at(origin: string): Upstream {
+    let upstream = this.#open.get(origin)
+    if (!upstream) {
+      upstream = openUpstream(origin, this.#streams, this.#settings, this.#logger)
+      this.#open.set(origin, upstream)
+    }
+    return upstream
+  }
+
+  /** Lets go of every upstream that is not among these; requests on their way there come to their end. */
+  keep(upstreams: Set<Upstream>): void {
+    for (const [origin, upstream] of this.#open) {
+      if (upstreams.has(upstream)) continue
+      this.#open.delete(origin)
+      setTimeout(() => upstream.close(), partAfter).unref()
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open.values()].map((upstream) => upstream.close()))
+  }
+}
+
+function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSettings>, logger: Logger) {
+  const connections = new UpstreamConnections(origin, logger, settings)
+  let failures = 0
+  let probing: NodeJS.Timeout | undefined
+
+  async function probe() {
+    if (!(await answers(origin, logger))) return
+    clearInterval(probing)
+    probing = undefined
+    upstream.answered()
+    upstream.isUp = true
+    logger.info({ event: 'upstream_back', upstream: origin })
+  }
+
+  const upstream = {
+    origin,
+    isUp: true,
+    streams,
+    get connections() {
+      return connections.state
+    },
+    send: (request: OutgoingRequest, listener: Listener) => connections.send(request, listener),
+    answered() {
+      failures = 0
+    },
+    failed() {
+      failures += 1
+      if (failures < failuresAllowed || probing) return
+      upstream.isUp = false
+      logger.warn({ event: 'upstream_ejected', upstream: origin, failures })
+      probing = setInterval(probe, probeEvery).unref()
+    },
+    async close() {
+      clearInterval(probing)
+      await connections.close()
+    },
+  }
+  return upstream
+}
+
+/** Whether a server answers at all, on a connection of its own: the path may well not be there, but someone is. */
+async function answers(origin: string, logger: Logger): Promise<boolean> {
+  const connections = new UpstreamConnections(origin, logger)
+  const hasAnswered = await new Promise<boolean>((resolve) => {
+    const ignore = () => true
+    connections.send(
+      { method: 'HEAD', path: '/', headers: [], body: '', timeout: probeEvery, client: 'probe' },
+      {
+        onWait: ignore,
+        onSent: ignore,
+        onInformation: ignore,
+        onHead: ignore,
+        onPause: ignore,
+        onData: ignore,
+        onEnd: () => resolve(true),
+        onFailure: () => resolve(false),
+      },
+    )
+  })
+  await connections.close()
+  return hasAnswered
+}
+
+/** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
+export function inTurn(upstreams: Upstream[]): (except?: Upstream) => Upstream {
+  let turn = 0
+  return (except) => {
+    const first = turn++ % upstreams.length
+    for (let step = 0; step < upstreams.length; step++) {
+      const upstream = upstreams[(first + step) % upstreams.length] as Upstream
+      if (upstream.isUp && upstream !== except) return upstream
+    }
+    return upstreams[first] as Upstream
+  }
+}

@@ -1,0 +1,184 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type Logger, listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import httpProxy from 'http-proxy'
+import type { Config } from '../config.ts'
+import { lingeringClose } from '../connections/client-error.ts'
+import { measure } from '../pipeline/measure.ts'
+import type { Call } from '../pipeline/request-context.ts'
+import type { Watch } from '../pipeline/token-monitor.ts'
+import { explain } from './forward.ts'
+import type { Upstream } from './upstreams.ts'
+import { closeFrame, FrameFollower } from './websocket-frames.ts'
+import { passResponse, requestUpgrade, UpgradeFailure } from './websocket-upgrade.ts'
+
+/** Close codes: ours for "your token no longer holds", and RFC 6455's for "going away". */
+const unauthorized = 4401
+const goingAway = 1001
+
+/** How long the two ends may take over a close before the connection is cut, in milliseconds. */
+const closeWithin = 2_000
+
+interface Parts {
+  config: Config
+  watch: Watch
+  logger: Logger
+}
+
+/** A request to upgrade that was not answered yet. */
+export interface Upgrade {
+  socket: Socket
+  /** Stops reading the connection. @returns what came on it behind the request */
+  take: () => Buffer
+}
+
+/** Closes a WebSocket that is open through this gateway. */
+type Close = (code: number, reason: string) => void
+
+/**
+ * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
+ * its session ends, or the roles in it change.
+ */
+export function createUpgrader({ config, watch, logger }: Parts) {
+  const upgrades = new WeakMap<IncomingMessage, Upgrade>()
+  const open = new Set<Close>()
+  // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
+  const proxy = httpProxy.createProxyServer({ ws: true })
+
+  return {
+    /** What is open now. */
+    open: open as ReadonlySet<unknown>,
+
+    isUpgrade: (raw: IncomingMessage) => upgrades.has(raw),
+
+    /** Lets a request open a WebSocket; until it is forwarded, it is handled like any other. */
+    note(raw: IncomingMessage, upgrade: Upgrade): void {
+      upgrades.set(raw, upgrade)
+    },
+
+    /**
+     * Sends an upgrade on, and once more to another upstream if the first could not be reached. What an upstream answers
+     * in place of upgrading goes back like any response.
+     *
+     * @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade; 429 or 503
+     *   for one connection too many; 502 or 504 when the upstream gives no response
+     */
+    async forward(
+      { raw, call }: FastifyRequest,
+      reply: FastifyReply,
+      headers: string[],
+      ownHeaders: string[],
+    ): Promise<FastifyReply> {
+      checkOrigin(call)
+      const { socket, take } = upgrades.get(raw) as Upgrade
+      // The client left while its token was verified.
+      if (socket.destroyed) return reply.hijack()
+      const first = call.route.pick()
+      socket.once('close', first.streams.open(call))
+      raw.headers = upgradeHeaders(headers)
+
+      async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
+        const onOpen = (behind: Duplex) => opened(call, socket, behind)
+        const options = { proxy, raw, socket, response: reply.raw, head, call, origin: upstream.origin, onOpen }
+        try {
+          const response = await requestUpgrade(options)
+          upstream.answered()
+          return response
+        } catch (error) {
+          if (!socket.destroyed) upstream.failed()
+          throw error
+        }
+      }
+      async function askAnother(failure: UpgradeFailure) {
+        if (failure.wasSent || socket.destroyed) throw failure
+        // What came behind the request is in the socket again.
+        return ask(call.route.pick(first), Buffer.alloc(0))
+      }
+      try {
+        const response = await ask(first, take()).catch(askAnother)
+        const deadlines = { goOnWithin: call.route.timeout, takeWithin: config.idleTimeout * 1_000 }
+        if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
+          throw new Error('the answer is not valid HTTP')
+      } catch (error) {
+        // A client that is gone gets no response.
+        if (!socket.destroyed)
+          throw explain(error instanceof UpgradeFailure ? (error.cause as Error) : (error as Error))
+      }
+      reply.hijack()
+      return reply
+    },
+
+    close(): void {
+      for (const close of open) close(goingAway, 'going away')
+    },
+  }
+
+  /** Watches over a connection that is open, and counts it. */
+  function opened(call: Call, client: Socket, upstream: Duplex): void {
+    measure(call, 101)
+    const close = closer(client, upstream)
+    // What the client still sends goes nowhere, and nobody would see its end.
+    upstream.once('close', () => lingeringClose(client.setTimeout(config.idleTimeout * 1_000, () => client.destroy())))
+    client.once('end', () => setTimeout(() => client.destroy(), closeWithin).unref())
+    const stop = call.caller ? watch.over(call.caller, (reason) => close(unauthorized, reason)) : () => {}
+    open.add(close)
+    client.once('close', () => {
+      stop()
+      open.delete(close)
+    })
+  }
+
+  function checkOrigin({ header, source }: Call): void {
+    const origin = header('origin')
+    if (origin === undefined || config.origins.includes(origin) || isOwn(origin, source.host)) return
+    noteRefusedOrigin(origin, listOrigin, logger)
+    throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not open this connection')
+  }
+}
+
+const isOwn = (origin: string, host: string) => URL.canParse(origin) && new URL(origin).host === host
+
+/** A flat list as an object, and the upgrade itself. */
+function upgradeHeaders(list: string[]): IncomingMessage['headers'] {
+  // Without the members that every object has, which a header may be named like.
+  const headers: Record<string, string> = Object.create(null)
+  for (let at = 0; at < list.length; at += 2) {
+    const name = list[at] as string
+    const value = list[at + 1] as string
+    headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`
+  }
+  return { ...headers, connection: 'Upgrade', upgrade: 'websocket' }
+}
+
+/** Follows an open connection, so that it can be closed from here between two frames of the upstream's. */
+function closer(client: Duplex, upstream: Duplex): Close {
+  const frames = new FrameFollower()
+  let farewell: Buffer | undefined
+  const say = (rest: Buffer) => {
+    client.end(Buffer.concat([rest, farewell as Buffer]))
+    upstream.destroy()
+  }
+  upstream.on('data', (chunk: Buffer) => {
+    const end = frames.follow(chunk)
+    if (!farewell || client.writableEnded) return
+    if (end !== undefined) say(chunk.subarray(0, end))
+    else if (!client.write(chunk)) {
+      upstream.pause()
+      client.once('drain', () => upstream.resume())
+    }
+  })
+
+  client.once('close', () => upstream.destroy())
+  return (code, reason) => {
+    if (farewell) return
+    farewell = closeFrame(code, reason)
+    upstream.unpipe(client)
+    client.unpipe(upstream)
+    client.resume()
+    setTimeout(() => client.destroy(), closeWithin).unref()
+    if (frames.isBetween) say(Buffer.alloc(0))
+    else upstream.resume()
+  }
+}
