@@ -12,29 +12,29 @@ import type { Config } from './config.ts'
 import { ownConnections } from './connections/client-connections.ts'
 import { countContained } from './connections/contain.ts'
 import { faultOf } from './connections/message.ts'
-import { ServedAnswer } from './connections/node-response-writer.ts'
-import { takeInOrder } from './connections/node-server.ts'
-import { ShortWay } from './http1/server.ts'
+import { NodeResponseWriter } from './connections/node-response-writer.ts'
+import { serveInOrder } from './connections/node-server.ts'
+import { FastPath } from './http1/server.ts'
 import { createVerifier } from './pipeline/access-token.ts'
 import { openKeySet } from './pipeline/jwks.ts'
 import { measure, openEventStreams } from './pipeline/measure.ts'
-import { createSteps, isAllowed, methodNotAllowed, methods } from './pipeline/pipeline.ts'
+import { createPipeline, isAllowed, methodNotAllowed, methods } from './pipeline/pipeline.ts'
 import { openRateLimit, rateLimitHeaders } from './pipeline/rate-limit.ts'
-import { openSharedCounts } from './pipeline/rate-limit-store.ts'
-import { Call, sourceOf } from './pipeline/request-context.ts'
+import { openRateLimitStore } from './pipeline/rate-limit-store.ts'
+import { RequestContext, sourceOf } from './pipeline/request-context.ts'
 import { openRevocations } from './pipeline/revocations.ts'
 import { openRouteTable } from './pipeline/route-table.ts'
-import { createWatch } from './pipeline/token-monitor.ts'
+import { createTokenMonitor } from './pipeline/token-monitor.ts'
 import { requestIdOf } from './pipeline/trace.ts'
 import { discardRest, hasBody, openBodies } from './proxy/body.ts'
 import { crossOrigin, exposedHeaders, fromPage, openToPages } from './proxy/cors.ts'
 import { forward } from './proxy/forward.ts'
 import { Upstreams } from './proxy/upstreams.ts'
-import { createUpgrader } from './proxy/websocket.ts'
+import { createWebSockets } from './proxy/websocket.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    call: Call
+    context: RequestContext
   }
 }
 
@@ -54,9 +54,9 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
-  const watch = createWatch(revocations)
-  const upgrader = createUpgrader({ config, watch, logger })
-  const sharedCounts = config.redisUrl === undefined ? undefined : await openSharedCounts(config.redisUrl, logger)
+  const tokenMonitor = createTokenMonitor(revocations)
+  const webSockets = createWebSockets({ config, tokenMonitor, logger })
+  const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
   const isProxy = proxyAddress.compile(config.trustedProxies)
   const isTrusted = (address: string) => isProxy(address, 0)
 
@@ -96,8 +96,8 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const crossOriginOf = crossOrigin(exposed)
   const security = Object.entries(securityHeaders(config.production)).flat()
 
-  const rateLimit = await openRateLimit(app, config, sharedCounts)
-  const admit = createSteps({ routes, rateLimit, verifier, revocations, assertions })
+  const rateLimit = await openRateLimit(app, config, rateLimitStore)
+  const run = createPipeline({ routes, rateLimit, verifier, revocations, assertions })
 
   /**
    * Notes what is known of a request when it comes, and counts it when it is over.
@@ -109,36 +109,45 @@ export async function buildApp(config: Config, environment: Record<string, strin
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
     const { httpVersion, rawHeaders } = raw
-    const call = new Call({ id, method, url: raw.url as string, httpVersion, rawHeaders, header, source, trace })
-    request.call = call
+    const context = new RequestContext({
+      id,
+      method,
+      url: raw.url as string,
+      httpVersion,
+      rawHeaders,
+      header,
+      source,
+      trace,
+    })
+    request.context = context
     // It closes once, and `once` costs more.
-    reply.raw.on('close', () => measure(call, reply.raw.headersSent ? reply.raw.statusCode : 0))
+    reply.raw.on('close', () => measure(context, reply.raw.headersSent ? reply.raw.statusCode : 0))
     return faultOf(raw)
   }
 
   /** The way of a request that Node's server has read. */
   async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const { raw, call } = request
-    const isUpgrade = upgrader.isUpgrade(raw)
-    const headers = await admit(call, isUpgrade)
-    if (isUpgrade) return upgrader.forward(request, reply, headers, ownHeaders(call, setByCors(reply)))
-    const body = hasBody(raw) ? await beginBody(raw, reply.raw, call.source.ip, call.route.bodyLimit) : ''
-    const answer = new ServedAnswer(reply.raw)
-    await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, setByCors(reply)), watch })
+    const { raw, context } = request
+    const isUpgrade = webSockets.isUpgrade(raw)
+    const headers = await run(context, isUpgrade)
+    if (isUpgrade) return webSockets.forward(request, reply, headers, ownHeaders(context, setByCors(reply)))
+    const body = hasBody(raw) ? await beginBody(raw, reply.raw, context.source.ip, context.route.bodyLimit) : ''
+    const writer = new NodeResponseWriter(reply.raw)
+    await forward({ context, writer, headers, body, ownHeaders: ownHeaders(context, setByCors(reply)), tokenMonitor })
     reply.hijack()
     return reply
   }
 
   /** What an answer carries beside what the upstream gives it. */
-  function ownHeaders(call: Call, forPages: string[]): string[] {
-    return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), forPages)
+  function ownHeaders(context: RequestContext, forPages: string[]): string[] {
+    return security.concat(['x-request-id', context.id], rateLimitHeaders(context.limit), forPages)
   }
 
   /** A request that goes nowhere. What goes wrong while it is answered ends its connection, and not the process. */
   async function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     try {
-      const problem = noteProblem(await rateLimit.refused(request.call, error), request.call, logger)
-      const headers = ownHeaders(request.call, setByCors(reply))
+      const problem = noteProblem(await rateLimit.refused(request.context, error), request.context, logger)
+      const headers = ownHeaders(request.context, setByCors(reply))
       for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
       discardRest(request.raw)
       return sendProblem(problem, reply)
@@ -158,51 +167,51 @@ export async function buildApp(config: Config, environment: Record<string, strin
 
   app.setErrorHandler(refuse)
   app.setNotFoundHandler(handle)
-  const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
+  const countPreflight = ({ context }: FastifyRequest) => rateLimit.client(context)
   await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight, logger })
   const isOurs = (origin: string) => config.origins.includes(origin)
   const { serveByNode, byNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
-  const endIfIdle = takeInOrder(app.server, {
+  const endIfIdle = serveInOrder(app.server, {
     handle: app.routing,
-    noteUpgrade: upgrader.note,
+    noteUpgrade: webSockets.note,
     serve: serveByNode,
     refused: async (problem, peer) => {
       const source = sourceOf(peer, header, isTrusted)
-      const call = new Call({ ...nothingKnown, id: requestIdOf(undefined, peer, isTrusted), source })
-      return noteProblem(await rateLimit.refused(call, problem), call, logger)
+      const context = new RequestContext({ ...nothingKnown, id: requestIdOf(undefined, peer, isTrusted), source })
+      return noteProblem(await rateLimit.refused(context, problem), context, logger)
     },
     idleTimeout: config.idleTimeout,
     logger,
   })
   // Traced requests are followed on their way through Node's server.
-  const shortWay =
+  const fastPath =
     config.traced || !config.fastPath
       ? undefined
-      : new ShortWay({
+      : new FastPath({
           isTrusted,
           isOurs,
-          watch,
+          tokenMonitor,
           logger,
-          admit,
+          run,
           idleTimeout: config.idleTimeout,
-          ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
+          ownHeaders: (context) => ownHeaders(context, crossOriginOf(context.header('origin'))),
           handOver: serveByNode,
         })
-  beginServing(shortWay ? shortWay.serve : (socket) => serveByNode(socket))
+  beginServing(fastPath ? fastPath.serve : (socket) => serveByNode(socket))
 
   app.addHook('preClose', async () => {
     routes.close()
     keySet.close()
     revocations.close()
-    upgrader.close()
-    shortWay?.close()
+    webSockets.close()
+    fastPath?.close()
     for (const end of openEventStreams.values()) end()
     for (const socket of byNode) endIfIdle(socket)
   })
   app.addHook('onClose', async () => {
-    sharedCounts?.close()
+    rateLimitStore?.close()
     await upstreams.close()
   })
-  const onClosing = () => shortWay?.beginClosing()
-  return { app, keySet, routes, revocations, upstreams, upgrader, verifier, sharedCounts, onClosing }
+  const onClosing = () => fastPath?.beginClosing()
+  return { app, keySet, routes, revocations, upstreams, webSockets, verifier, rateLimitStore, onClosing }
 }

@@ -123,7 +123,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       connections: settings.UPSTREAM_CONNECTIONS,
       perClient: settings.UPSTREAM_CONNECTIONS_PER_CLIENT,
       queue: settings.UPSTREAM_QUEUE,
-      queueFor: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
+      queueTimeout: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
       maxAge: settings.UPSTREAM_CONNECTION_MAX_AGE * 1_000,
     },
     streams: { perUser: settings.STREAMS_PER_USER, most: settings.STREAMS_MAX },

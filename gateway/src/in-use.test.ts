@@ -47,7 +47,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   const held = new EventEmitter()
   const log: Record<string, unknown>[] = []
   const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })
-  const { app, upgrader } = await buildApp(readConfig(environment), environment, logger)
+  const { app, webSockets } = await buildApp(readConfig(environment), environment, logger)
   app.addHook('onRequest', async (request, { raw }) => {
     // Node's server throws at it as the response is written.
     if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
@@ -77,7 +77,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
     await once(socket, 'close')
     return heard
   }
-  return { behind, send, log, authority, port, held, upgrader, upstream }
+  return { behind, send, log, authority, port, held, webSockets, upstream }
 }
 
 /** Whether an answer has come to its end, as far as its head tells. */
@@ -301,7 +301,7 @@ t.test('a client that leaves before its upgrade is sent on costs the upstream no
 })
 
 t.test('a WebSocket whose upstream is gone is gone, whatever its client had still to say', async (t) => {
-  const { port, upgrader, upstream } = await open(t, { websocket: true })
+  const { port, webSockets, upstream } = await open(t, { websocket: true })
   const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
   const endings: Record<string, (socket: Duplex) => unknown> = {
     ends: (socket) => socket.end(head),
@@ -324,6 +324,6 @@ t.test('a WebSocket whose upstream is gone is gone, whatever its client had stil
     }),
   )
   const deadline = Date.now() + 10_000
-  while (upgrader.open.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
-  t.equal(upgrader.open.size, 0)
+  while (webSockets.open.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(webSockets.open.size, 0)
 })

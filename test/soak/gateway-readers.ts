@@ -1,8 +1,8 @@
 import { createLogger } from '@sallyport/chassis'
-import type { Listener, OutgoingRequest } from '@sallyport/gateway/http1/client'
-import { readWhole } from '@sallyport/gateway/http1/parser'
+import type { Listener, UpstreamRequest } from '@sallyport/gateway/http1/client'
+import { parseRequest } from '@sallyport/gateway/http1/parser'
 import { normalise } from '@sallyport/gateway/pipeline/path'
-import { UpstreamConnections } from '@sallyport/gateway/proxy/upstream-client'
+import { UpstreamClient } from '@sallyport/gateway/proxy/upstream-client'
 
 /* The parts of the gateway that `readers` compares with Node's: all that these programs know of its insides. */
 
@@ -18,7 +18,7 @@ export interface ReadRequest {
 
 /** What the fast path takes. @returns undefined for what it leaves to Node */
 export function readRequest(piece: Buffer): ReadRequest | undefined {
-  const whole = readWhole(piece)
+  const whole = parseRequest(piece)
   if (!whole) return undefined
   // The path is looked at next, so it is timed with the rest.
   normalise(whole.url)
@@ -36,17 +36,17 @@ export interface ReadResponse {
 
 /** The connections to one upstream, with timeouts of `patience` milliseconds. */
 export function openConnections(origin: string, patience: number) {
-  const connections = new UpstreamConnections(origin, createLogger('readers', 'silent'), {
-    connectWithin: patience,
-    goOnWithin: patience,
-    idleFor: patience,
+  const connections = new UpstreamClient(origin, createLogger('readers', 'silent'), {
+    connectTimeout: patience,
+    idleTimeout: patience,
+    keepAliveTimeout: patience,
   })
   return {
     /** @returns an Error for a response that is refused */
     read(method: string, path: string): Promise<ReadResponse | Error> {
       return new Promise((resolve) => {
         const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
-        const request: OutgoingRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
+        const request: UpstreamRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
         const listener: Listener = {
           onWait() {},
           onSent() {},

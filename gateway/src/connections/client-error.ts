@@ -35,7 +35,7 @@ export function answerAndClose(problem: Problem, socket: Socket, method?: string
 }
 
 /** Milliseconds for a client to read the end of what was sent to it, while it may still send. */
-const lingerFor = 2_000
+const lingerTimeout = 2_000
 
 /**
  * Closes a connection behind what was written. What the client still sends is read for a moment: closed at once, the
@@ -46,7 +46,7 @@ const lingerFor = 2_000
 export function lingeringClose(socket: Socket): void {
   let cut: NodeJS.Timeout | undefined
   const linger = () => {
-    cut = setTimeout(() => socket.destroy(), lingerFor)
+    cut = setTimeout(() => socket.destroy(), lingerTimeout)
   }
   socket.end()
   if (socket.writableFinished) linger()

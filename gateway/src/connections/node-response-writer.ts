@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import { discardRest } from '../proxy/body.ts'
-import { type Answer, informationalHead } from '../proxy/response-writer.ts'
+import { informationalHead, type ResponseWriter } from '../proxy/response-writer.ts'
 
 /** An answer by way of Node's own server. */
-export class ServedAnswer implements Answer {
+export class NodeResponseWriter implements ResponseWriter {
   readonly #response: ServerResponse
 
   constructor(response: ServerResponse) {

@@ -3,12 +3,12 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { createLogger } from '@sallyport/chassis'
 import t from 'tap'
-import { takeInOrder } from './node-server.ts'
+import { serveInOrder } from './node-server.ts'
 
 t.test('what is thrown as a request is taken ends its connection alone', async (t) => {
   const server = createServer()
   const log: string[] = []
-  takeInOrder(server, {
+  serveInOrder(server, {
     handle(request, response) {
       if (request.url === '/fails') throw new Error('of ours')
       response.end('handled')

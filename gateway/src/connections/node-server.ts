@@ -7,10 +7,10 @@ import { contain } from './contain.ts'
 import { isTooLong } from './message.ts'
 
 /** The most requests of a connection that wait behind one that is under way; a connection that sends more is cut. */
-const mostWaiting = 64
+const maxPipelined = 64
 
 /** Bytes that are taken in of a connection behind an upgrade that waits. */
-const heldAtMost = 65_536
+const maxHeld = 65_536
 
 /** Limits that Node's parser keeps, by the code of the error it then gives up with. */
 const limits: Record<string, LimitName> = {
@@ -26,7 +26,7 @@ interface Turn {
   response?: ServerResponse
 }
 
-interface Parts {
+interface Dependencies {
   /** Handles a request; the response closes once it is answered, or its connection is gone. */
   handle(request: IncomingMessage, response: ServerResponse): void
   /** Notes that a request is an upgrade that may be taken; it is handled like any other until it is. */
@@ -47,12 +47,12 @@ interface Parts {
  *
  * @returns how to end a connection on which no request is under way, whether or not one ever came, or began to come
  */
-export function takeInOrder(server: Server, parts: Parts) {
+export function serveInOrder(server: Server, dependencies: Dependencies) {
   const connections = new WeakMap<Socket, Connection>()
   const of = (socket: Socket) => {
     let connection = connections.get(socket)
     if (!connection) {
-      connection = new Connection(socket, parts)
+      connection = new Connection(socket, dependencies)
       connections.set(socket, connection)
     }
     return connection
@@ -64,7 +64,7 @@ export function takeInOrder(server: Server, parts: Parts) {
   }
   for (const event of ['upgrade', 'connect'])
     server.on(event, (request: IncomingMessage, socket: Socket, head: Buffer) => of(socket).takeUpgrade(request, head))
-  server.setTimeout(parts.idleTimeout * 1_000, (socket: Socket) => of(socket).onTimeout())
+  server.setTimeout(dependencies.idleTimeout * 1_000, (socket: Socket) => of(socket).onTimeout())
   server.removeAllListeners('clientError')
   server.on('clientError', (error: Error & { code: string }, socket: Socket) => of(socket).refuse(error))
   return (socket: Socket) => of(socket).endIfIdle()
@@ -72,15 +72,15 @@ export function takeInOrder(server: Server, parts: Parts) {
 
 class Connection {
   readonly #socket: Socket
-  readonly #parts: Parts
+  readonly #dependencies: Dependencies
   readonly #waiting: Turn[] = []
   #current: Turn | undefined
   /** Whether a message was refused: what comes after it is not read. */
   #isRefused = false
 
-  constructor(socket: Socket, parts: Parts) {
+  constructor(socket: Socket, dependencies: Dependencies) {
     this.#socket = socket
-    this.#parts = parts
+    this.#dependencies = dependencies
     // What Node's server calls behind a last response would close while the client may still send.
     socket.destroySoon = () => lingeringClose(socket)
   }
@@ -93,7 +93,7 @@ class Connection {
       begin: () => {
         // It closes once, and `once` costs more.
         response.on('close', this.#next)
-        this.#parts.handle(request, response)
+        this.#dependencies.handle(request, response)
       },
     })
   }
@@ -115,7 +115,7 @@ class Connection {
     const onData = (chunk: Buffer) => {
       held.push(chunk)
       size += chunk.length
-      if (size >= heldAtMost) socket.pause()
+      if (size >= maxHeld) socket.pause()
     }
     const onEnd = () => socket.destroy()
     const onTimeout = () => this.onTimeout()
@@ -155,7 +155,7 @@ class Connection {
   /** @param broken what was to be answered in its place, and perhaps began to be */
   async #answer(error: { code: string }, broken?: Turn): Promise<void> {
     const socket = this.#socket
-    const problem = await this.#parts.refused(malformed(error), socket.remoteAddress as string)
+    const problem = await this.#dependencies.refused(malformed(error), socket.remoteAddress as string)
     // Within a response that has begun, a second one would be read as part of it.
     if (!socket.writable || broken?.response?.headersSent) socket.destroy()
     else answerAndClose(problem, socket, broken?.request?.method)
@@ -179,7 +179,7 @@ class Connection {
     // Nor is anything read behind a response that was the last one.
     if (this.#isRefused || !this.#socket.writable) return
     if (!this.#current) this.#begin(turn)
-    else if (this.#waiting.length < mostWaiting) this.#waiting.push(turn)
+    else if (this.#waiting.length < maxPipelined) this.#waiting.push(turn)
     else {
       countLimit('pipelined_requests')
       this.#socket.destroy()
@@ -207,7 +207,7 @@ class Connection {
   }
 
   readonly #fail = (err: unknown) => {
-    this.#parts.logger.error({ event: 'connection_ended', err }, 'an error in an event of a request')
+    this.#dependencies.logger.error({ event: 'connection_ended', err }, 'an error in an event of a request')
     this.#socket.destroy()
   }
 
@@ -218,16 +218,16 @@ class Connection {
     const isWebSocket = /^websocket$/i.test(request.headers.upgrade ?? '')
     if (request.method !== 'CONNECT' && !isWebSocket && !isTooLong(request)) {
       this.#current = undefined
-      this.#parts.serve(socket, Buffer.concat([withoutUpgrade(request), take()]))
+      this.#dependencies.serve(socket, Buffer.concat([withoutUpgrade(request), take()]))
       return
     }
-    if (isWebSocket) this.#parts.noteUpgrade(request, { socket, take })
+    if (isWebSocket) this.#dependencies.noteUpgrade(request, { socket, take })
     const response = new ServerResponse(request)
     for (const emitter of [request, response]) contain(emitter, this.#fail)
     response.shouldKeepAlive = false
     response.assignSocket(socket)
     response.once('finish', () => lingeringClose(socket))
-    this.#parts.handle(request, response)
+    this.#dependencies.handle(request, response)
   }
 }
 

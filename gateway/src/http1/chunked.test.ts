@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Chunks } from './chunked.ts'
+import { ChunkedDecoder } from './chunked.ts'
 
 /** Hands bytes over in pieces, and gives back what came out and how many bytes the body had. */
 function decode(bytes: Buffer, cuts: number[]) {
-  const chunks = new Chunks()
+  const chunks = new ChunkedDecoder()
   const data: Buffer[] = []
   const places = [...new Set([0, ...cuts.map((cut) => cut % bytes.length), bytes.length])].sort((a, b) => a - b)
   for (const [index, at] of places.slice(0, -1).entries()) {

@@ -9,7 +9,7 @@ const sizeLine =
   /^([\da-f]{1,8})(?:;[\w!#$%&'*+\-.^`|~]+(?:=(?:[\w!#$%&'*+\-.^`|~]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*\r\n$/i
 
 /** Takes a body in chunked coding apart (RFC 9112 section 7.1), piece by piece as it comes. */
-export class Chunks {
+export class ChunkedDecoder {
   /** Names and values in turn, once the body is over. */
   readonly trailers: string[] = []
   #expects: 'size' | 'data' | 'end of data' | 'trailers' = 'size'

@@ -2,11 +2,11 @@ import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectSecurely } from 'node:tls'
 import { Problem } from '@sallyport/chassis'
 import { countLimit } from '../limits.ts'
-import { Chunks, Malformed } from './chunked.ts'
-import { framing, HeadCollector, type ResponseHead, readResponseHead } from './response-parser.ts'
+import { ChunkedDecoder, Malformed } from './chunked.ts'
+import { framing, HeadCollector, parseResponseHead, type ResponseHead } from './response-parser.ts'
 
 /** A request as it goes on. */
-export interface OutgoingRequest {
+export interface UpstreamRequest {
   method: string
   /** Path and query, as they are sent. */
   path: string
@@ -56,10 +56,10 @@ interface Pool {
   readonly authority: string
   readonly isSecure: boolean
   readonly settings: {
-    connectWithin: number
-    goOnWithin: number
-    takeWithin: number
-    idleFor: number
+    connectTimeout: number
+    idleTimeout: number
+    clientIdleTimeout: number
+    keepAliveTimeout: number
     maxAge: number
   }
   /** The connection is there for its first request. */
@@ -120,7 +120,7 @@ export class Connection {
   readonly #heads = new HeadCollector()
   #framing: Framing | undefined
   #left = 0
-  #chunks: Chunks | undefined
+  #chunks: ChunkedDecoder | undefined
   /** Whether the upstream lets the connection be used again, and for how many milliseconds. */
   #isKept = false
   #keptFor: number | undefined
@@ -138,10 +138,10 @@ export class Connection {
 
   constructor(pool: Pool) {
     this.#pool = pool
-    const { connectWithin, maxAge } = pool.settings
+    const { connectTimeout, maxAge } = pool.settings
     this.#usableUntil = performance.now() + maxAge * (0.8 + 0.2 * Math.random())
     this.#socket = this.#connect()
-    this.#timer = this.#within(connectWithin, 'no connection in time')
+    this.#timer = this.#within(connectTimeout, 'no connection in time')
   }
 
   #connect(): Socket {
@@ -179,7 +179,7 @@ export class Connection {
     return now < this.idleUntil && !this.#writeError && !this.#socket.destroyed
   }
 
-  send(request: OutgoingRequest, listener: Listener, timeout: number): void {
+  send(request: UpstreamRequest, listener: Listener, timeout: number): void {
     const { method, path, headers, body } = request
     this.client = request.client
     this.#method = method
@@ -227,7 +227,7 @@ export class Connection {
   resume(listener: Listener): void {
     if (this.#listener !== listener || !this.#socket.isPaused()) return
     // The time the upstream has to go on begins now.
-    this.#restart(this.#pool.settings.goOnWithin, 'the answer did not go on')
+    this.#restart(this.#pool.settings.idleTimeout, 'the answer did not go on')
     this.#socket.resume()
   }
 
@@ -310,7 +310,7 @@ export class Connection {
     while (at < chunk.length && !this.#socket.destroyed) {
       const end = this.#heads.take(chunk, at)
       if (end === undefined) return
-      const head = readResponseHead(this.#heads.text)
+      const head = parseResponseHead(this.#heads.text)
       // A change of protocol was not asked for.
       if (!head || head.status === 101) throw new Malformed('the answer is not valid HTTP')
       at = end
@@ -334,7 +334,7 @@ export class Connection {
     this.#keptFor = head.keptFor
     this.#left = head.length ?? 0
     this.#framing = this.#framingOf(head)
-    this.#restart(this.#pool.settings.goOnWithin, 'the answer did not go on')
+    this.#restart(this.#pool.settings.idleTimeout, 'the answer did not go on')
     const listener = this.#listener as Listener
     listener.onHead(head.status, head.statusText, head.headers)
     if (this.#socket.destroyed) return
@@ -346,7 +346,7 @@ export class Connection {
   #framingOf({ status, length, isChunked }: ResponseHead): Framing {
     if (this.#method === 'HEAD' || status === 204 || status === 304) return 'none'
     if (isChunked) {
-      this.#chunks = new Chunks()
+      this.#chunks = new ChunkedDecoder()
       return 'chunked'
     }
     if (length !== undefined) return length === 0 ? 'none' : 'length'
@@ -358,7 +358,7 @@ export class Connection {
     this.#timer.refresh()
     if (this.#framing === 'close') this.#pass(chunk)
     else if (this.#framing === 'length') this.#takeLength(chunk)
-    else this.#takeChunks(chunk, this.#chunks as Chunks)
+    else this.#takeChunks(chunk, this.#chunks as ChunkedDecoder)
   }
 
   #takeLength(piece: Buffer): void {
@@ -368,7 +368,7 @@ export class Connection {
     if (this.#left === 0) this.#complete([], data.length < piece.length)
   }
 
-  #takeChunks(piece: Buffer, chunks: Chunks): void {
+  #takeChunks(piece: Buffer, chunks: ChunkedDecoder): void {
     const end = chunks.take(piece, (data) => this.#pass(data))
     if (end === undefined) return
     // Such trailers are taken out (trailers.ts), and whoever sends them may mean something else by what comes next.
@@ -381,7 +381,7 @@ export class Connection {
     this.#socket.pause()
     // From now on it is the client whose time runs.
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#socket.destroy(tookNothing()), this.#pool.settings.takeWithin)
+    this.#timer = setTimeout(() => this.#socket.destroy(tookNothing()), this.#pool.settings.clientIdleTimeout)
   }
 
   /** @param hasMore whether bytes follow, which then belong to no response */
@@ -404,14 +404,16 @@ export class Connection {
 
   /** Somewhat less than the upstream says, since a request must still come there. */
   #idleFor(): number {
-    const { idleFor } = this.#pool.settings
-    return this.#keptFor === undefined ? idleFor : Math.min(idleFor, Math.max(this.#keptFor - 1_000, this.#keptFor / 2))
+    const { keepAliveTimeout } = this.#pool.settings
+    return this.#keptFor === undefined
+      ? keepAliveTimeout
+      : Math.min(keepAliveTimeout, Math.max(this.#keptFor - 1_000, this.#keptFor / 2))
   }
 
   #onConnected(): void {
     clearTimeout(this.#timer)
     this.isConnected = true
-    this.idleUntil = Math.min(this.#usableUntil, performance.now() + this.#pool.settings.idleFor)
+    this.idleUntil = Math.min(this.#usableUntil, performance.now() + this.#pool.settings.keepAliveTimeout)
     this.#pool.connected(this)
   }
 

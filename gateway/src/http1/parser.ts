@@ -2,7 +2,7 @@ import { host as hostForm } from '../connections/message.ts'
 import { endOfHead, longestHead, lowerCase, readHeaderLines } from './header-lines.ts'
 
 /** A request of the ordinary kind, as it came in one piece. */
-export interface Whole {
+export interface ParsedRequest {
   method: string
   url: string
   /** Names as they were sent and values, in turn. */
@@ -40,7 +40,7 @@ const unusual = new Set([
  *
  * @returns undefined for any other, which is not to say that it is wrong
  */
-export function readWhole(piece: Buffer): Whole | undefined {
+export function parseRequest(piece: Buffer): ParsedRequest | undefined {
   const text = piece.toString('latin1', 0, longestHead)
   const end = endOfHead(text)
   // Servers differ in where they let a tab pass for a space.

@@ -40,7 +40,7 @@ export interface ResponseHead {
  * @param text in latin1, with the empty line that ends it
  * @returns undefined if there is more than one way to read it
  */
-export function readResponseHead(text: string): ResponseHead | undefined {
+export function parseResponseHead(text: string): ResponseHead | undefined {
   statusLine.lastIndex = 0
   const [line, minor, digits, statusText = ''] = statusLine.exec(text) ?? []
   if (line === undefined) return undefined

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import { type Answer, informationalHead } from '../proxy/response-writer.ts'
+import { informationalHead, type ResponseWriter } from '../proxy/response-writer.ts'
 
 /** An answer on a connection that is ours to write to (RFC 9112). */
-export class ShortAnswer implements Answer {
+export class FastPathResponseWriter implements ResponseWriter {
   isOpen = true
   /** 0 before it has begun. */
   status = 0

@@ -4,41 +4,41 @@ import { type AddressInfo, connect, Socket } from 'node:net'
 import { createLogger, Problem } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { ownConnections } from '../connections/client-connections.ts'
-import type { Call } from '../pipeline/request-context.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
 import type { Route } from '../pipeline/route-table.ts'
-import { inTurn, Upstreams } from '../proxy/upstreams.ts'
-import { ShortAnswer } from './response-writer.ts'
-import { ShortWay } from './server.ts'
+import { roundRobin, Upstreams } from '../proxy/upstreams.ts'
+import { FastPathResponseWriter } from './response-writer.ts'
+import { FastPath } from './server.ts'
 
 interface Options {
   /** Milliseconds an answer takes. */
   takes?: number
-  admit?: (call: Call) => Promise<string[]>
+  run?: (context: RequestContext) => Promise<string[]>
   ownHeaders?: () => string[]
 }
 
 /** The short way before a server of Node's, and a service behind it. */
-async function build(t: Test, { takes = 0, admit = async () => [], ownHeaders = () => [] }: Options = {}) {
+async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = () => [] }: Options = {}) {
   const service = createServer((_request, response) => setTimeout(() => response.end('service'), takes))
   service.listen(0, '127.0.0.1')
   await once(service, 'listening')
   const logger = createLogger('test', 'silent')
   const upstreams = new Upstreams(logger)
   const behind = [upstreams.at(`http://127.0.0.1:${(service.address() as AddressInfo).port}`)]
-  const route = { prefix: '/', timeout: 5_000, pick: inTurn(behind) } as Route
+  const route = { prefix: '/', timeout: 5_000, pick: roundRobin(behind) } as Route
   const server = createServer((_request, response) => response.end('node'))
   const isTrusted = () => false
   const { serveByNode, begin } = ownConnections(server, { connectionsPerClient: 100, isTrusted, logger })
-  const way = new ShortWay(
+  const way = new FastPath(
     {
       isTrusted,
       isOurs: () => false,
-      watch: { over: () => () => {} },
+      tokenMonitor: { onInvalid: () => () => {} },
       logger,
       idleTimeout: 0.4,
-      admit: (call) => {
-        Object.assign(call, { route, target: { path: call.url, query: '' }, upstreamTarget: call.url })
-        return admit(call)
+      run: (context) => {
+        Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })
+        return run(context)
       },
       ownHeaders,
       handOver: serveByNode,
@@ -106,7 +106,7 @@ t.test('a request that comes before the last one is answered waits for its turn'
 t.test('a client that leaves before its call is sent on costs the upstream nothing that lasts', async (t) => {
   let leave = () => {}
   const { open, way } = await build(t, {
-    async admit() {
+    async run() {
       leave()
       await new Promise((resolve) => setTimeout(resolve, 50))
       return []
@@ -128,7 +128,7 @@ t.test(
   async (t) => {
     let leave = () => {}
     const { open } = await build(t, {
-      async admit() {
+      async run() {
         leave()
         await new Promise((resolve) => setTimeout(resolve, 20))
         throw new Problem(403, 'REFUSED', 'Refused')
@@ -150,9 +150,9 @@ t.test(
 )
 
 t.test('who asks to be notified of the end of an answer that is over is notified at once', (t) => {
-  const answer = new ShortAnswer(new Socket(), 'GET', 1, () => false)
-  answer.close()
-  answer.onClose(() => t.end())
+  const writer = new FastPathResponseWriter(new Socket(), 'GET', 1, () => false)
+  writer.close()
+  writer.onClose(() => t.end())
 })
 
 t.test('on its way out every answer says that its connection ends, and idle ones end at the end', async (t) => {

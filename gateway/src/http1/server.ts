@@ -5,32 +5,32 @@ import { lingeringClose } from '../connections/client-error.ts'
 import { countContained } from '../connections/contain.ts'
 import { countLimit } from '../limits.ts'
 import { measure } from '../pipeline/measure.ts'
-import { Call, type IsTrusted, sourceOf } from '../pipeline/request-context.ts'
-import type { Watch } from '../pipeline/token-monitor.ts'
+import { type IsTrusted, RequestContext, sourceOf } from '../pipeline/request-context.ts'
+import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { requestIdOf } from '../pipeline/trace.ts'
 import { tooLarge } from '../proxy/body.ts'
 import { forward } from '../proxy/forward.ts'
-import { readWhole, type Whole } from './parser.ts'
-import { ShortAnswer } from './response-writer.ts'
+import { type ParsedRequest, parseRequest } from './parser.ts'
+import { FastPathResponseWriter } from './response-writer.ts'
 
 /** Milliseconds for the first request on a connection to come. */
-const usualFirstWithin = 5_000
+const defaultFirstRequestTimeout = 5_000
 
 /** Bytes that are taken in of a connection while a request on it is under way. */
-const heldAtMost = 65_536
+const maxHeld = 65_536
 
-interface Parts {
+interface Dependencies {
   isTrusted: IsTrusted
-  watch: Watch
+  tokenMonitor: TokenMonitor
   logger: Logger
   /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
   idleTimeout: number
   /** Whether an `Origin` is one whose pages may call. */
   isOurs(origin: string): boolean
   /** Takes a call as far as to where it is sent on. @returns the headers it goes on with */
-  admit(call: Call): Promise<string[]>
+  run(context: RequestContext): Promise<string[]>
   /** What the answer carries beside what the upstream gives it. */
-  ownHeaders(call: Call): string[]
+  ownHeaders(context: RequestContext): string[]
   /** Has Node's server read a connection, beginning with what came on it and was not answered. */
   handOver(socket: Socket, received: Buffer): void
 }
@@ -44,16 +44,16 @@ interface Parts {
  * change hands: whatever is not ordinary (other framing, upgrades, preflights, bodies that are still to come, everything
  * malformed) goes to Node's server byte by byte as it came, and its connection with it for good.
  */
-export class ShortWay {
-  readonly parts: Parts
-  readonly firstWithin: number
+export class FastPath {
+  readonly dependencies: Dependencies
+  readonly firstRequestTimeout: number
   readonly #connections = new Set<Connection>()
   #isClosing = false
   #isClosed = false
 
-  constructor(parts: Parts, firstWithin = usualFirstWithin) {
-    this.parts = parts
-    this.firstWithin = firstWithin
+  constructor(dependencies: Dependencies, firstRequestTimeout = defaultFirstRequestTimeout) {
+    this.dependencies = dependencies
+    this.firstRequestTimeout = firstRequestTimeout
   }
 
   /** Takes a connection whose errors have a listener. */
@@ -83,22 +83,22 @@ export class ShortWay {
 }
 
 class Connection {
-  readonly #way: ShortWay
+  readonly #way: FastPath
   readonly #socket: Socket
   readonly #peer: string
   #state: 'idle' | 'serving' | 'sending' = 'idle'
   /** The answer to the request that is under way. */
-  #answer: ShortAnswer | undefined
+  #writer: FastPathResponseWriter | undefined
   /** What came while it was not idle. */
   #held: Buffer[] = []
   #heldLength = 0
   #hasBegun = false
 
-  constructor(way: ShortWay, socket: Socket, peer: string) {
+  constructor(way: FastPath, socket: Socket, peer: string) {
     this.#way = way
     this.#socket = socket
     this.#peer = peer
-    socket.setTimeout(way.firstWithin)
+    socket.setTimeout(way.firstRequestTimeout)
     socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout)
   }
 
@@ -116,7 +116,7 @@ class Connection {
 
   readonly #onClose = () => {
     this.#way.gone(this)
-    this.#answer?.close()
+    this.#writer?.close()
   }
 
   /**
@@ -138,31 +138,31 @@ class Connection {
   }
 
   #take(piece: Buffer): void {
-    const whole = readWhole(piece)
-    const call = whole ? this.#toCall(whole) : undefined
-    if (!whole || !call) {
+    const whole = parseRequest(piece)
+    const context = whole ? this.#toCall(whole) : undefined
+    if (!whole || !context) {
       this.#handOver(piece)
       return
     }
     if (!this.#hasBegun) {
       this.#hasBegun = true
-      this.#socket.setTimeout(this.#way.parts.idleTimeout * 1_000)
+      this.#socket.setTimeout(this.#way.dependencies.idleTimeout * 1_000)
     }
     this.#state = 'serving'
     if (whole.length < piece.length) this.#hold(piece.subarray(whole.length))
-    this.#pass(call, whole.body).catch(this.#fail)
+    this.#pass(context, whole.body).catch(this.#fail)
   }
 
   /** Reading goes on for as long as it may, to notice a client that leaves. */
   #hold(chunk: Buffer): void {
     this.#held.push(chunk)
     this.#heldLength += chunk.length
-    if (this.#heldLength >= heldAtMost) this.#socket.pause()
+    if (this.#heldLength >= maxHeld) this.#socket.pause()
   }
 
   /** @returns undefined if the call comes from a page that may not call, which is for Node's server to answer */
-  #toCall({ method, url, rawHeaders, names }: Whole): Call | undefined {
-    const { isOurs, isTrusted } = this.#way.parts
+  #toCall({ method, url, rawHeaders, names }: ParsedRequest): RequestContext | undefined {
+    const { isOurs, isTrusted } = this.#way.dependencies
     const header = (name: string) => {
       const at = names.indexOf(name)
       return at === -1 ? undefined : rawHeaders[2 * at + 1]
@@ -171,53 +171,53 @@ class Connection {
     if (origin !== undefined && !isOurs(origin)) return undefined
     const source = sourceOf(this.#peer, header, isTrusted)
     const id = requestIdOf(header('x-request-id'), this.#peer, isTrusted)
-    return new Call({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
+    return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
   }
 
-  async #pass(call: Call, body: string): Promise<void> {
-    const { admit, ownHeaders, watch, idleTimeout } = this.#way.parts
-    const answer = new ShortAnswer(this.#socket, call.method, idleTimeout, this.#way.isClosing)
-    this.#answer = answer
+  async #pass(context: RequestContext, body: string): Promise<void> {
+    const { run, ownHeaders, tokenMonitor, idleTimeout } = this.#way.dependencies
+    const writer = new FastPathResponseWriter(this.#socket, context.method, idleTimeout, this.#way.isClosing)
+    this.#writer = writer
     try {
-      answer.onClose(() => this.#done(call, answer))
-      const headers = await admit(call)
-      if (body.length > call.route.bodyLimit) throw tooLarge()
-      await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call), watch })
+      writer.onClose(() => this.#done(context, writer))
+      const headers = await run(context)
+      if (body.length > context.route.bodyLimit) throw tooLarge()
+      await forward({ context, writer, headers, body, ownHeaders: ownHeaders(context), tokenMonitor })
     } catch (error) {
-      this.#refuse(call, error, answer)
+      this.#refuse(context, error, writer)
     }
   }
 
   /** What goes wrong while a request is answered ends its connection, and not the process. */
   readonly #fail = (err: unknown) => {
     countContained()
-    this.#way.parts.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+    this.#way.dependencies.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
     this.#socket.destroy()
   }
 
   /** A request that goes nowhere. */
-  #refuse(call: Call, error: unknown, answer: ShortAnswer): void {
-    const { logger, ownHeaders } = this.#way.parts
-    const problem = noteProblem(error, call, logger)
+  #refuse(context: RequestContext, error: unknown, writer: FastPathResponseWriter): void {
+    const { logger, ownHeaders } = this.#way.dependencies
+    const problem = noteProblem(error, context, logger)
     // The client has left, or what was sent to it cannot be taken back.
-    if (!answer.isOpen || answer.status !== 0) {
-      answer.cut()
+    if (!writer.isOpen || writer.status !== 0) {
+      writer.cut()
       return
     }
     const body = Buffer.from(JSON.stringify(problem.body()))
-    answer.begin(problem.statusCode, STATUS_CODES[problem.statusCode] as string, [
-      ...ownHeaders(call),
+    writer.begin(problem.statusCode, STATUS_CODES[problem.statusCode] as string, [
+      ...ownHeaders(context),
       ...Object.entries(problem.headers).flat(),
       ...['content-type', 'application/problem+json', 'content-length', String(body.length)],
     ])
-    answer.end(call.method === 'HEAD' ? undefined : body)
+    writer.end(context.method === 'HEAD' ? undefined : body)
   }
 
-  #done(call: Call, answer: ShortAnswer): void {
-    measure(call, answer.status)
-    this.#answer = undefined
+  #done(context: RequestContext, writer: FastPathResponseWriter): void {
+    measure(context, writer.status)
+    this.#writer = undefined
     this.#state = 'sending'
-    if (answer.isLast || this.#way.isClosed()) lingeringClose(this.#socket)
+    if (writer.isLast || this.#way.isClosed()) lingeringClose(this.#socket)
     else if (this.#socket.writableLength === 0) this.#onSent()
     else this.#socket.write('', this.#onSent)
   }
@@ -244,6 +244,6 @@ class Connection {
     socket.pause()
     socket.setTimeout(0)
     socket.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('timeout', this.#onTimeout)
-    this.#way.parts.handOver(socket, received)
+    this.#way.dependencies.handOver(socket, received)
   }
 }

@@ -38,7 +38,7 @@ const mostBytes = 64 * 1024 * 1024
 const overhead = 1_500
 
 /** How often tokens that have expired are forgotten, in milliseconds, if they were not pushed out before. */
-const forgetEvery = 60_000
+const purgeInterval = 60_000
 
 /** How far in the future a token may begin to hold, by clocks that differ, in seconds. */
 const skew = 30
@@ -76,7 +76,7 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     if (!isSignedBy(key, parts)) throw invalid('not signed by this key')
     const caller = toCaller(token, readObject(parts.claims), parts.keyId, settings)
     const now = performance.now()
-    if (now > forgotten + forgetEvery) {
+    if (now > forgotten + purgeInterval) {
       forgotten = now
       verified.purgeStale()
     }

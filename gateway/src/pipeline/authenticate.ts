@@ -1,6 +1,6 @@
 import { Problem } from '@sallyport/chassis'
 import { badToken, type Caller, type Verifier } from './access-token.ts'
-import type { Call } from './request-context.ts'
+import type { RequestContext } from './request-context.ts'
 
 /** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
 export const bearerProtocol = 'sallyport.bearer.'
@@ -13,11 +13,15 @@ export const bearerProtocol = 'sallyport.bearer.'
  * @returns undefined where no token was sent, or none is wanted
  * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts should be nobody's guess
  */
-export function authenticate(call: Call, verifier: Verifier, isUpgrade: boolean): Caller | undefined | Promise<Caller> {
-  if (call.route.access === 'public') return undefined
-  if (holdsToken(call.target.query)) throw refused('The access token is in the URL; send it in Authorization')
-  const tokens = fromAuthorization(call.rawHeaders)
-  const protocols = fromProtocols(call.header('sec-websocket-protocol'))
+export function authenticate(
+  context: RequestContext,
+  verifier: Verifier,
+  isUpgrade: boolean,
+): Caller | undefined | Promise<Caller> {
+  if (context.route.access === 'public') return undefined
+  if (holdsToken(context.target.query)) throw refused('The access token is in the URL; send it in Authorization')
+  const tokens = fromAuthorization(context.rawHeaders)
+  const protocols = fromProtocols(context.header('sec-websocket-protocol'))
   if (protocols.length > 0 && !isUpgrade)
     throw refused('Only a WebSocket upgrade has its access token as a subprotocol')
   tokens.push(...protocols)

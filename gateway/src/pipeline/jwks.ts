@@ -31,7 +31,7 @@ interface Timing {
   /** The same after a fetch that failed. */
   retryAfter?: number
 }
-const fetchWithin = 3_000
+const fetchTimeout = 3_000
 
 /**
  * Keeps the auth service's public keys (a JWK Set, RFC 7517). It is fetched in the background before it is too old; if
@@ -85,7 +85,7 @@ export function openKeySet(
 }
 
 async function fetchKeys(url: string): Promise<Map<string, PublicKey>> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(fetchWithin), redirect: 'error' })
+  const response = await fetch(url, { signal: AbortSignal.timeout(fetchTimeout), redirect: 'error' })
   if (!response.ok) throw new Error(`${url} answered ${response.status}`)
   const { keys } = (await response.json()) as { keys: SetKey[] }
   const usable = new Map(keys.flatMap(toPublicKey))

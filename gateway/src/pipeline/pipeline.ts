@@ -2,13 +2,13 @@ import { Problem } from '@sallyport/chassis'
 import type { Assertions } from '@sallyport/identity'
 import type { HTTPMethods } from 'fastify'
 import { countLimit } from '../limits.ts'
-import { outgoingHeaders } from '../proxy/request-headers.ts'
+import { requestHeaders } from '../proxy/request-headers.ts'
 import type { Verifier } from './access-token.ts'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { isTooLong, normalise } from './path.ts'
 import type { openRateLimit } from './rate-limit.ts'
-import type { Call } from './request-context.ts'
+import type { RequestContext } from './request-context.ts'
 import type { Revocations } from './revocations.ts'
 import type { RouteTable } from './route-table.ts'
 
@@ -24,7 +24,7 @@ export function methodNotAllowed(): Problem {
   })
 }
 
-interface Parts {
+interface Dependencies {
   routes: RouteTable
   rateLimit: Awaited<ReturnType<typeof openRateLimit>>
   verifier: Verifier
@@ -42,35 +42,35 @@ interface Parts {
  * @returns what takes a call through them, and gives back the headers it goes on with; it throws the Problem that ends
  *   the call otherwise
  */
-export function createSteps({ routes, rateLimit, verifier, revocations, assertions }: Parts) {
-  return async (call: Call, isUpgrade = false): Promise<string[]> => {
-    const refusal = direct(call, isUpgrade)
-    await rateLimit.client(call)
+export function createPipeline({ routes, rateLimit, verifier, revocations, assertions }: Dependencies) {
+  return async (context: RequestContext, isUpgrade = false): Promise<string[]> => {
+    const refusal = matchRoute(context, isUpgrade)
+    await rateLimit.client(context)
     if (refusal) throw refusal
-    const caller = await authenticate(call, verifier, isUpgrade)
+    const caller = await authenticate(context, verifier, isUpgrade)
     if (caller) {
-      call.caller = caller
-      await rateLimit.user(call)
+      context.caller = caller
+      await rateLimit.user(context)
       revocations.check(caller.identity)
     }
-    authorize(call.route, caller)
-    return outgoingHeaders(call, assertions)
+    authorize(context.route, caller)
+    return requestHeaders(context, assertions)
   }
 
   /** Finds where a call goes. @returns why it goes nowhere */
-  function direct(call: Call, isUpgrade: boolean): Problem | undefined {
-    if (isTooLong(call.url)) {
+  function matchRoute(context: RequestContext, isUpgrade: boolean): Problem | undefined {
+    if (isTooLong(context.url)) {
       countLimit('path_length')
       return new Problem(414, 'PATH_TOO_LONG', 'The path is too long')
     }
-    const target = normalise(call.url)
+    const target = normalise(context.url)
     if (!target) return new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
     const route = routes.match(target.path)
     if (!route || (isUpgrade && !route.websocket)) return new Problem(404, 'NOT_FOUND', 'There is nothing here')
-    call.target = target
-    call.route = route
-    call.upstreamTarget = route.upstreamPath(target.path) + target.query
-    if (call.trace) call.trace.route = route.prefix
+    context.target = target
+    context.route = route
+    context.upstreamTarget = route.upstreamPath(target.path) + target.query
+    if (context.trace) context.trace.route = route.prefix
     return undefined
   }
 }

@@ -2,21 +2,21 @@ import type { Logger } from '@sallyport/chassis'
 import type { Redis } from 'ioredis'
 
 /** Milliseconds for the store to answer before a request goes on without it, and between two tries to reach it. */
-const answerWithin = 200
-const retryEvery = 1_000
+const commandTimeout = 200
+const retryInterval = 1_000
 
 /** The store in which gateways count together. */
-export interface SharedCounts {
+export interface RateLimitStore {
   redis: Redis
   /** Whether it can be asked. */
-  readonly isThere: boolean
+  readonly isConnected: boolean
   /** To be told that it did not answer: nobody waits for it again until it is back. */
-  isAway(): void
+  markUnavailable(): void
   close(): void
 }
 
 /** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is there again. */
-export async function openSharedCounts(url: string, logger: Logger): Promise<SharedCounts> {
+export async function openRateLimitStore(url: string, logger: Logger): Promise<RateLimitStore> {
   // Most gateways have none, and start sooner without its client.
   const { Command, Redis } = await import('ioredis')
   for (const name of ['eval', 'evalsha']) Command.setReplyTransformer(name, readCount)
@@ -25,13 +25,13 @@ export async function openSharedCounts(url: string, logger: Logger): Promise<Sha
     enableAutoPipelining: true,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: answerWithin,
-    retryStrategy: () => retryEvery,
+    commandTimeout: commandTimeout,
+    retryStrategy: () => retryInterval,
   })
-  let isThere: boolean | undefined
+  let isConnected: boolean | undefined
   const tell = (there: boolean, err?: Error) => {
-    if (isThere === there) return
-    isThere = there
+    if (isConnected === there) return
+    isConnected = there
     if (there) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
     else logger.warn({ event: 'rate_limit_local', err }, 'the store of REDIS_URL is away: this gateway counts alone')
   }
@@ -40,16 +40,16 @@ export async function openSharedCounts(url: string, logger: Logger): Promise<Sha
   redis.on('close', () => tell(false))
   return {
     redis,
-    get isThere() {
-      return isThere === true
+    get isConnected() {
+      return isConnected === true
     },
-    isAway() {
-      if (!isThere) return
+    markUnavailable() {
+      if (!isConnected) return
       tell(false)
       redis.disconnect(true)
     },
     close() {
-      isThere = false
+      isConnected = false
       redis.disconnect()
     },
   }

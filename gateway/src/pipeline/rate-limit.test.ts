@@ -4,8 +4,8 @@ import { createLogger } from '@sallyport/chassis'
 import Fastify from 'fastify'
 import t from 'tap'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
-import { openSharedCounts } from './rate-limit-store.ts'
-import type { Call } from './request-context.ts'
+import { openRateLimitStore } from './rate-limit-store.ts'
+import type { RequestContext } from './request-context.ts'
 
 /**
  * A store that speaks as much of Redis' protocol as counting takes, so that these tests need no Redis: the test with
@@ -57,7 +57,7 @@ t.test('what others have counted counts here, and without the store a gateway co
   const { port } = server.address() as { port: number }
   const lines: string[] = []
   const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
-  const shared = await openSharedCounts(`redis://127.0.0.1:${port}`, logger)
+  const shared = await openRateLimitStore(`redis://127.0.0.1:${port}`, logger)
   const app = Fastify()
   const limit = await openRateLimit(app, { requestsPerMinute: 3, userRequestsPerMinute: 3 }, shared)
   t.teardown(async () => {
@@ -65,8 +65,8 @@ t.test('what others have counted counts here, and without the store a gateway co
     server.close()
     await app.close()
   })
-  const from = (ip: string) => ({ ip, route: { prefix: '/' }, routeOptions: {} }) as unknown as Call
-  await eventually('the store is there', () => shared.isThere)
+  const from = (ip: string) => ({ ip, route: { prefix: '/' }, routeOptions: {} }) as unknown as RequestContext
+  await eventually('the store is there', () => shared.isConnected)
 
   state.counts.set('sallyport:client:192.0.2.1', 1)
   const request = from('192.0.2.1')
@@ -84,9 +84,9 @@ t.test('what others have counted counts here, and without the store a gateway co
     const alone = from(`192.0.2.1${at}`)
     await limit.client(alone)
     t.match(alone.limit, { remaining: 2, ttlInSeconds: 60 }, `what is no count counts for none: ${odd}`)
-    t.equal(shared.isThere, false)
+    t.equal(shared.isConnected, false)
     state.odd = ''
-    await eventually('it is there again', () => shared.isThere)
+    await eventually('it is there again', () => shared.isConnected)
   }
 
   state.silent = true
@@ -94,11 +94,11 @@ t.test('what others have counted counts here, and without the store a gateway co
   await Promise.all([limit.client(alone), limit.client(from('192.0.2.2'))])
   t.match(alone.limit, { remaining: 0 }, 'here it was the third')
   await t.rejects(limit.client(from('192.0.2.1')), { code: 'RATE_LIMITED' })
-  t.equal(shared.isThere, false, 'nobody waits for a store that hangs')
+  t.equal(shared.isConnected, false, 'nobody waits for a store that hangs')
   await eventually('the log says so', () => lines.some((line) => line.includes('"rate_limit_local"')))
 
   state.silent = false
-  await eventually('it is there again', () => shared.isThere)
+  await eventually('it is there again', () => shared.isConnected)
   t.match(lines.at(-1), /"rate_limit_shared"/)
 })
 

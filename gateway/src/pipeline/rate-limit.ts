@@ -3,8 +3,8 @@ import { Problem } from '@sallyport/chassis'
 import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Caller } from './access-token.ts'
-import type { SharedCounts } from './rate-limit-store.ts'
-import type { Call } from './request-context.ts'
+import type { RateLimitStore } from './rate-limit-store.ts'
+import type { RequestContext } from './request-context.ts'
 import type { Route } from './route-table.ts'
 
 /** Seconds that a limit is for. */
@@ -28,8 +28,8 @@ interface Settings {
 type Name = 'client' | 'user'
 
 interface Limit {
-  max: number | ((call: Call) => number)
-  keyGenerator?: (call: Call) => string
+  max: number | ((context: RequestContext) => number)
+  keyGenerator?: (context: RequestContext) => string
 }
 
 /** How a limit stands after a request was counted. */
@@ -49,7 +49,7 @@ export interface Count {
  * Each gateway counts for itself and, where they share a store, asks for the count of all of them too. While the store
  * is away the own count still holds.
  */
-export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: SharedCounts | undefined) {
+export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: RateLimitStore | undefined) {
   async function openLimiter(name: Name, limit: Limit) {
     limited.inc({ limit: name }, 0)
     const options = { ...limit, timeWindow: window * 1000 }
@@ -57,17 +57,17 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     const countAll =
       shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
 
-    return async (call: Call): Promise<void> => {
-      let count = await countHere(call)
-      if (countAll && !count.isExceeded && shared.isThere) {
+    return async (context: RequestContext): Promise<void> => {
+      let count = await countHere(context)
+      if (countAll && !count.isExceeded && shared.isConnected) {
         const here = count
-        count = await countAll(call).catch(() => {
-          shared.isAway()
+        count = await countAll(context).catch(() => {
+          shared.markUnavailable()
           return here
         })
       }
       count.name = name
-      if (!call.limit || count.remaining < call.limit.remaining) call.limit = count
+      if (!context.limit || count.remaining < context.limit.remaining) context.limit = count
       if (!count.isExceeded) return
       limited.inc({ limit: name })
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests', {
@@ -83,8 +83,8 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
   })
   /** A call whose route is not known, or that has none, counts towards the common limit. */
-  const client = (call: Call): Promise<void> =>
-    (call.route as Route | undefined)?.rateLimit ? ofRoute(call) : common(call)
+  const client = (context: RequestContext): Promise<void> =>
+    (context.route as Route | undefined)?.rateLimit ? ofRoute(context) : common(context)
   return {
     /** @throws 429 RATE_LIMITED */
     client,
@@ -93,10 +93,10 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
      *
      * @returns what it is answered with: what it was refused for, or that there are too many
      */
-    refused: async (call: Call, error: unknown): Promise<unknown> =>
-      call.limit
+    refused: async (context: RequestContext, error: unknown): Promise<unknown> =>
+      context.limit
         ? error
-        : client(call).then(
+        : client(context).then(
             () => error,
             (tooMany) => tooMany,
           ),
@@ -127,6 +127,6 @@ async function openCounter(app: FastifyInstance, options: object) {
     await context.register(rateLimit, { ...options, global: false })
     count = context.createRateLimit()
   })
-  // It takes of a request what a Call has too.
-  return count as unknown as (call: Call) => Promise<Count>
+  // It takes of a request what a RequestContext has too.
+  return count as unknown as (context: RequestContext) => Promise<Count>
 }

@@ -23,7 +23,7 @@ interface Message {
 }
 
 /** A request on its way through the gateway, whichever of the two ways it came in by. */
-export class Call {
+export class RequestContext {
   readonly id: string
   readonly method: string
   readonly url: string

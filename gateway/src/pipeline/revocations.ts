@@ -43,7 +43,7 @@ interface Settings {
 }
 
 /** Milliseconds: until a lost stream is tried again, how long it may prove nothing, how often the past is forgotten. */
-const usualTiming = { retryAfter: 500, silence: 5_000, sweepEvery: 10_000 }
+const defaultTiming = { retryAfter: 500, silence: 5_000, sweepEvery: 10_000 }
 
 /**
  * Keeps a view of which sessions ended and whose roles changed, from the auth service's stream. Every connection
@@ -53,7 +53,7 @@ const usualTiming = { retryAfter: 500, silence: 5_000, sweepEvery: 10_000 }
  * The view is as old as its last proof: the auth service sends one for each message that has gone through the database
  * and back, with the time at which it was sent. That bytes come proves nothing.
  */
-export function openRevocations(settings: Settings, logger: Logger, timing = usualTiming): Revocations {
+export function openRevocations(settings: Settings, logger: Logger, timing = defaultTiming): Revocations {
   const sessions = new Map<string, { reason: string; until: number }>()
   const users = new Map<string, { roles: string; until: number }>()
   const listeners = new Set<(revoked: { session: string } | { user: string }) => void>()

@@ -3,7 +3,7 @@ import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parse } from 'yaml'
-import { inTurn, type Upstream, type Upstreams } from '../proxy/upstreams.ts'
+import { roundRobin, type Upstream, type Upstreams } from '../proxy/upstreams.ts'
 import { fold, isInternal } from './path.ts'
 import { faultOf, rewriter, strippedPrefix, withoutEnd } from './route-prefix.ts'
 
@@ -237,7 +237,7 @@ function toRoute(
     upstreamPath: rewriter(prefix, rewrite),
     strippedPrefix: strippedPrefix(prefix, rewrite),
     preserveHost: entry.preserveHost ?? false,
-    pick: inTurn(upstreams),
+    pick: roundRobin(upstreams),
   }
 }
 

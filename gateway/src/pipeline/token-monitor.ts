@@ -2,23 +2,23 @@ import type { Caller } from './access-token.ts'
 import type { Revocations } from './revocations.ts'
 
 /** Why a connection may not go on. */
-export type WatchReason = 'token expired' | 'session ended' | 'roles changed'
+export type InvalidReason = 'token expired' | 'session ended' | 'roles changed'
 
 /** The longest that a timer can be set for, in milliseconds; what would last longer ends then. */
 const longestTimer = 2 ** 31 - 1
 
-export interface Watch {
+export interface TokenMonitor {
   /**
    * Calls `end` once the caller's token no longer holds: it expires, its session ends, or the roles in it change.
    *
    * @returns how to stop watching
    */
-  over(caller: Caller, end: (reason: WatchReason) => void): () => void
+  onInvalid(caller: Caller, end: (reason: InvalidReason) => void): () => void
 }
 
 /** Watches over what outlives the check of its token: WebSockets and event streams. */
-export function createWatch(revocations: Revocations): Watch {
-  const watched = new Set<{ caller: Caller; end: (reason: WatchReason) => void }>()
+export function createTokenMonitor(revocations: Revocations): TokenMonitor {
+  const watched = new Set<{ caller: Caller; end: (reason: InvalidReason) => void }>()
   revocations.onRevoked((revoked) => {
     for (const { caller, end } of watched) {
       if ('session' in revoked && revoked.session === caller.identity.sessionId) end('session ended')
@@ -26,7 +26,7 @@ export function createWatch(revocations: Revocations): Watch {
     }
   })
   return {
-    over(caller, end) {
+    onInvalid(caller, end) {
       const entry = { caller, end }
       watched.add(entry)
       const expiry = setTimeout(

@@ -4,13 +4,13 @@ import { openPerClient } from '../connections/open-per-client.ts'
 import { countLimit } from '../limits.ts'
 
 /** Bytes of a body that is taken in as a whole before an upstream is asked, if it says that it has no more. */
-const heldAtMost = 65_536
+const maxHeld = 65_536
 
 /** Bytes a second that a body must come at in the long run, beyond twice the time it may stand still. */
 const slowest = 1_024
 
 /** Milliseconds to take in what a client still sends of a body that nobody wants, so that it can read the answer. */
-const lingerFor = 5_000
+const lingerTimeout = 5_000
 
 interface Limits {
   /** Bodies of one client that may be on their way at once. */
@@ -65,7 +65,7 @@ export function openBodies({ perClient, timeout }: Limits) {
       return result
     }
     let result = await next()
-    if (request.headers['content-length'] !== undefined && Number(request.headers['content-length']) <= heldAtMost) {
+    if (request.headers['content-length'] !== undefined && Number(request.headers['content-length']) <= maxHeld) {
       const pieces: Buffer[] = []
       for (; !result.done; result = await next()) pieces.push(result.value)
       return Buffer.concat(pieces).toString('latin1')
@@ -109,7 +109,7 @@ async function inTime<Result>(pending: Promise<Result>, milliseconds: number): P
 export function discardRest(request: IncomingMessage): void {
   if (request.complete) return
   request.resume()
-  const cut = setTimeout(() => request.destroy(), lingerFor)
+  const cut = setTimeout(() => request.destroy(), lingerTimeout)
   request.once('close', () => clearTimeout(cut))
 }
 

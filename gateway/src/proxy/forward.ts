@@ -2,18 +2,18 @@ import { Problem } from '@sallyport/chassis'
 import {
   type Connection,
   type Listener,
-  type OutgoingRequest,
   StaleConnection,
+  type UpstreamRequest,
   UpstreamTimeout,
 } from '../http1/client.ts'
 import { countLimit } from '../limits.ts'
 import { openEventStreams } from '../pipeline/measure.ts'
-import type { Call } from '../pipeline/request-context.ts'
-import type { Watch } from '../pipeline/token-monitor.ts'
-import { answerHeaders } from './response-headers.ts'
-import { outgoingTrailers } from './response-trailers.ts'
-import type { Answer } from './response-writer.ts'
-import { clientOf } from './streams.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import type { TokenMonitor } from '../pipeline/token-monitor.ts'
+import { responseHeaders } from './response-headers.ts'
+import { responseTrailers } from './response-trailers.ts'
+import type { ResponseWriter } from './response-writer.ts'
+import { clientKeyOf } from './streams.ts'
 import { UpstreamBusy } from './upstream-client.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -26,16 +26,16 @@ const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const eventStream = /^text\/event-stream/i
 
 /** A call that goes on to an upstream. */
-export interface Passage {
-  call: Call
-  answer: Answer
+export interface ProxyRequest {
+  context: RequestContext
+  writer: ResponseWriter
   /** Names and values in turn, as the upstream gets them. */
   headers: string[]
   /** In latin1 where it is there as a whole. */
-  body: OutgoingRequest['body']
+  body: UpstreamRequest['body']
   /** Names and values in turn that the answer gets, unless the upstream gives its own. */
   ownHeaders: string[]
-  watch: Watch
+  tokenMonitor: TokenMonitor
 }
 
 /**
@@ -46,16 +46,16 @@ export interface Passage {
  *   no answer, 429 or 503 for one event stream too many. Once an answer has begun, the only way left to say that it is
  *   not whole is to break it off.
  */
-export function forward(passage: Passage): Promise<void> {
-  return new Promise((resolve, reject) => new Exchange(passage, resolve, reject).start())
+export function forward(proxyRequest: ProxyRequest): Promise<void> {
+  return new Promise((resolve, reject) => new Exchange(proxyRequest, resolve, reject).start())
 }
 
 /** One call with one upstream, or with a second one if the first could not be reached. */
 class Exchange implements Listener {
-  readonly #passage: Passage
+  readonly #request: ProxyRequest
   readonly #resolve: () => void
   readonly #reject: (problem: Problem) => void
-  readonly #answer: Answer
+  readonly #writer: ResponseWriter
   #upstream: Upstream
   #isRetry = false
   #isRepeat = false
@@ -73,30 +73,30 @@ class Exchange implements Listener {
   /** Lets the upstream go on once a client that could not take more can again. */
   readonly #resume = () => this.#connection?.resume(this)
 
-  constructor(passage: Passage, resolve: () => void, reject: (problem: Problem) => void) {
-    this.#passage = passage
+  constructor(proxyRequest: ProxyRequest, resolve: () => void, reject: (problem: Problem) => void) {
+    this.#request = proxyRequest
     this.#resolve = resolve
     this.#reject = reject
-    this.#answer = passage.answer
-    this.#upstream = passage.call.route.pick()
+    this.#writer = proxyRequest.writer
+    this.#upstream = proxyRequest.context.route.pick()
   }
 
   start(): void {
-    if (!this.#answer.isOpen) {
+    if (!this.#writer.isOpen) {
       this.#resolve()
       return
     }
-    this.#answer.onClose(() => {
+    this.#writer.onClose(() => {
       if (!this.#isOver) this.#end(new Error('the client went away'))
     })
     this.#send()
   }
 
   #send(): void {
-    const { call, headers, body } = this.#passage
-    const { method, route, upstreamTarget: path } = call
+    const { context, headers, body } = this.#request
+    const { method, route, upstreamTarget: path } = context
     const { timeout } = route
-    this.#upstream.send({ method, path, headers, body, timeout, client: clientOf(call) }, this)
+    this.#upstream.send({ method, path, headers, body, timeout, client: clientKeyOf(context) }, this)
   }
 
   #end(why: Error): void {
@@ -115,27 +115,28 @@ class Exchange implements Listener {
 
   /** A client of HTTP/1.0 knows of none (RFC 9110 section 15.2). */
   onInformation(status: number, statusText: string, headers: string[]): void {
-    if (this.#passage.call.httpVersion !== '1.0') this.#answer.inform(status, statusText, answerHeaders(headers, []))
+    if (this.#request.context.httpVersion !== '1.0')
+      this.#writer.inform(status, statusText, responseHeaders(headers, []))
   }
 
   onHead(status: number, statusText: string, answered: string[]): void {
-    const { call, ownHeaders } = this.#passage
-    const answer = this.#answer
+    const { context, ownHeaders } = this.#request
+    const writer = this.#writer
     this.#upstream.answered()
-    const headers = answerHeaders(answered, ownHeaders, status)
+    const headers = responseHeaders(answered, ownHeaders, status)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
-    const isStream = call.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
+    const isStream = context.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
     if (isStream && !this.#openStream()) return
-    answer.begin(status, statusText, headers)
+    writer.begin(status, statusText, headers)
     this.#hasBegun = true
   }
 
   /** @returns whether one more event stream can be open */
   #openStream(): boolean {
-    const { call, watch } = this.#passage
-    const answer = this.#answer
+    const { context, tokenMonitor } = this.#request
+    const writer = this.#writer
     try {
-      answer.onClose(this.#upstream.streams.open(call))
+      writer.onClose(this.#upstream.streams.open(context))
     } catch (problem) {
       this.#end(problem as Problem)
       return false
@@ -143,19 +144,19 @@ class Exchange implements Listener {
     // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back. Of one that
     // has a length the rest is missing: the next response on the connection would be read as that.
     const end = () => {
-      if (this.#length === -1) answer.end()
-      else answer.cut()
+      if (this.#length === -1) writer.end()
+      else writer.cut()
       this.#end(new Error('the stream was ended'))
     }
-    openEventStreams.set(call, end)
-    if (call.caller) answer.onClose(watch.over(call.caller, end))
+    openEventStreams.set(context, end)
+    if (context.caller) writer.onClose(tokenMonitor.onInvalid(context.caller, end))
     this.#connection?.release(this)
     return true
   }
 
   /** The headers go ahead. */
   onPause(): void {
-    if (!this.#isOver && !this.#whole && this.#answer.isOpen) this.#answer.flush()
+    if (!this.#isOver && !this.#whole && this.#writer.isOpen) this.#writer.flush()
   }
 
   onData(chunk: Buffer): boolean {
@@ -163,12 +164,12 @@ class Exchange implements Listener {
       this.#whole = chunk
       return true
     }
-    return this.#answer.write(chunk, this.#resume)
+    return this.#writer.write(chunk, this.#resume)
   }
 
   onEnd(trailers: string[]): void {
     this.#isOver = true
-    this.#answer.end(this.#whole, trailers.length > 0 ? outgoingTrailers(trailers) : undefined)
+    this.#writer.end(this.#whole, trailers.length > 0 ? responseTrailers(trailers) : undefined)
     this.#resolve()
   }
 
@@ -176,11 +177,11 @@ class Exchange implements Listener {
     if (error instanceof UpstreamTimeout) countLimit('upstream_time')
     if (!this.#ending && this.#sendAgain(error)) return
     this.#isOver = true
-    if (!this.#hasBegun && this.#answer.isOpen) {
+    if (!this.#hasBegun && this.#writer.isOpen) {
       this.#reject(explain(this.#ending ?? error))
       return
     }
-    if (this.#answer.isOpen) this.#answer.cut()
+    if (this.#writer.isOpen) this.#writer.cut()
     this.#resolve()
   }
 
@@ -189,8 +190,8 @@ class Exchange implements Listener {
    * connection was closed before anything came back, as happens to connections that were idle.
    */
   #sendAgain(error: Error): boolean {
-    const { call, body } = this.#passage
-    const mayRepeat = idempotent.has(call.method)
+    const { context, body } = this.#request
+    const mayRepeat = idempotent.has(context.method)
     if (error instanceof StaleConnection && mayRepeat && typeof body === 'string' && !this.#isRepeat) {
       this.#isRepeat = true
       this.#connection = undefined
@@ -201,7 +202,7 @@ class Exchange implements Listener {
     if (error instanceof Problem) return false
     if (!(error instanceof UpstreamBusy)) this.#upstream.failed()
     if (this.#connection || this.#isRetry || !mayRepeat) return false
-    const other = call.route.pick(this.#upstream)
+    const other = context.route.pick(this.#upstream)
     // One that is full is so a moment later too, and the wait has its bound.
     if (error instanceof UpstreamBusy && other === this.#upstream) return false
     this.#isRetry = true

@@ -1,8 +1,8 @@
-import { type Assertions, carelessly, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { type Assertions, canonicalName, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import { memo } from '../http1/header-lines.ts'
 import type { Caller } from '../pipeline/access-token.ts'
 import { bearerProtocol } from '../pipeline/authenticate.ts'
-import type { Call } from '../pipeline/request-context.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
 import { traceOf } from '../pipeline/trace.ts'
 import { connectionNames, hopByHop } from './hop-by-hop.ts'
 
@@ -13,7 +13,7 @@ const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
 
 /** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
 function isOurs(name: string): boolean {
-  const plain = carelessly(name)
+  const plain = canonicalName(name)
   return (
     hopByHop.has(plain) ||
     rebuilt.has(plain) ||
@@ -38,16 +38,16 @@ const outgoing = memo((name) => (isOurs(name) ? '' : name))
  * The headers a request goes on with, as a flat list of names and values: the client's own without what is for one
  * hop, without every spelling of an identity header, and without the refresh cookie; then who is calling, signed.
  */
-export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
-  const { rawHeaders: sent, route, source, caller } = call
-  const named = connectionNames(call.header('connection'))
+export function requestHeaders(context: RequestContext, assertions: Assertions): string[] {
+  const { rawHeaders: sent, route, source, caller } = context
+  const named = connectionNames(context.header('connection'))
   const headers: string[] = route.preserveHost ? ['host', source.host] : []
   for (let at = 0; at < sent.length; at += 2) {
     const name = outgoing(sent[at] as string)
     const value = sent[at + 1] as string
     if (name === '' || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
-    if (name === 'cookie' && !goesToAuth(call.target.path)) {
+    if (name === 'cookie' && !goesToAuth(context.target.path)) {
       const cookies = withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
@@ -62,7 +62,7 @@ export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
   }
   headers.push(
     'via',
-    via(call),
+    via(context),
     'x-forwarded-for',
     source.way.length === 1 ? source.ip : source.way.join(', '),
     'x-forwarded-host',
@@ -70,9 +70,9 @@ export function outgoingHeaders(call: Call, assertions: Assertions): string[] {
     'x-forwarded-proto',
     source.protocol,
     'traceparent',
-    call.trace?.traceparent ?? traceOf(call.header('traceparent'), call.id),
+    context.trace?.traceparent ?? traceOf(context.header('traceparent'), context.id),
     identityHeaders.requestId,
-    call.id,
+    context.id,
   )
   if (route.strippedPrefix !== undefined) headers.push('x-forwarded-prefix', route.strippedPrefix)
   if (caller) {
@@ -102,7 +102,7 @@ function withoutToken(protocols: string): string {
 }
 
 /** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */
-function via({ source, httpVersion, header }: Call): string {
+function via({ source, httpVersion, header }: RequestContext): string {
   const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
   const before = source.way.length > 1 ? header('via') : undefined
   return before === undefined ? step : `${before}, ${step}`

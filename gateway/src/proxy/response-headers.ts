@@ -19,7 +19,7 @@ const isData = /^application\/([\w.-]+\+)?json\b/i
  * @param answered as they came, names and values in turn
  * @param own names in lower case and values in turn
  */
-export function answerHeaders(answered: string[], own: string[], status = 200): string[] {
+export function responseHeaders(answered: string[], own: string[], status = 200): string[] {
   let headers: string[] = []
   let named: Set<string> | undefined
   let needsPolicy = status !== 304

@@ -1,5 +1,5 @@
-import { carelessly, isIdentityHeader } from '@sallyport/identity'
-import { answerHeaders } from './response-headers.ts'
+import { canonicalName, isIdentityHeader } from '@sallyport/identity'
+import { responseHeaders } from './response-headers.ts'
 
 /**
  * What decides over a message, who it is from or for, or how long it may be kept, has its place ahead of the body: after
@@ -37,10 +37,10 @@ const families =
  *
  * @param trailers names and values in turn
  */
-export function outgoingTrailers(trailers: string[]): string[] {
-  const headers = answerHeaders(trailers, [])
+export function responseTrailers(trailers: string[]): string[] {
+  const headers = responseHeaders(trailers, [])
   return headers.filter((_, at) => {
-    const name = carelessly(headers[at - (at % 2)] as string)
+    const name = canonicalName(headers[at - (at % 2)] as string)
     return !names.has(name) && !families.test(name) && !isIdentityHeader(name)
   })
 }

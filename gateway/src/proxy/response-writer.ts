@@ -1,5 +1,5 @@
 /** Where an answer goes: to a client, by whichever of the two ways its call came. */
-export interface Answer {
+export interface ResponseWriter {
   /** Whether something of it can still be sent. */
   readonly isOpen: boolean
   /**

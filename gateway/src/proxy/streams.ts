@@ -1,7 +1,7 @@
 import { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
 import { countLimit } from '../limits.ts'
-import type { Call } from '../pipeline/request-context.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
 
 export interface StreamLimits {
   /** The most WebSockets and event streams of one user, or of one address where nobody is signed in. */
@@ -10,7 +10,7 @@ export interface StreamLimits {
   most: number
 }
 
-export const usualStreamLimits: StreamLimits = { perUser: 64, most: 10_000 }
+export const defaultStreamLimits: StreamLimits = { perUser: 64, most: 10_000 }
 
 /** Counts what stays open: WebSockets and event streams, which last as long as the client likes. */
 export class Streams {
@@ -18,7 +18,7 @@ export class Streams {
   readonly #open = new Map<string, number>()
   #all = 0
 
-  constructor(limits = usualStreamLimits) {
+  constructor(limits = defaultStreamLimits) {
     this.#limits = limits
   }
 
@@ -28,8 +28,8 @@ export class Streams {
    * @returns what is to be called once, when it is over
    * @throws 429 STREAMS_EXCEEDED if the client has too many, 503 STREAMS_FULL if all have
    */
-  open(call: Call): () => void {
-    const client = clientOf(call)
+  open(context: RequestContext): () => void {
+    const client = clientKeyOf(context)
     const open = this.#open.get(client) ?? 0
     if (open >= this.#limits.perUser) {
       countLimit('streams_per_user')
@@ -56,7 +56,7 @@ export class Streams {
 const later = { 'retry-after': '10' }
 
 /** Whom a call counts for: the user, or an address (of IPv6 the /64 that one subscriber has). */
-export function clientOf({ caller, ip }: Call): string {
+export function clientKeyOf({ caller, ip }: RequestContext): string {
   if (caller) return caller.identity.userId
   return ip.includes(':') ? normalizeIP(ip) : ip
 }

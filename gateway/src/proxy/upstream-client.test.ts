@@ -5,11 +5,11 @@ import t, { type Test } from 'tap'
 import {
   type Connection,
   type Listener,
-  type OutgoingRequest,
   StaleConnection,
+  type UpstreamRequest,
   UpstreamTimeout,
 } from '../http1/client.ts'
-import { type PoolSettings, UpstreamBusy, UpstreamConnections } from './upstream-client.ts'
+import { type PoolSettings, UpstreamBusy, UpstreamClient } from './upstream-client.ts'
 
 const logger = createLogger('test', 'silent')
 
@@ -35,11 +35,7 @@ async function startUpstream(
     socket.on('data', (bytes) => answer(socket, bytes.toString('latin1')))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const connections = new UpstreamConnections(
-    `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    logger,
-    settings,
-  )
+  const connections = new UpstreamClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, logger, settings)
   t.teardown(async () => {
     for (const socket of sockets) socket.destroy()
     server.close()
@@ -49,7 +45,7 @@ async function startUpstream(
 }
 
 /** Sends a request and waits for what becomes of it. */
-function send(connections: UpstreamConnections, request: Partial<OutgoingRequest> = {}, own: Partial<Listener> = {}) {
+function send(connections: UpstreamClient, request: Partial<UpstreamRequest> = {}, own: Partial<Listener> = {}) {
   const told: Told = { status: 0, statusText: '', headers: [], body: '', trailers: [], error: undefined }
   return new Promise<Told>((resolve) =>
     connections.send(
@@ -225,8 +221,8 @@ t.test('an upstream has its time, and who gives up is not waited for', async (t)
   t.ok(reached)
   t.match(given.error, Error)
 
-  t.match(new UpstreamConnections('http://upstream.test', logger), { hostname: 'upstream.test', port: 80 })
-  const nobody = new UpstreamConnections('http://[::1]:1', logger)
+  t.match(new UpstreamClient('http://upstream.test', logger), { hostname: 'upstream.test', port: 80 })
+  const nobody = new UpstreamClient('http://[::1]:1', logger)
   t.match((await send(nobody)).error, { code: 'ECONNREFUSED' })
   await nobody.close()
 })
@@ -285,7 +281,7 @@ t.test('more requests than connections wait for their turn', async (t) => {
 })
 
 t.test('connections that nobody uses are closed after a while', async (t) => {
-  const timing = { idleFor: 200 }
+  const timing = { keepAliveTimeout: 200 }
   const { connections, sockets } = await startUpstream(
     t,
     always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'),
@@ -300,7 +296,7 @@ t.test('connections that nobody uses are closed after a while', async (t) => {
 })
 
 t.test('an answer that has begun must go on, unless it is its reader who is slow', async (t) => {
-  const timing = { goOnWithin: 50 }
+  const timing = { idleTimeout: 50 }
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab'), timing)
   t.ok((await send(connections)).error instanceof UpstreamTimeout)
 
@@ -345,7 +341,7 @@ t.test('closing lets the request under way come to its end', async (t) => {
 })
 
 /** Sends what is on its way when it is given back. */
-function dispatch(connections: UpstreamConnections, request: Partial<OutgoingRequest> = {}) {
+function dispatch(connections: UpstreamClient, request: Partial<UpstreamRequest> = {}) {
   let leave = () => {}
   const response = send(connections, request, {
     onWait(out) {
@@ -595,7 +591,7 @@ t.test('an idle connection is kept for less time than the upstream says', async 
     const { connections, sockets } = await startUpstream(
       t,
       always(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${line}\r\n\r\nok`),
-      { idleFor: 1_500 },
+      { keepAliveTimeout: 1_500 },
     )
     await send(connections)
     const [first] = sockets
@@ -618,7 +614,7 @@ t.test('a connection takes no more requests once it is old, so that a name is lo
 
 t.test('requests wait for a time and up to a number, and none after they were given up', async (t) => {
   const held: Socket[] = []
-  const settings = { connections: 2, perClient: 2, queue: 4, queueFor: 200 }
+  const settings = { connections: 2, perClient: 2, queue: 4, queueTimeout: 200 }
   const { connections } = await startUpstream(t, (socket) => held.push(socket), settings)
   const [first] = [send(connections), send(connections)]
   await eventually('both are there', () => held.length === 2)
@@ -649,7 +645,7 @@ t.test('requests wait for a time and up to a number, and none after they were gi
 
 t.test('no client has more than its share of connections and of the queue', async (t) => {
   const held: Socket[] = []
-  const settings = { connections: 4, perClient: 2, queue: 4, queueFor: 5_000 }
+  const settings = { connections: 4, perClient: 2, queue: 4, queueTimeout: 5_000 }
   const { connections } = await startUpstream(t, (socket) => held.push(socket), settings)
   const greedy = Array.from({ length: 4 }, () => send(connections, { client: 'greedy' }))
   await eventually('it has its share', () => held.length === 2)
@@ -680,7 +676,7 @@ t.test(
 )
 
 t.test('what will last takes no ordinary request’s place', async (t) => {
-  const settings = { connections: 1, queue: 1, queueFor: 5_000 }
+  const settings = { connections: 1, queue: 1, queueTimeout: 5_000 }
   let stream: Socket | undefined
   const { connections } = await startUpstream(
     t,
@@ -717,7 +713,7 @@ t.test('a client that takes nothing is not waited for without end', async (t) =>
   const { connections } = await startUpstream(
     t,
     always(`HTTP/1.1 200 OK\r\nContent-Length: ${much.length}\r\n\r\n${much}`),
-    { takeWithin: 100 },
+    { clientIdleTimeout: 100 },
   )
   const told = await send(connections, {}, { onData: () => false })
   t.match(told.error, { code: 'REQUEST_TIMEOUT' })
@@ -749,12 +745,12 @@ t.test('what is thrown in an event of a connection ends that one alone', async (
 t.test('an upstream over TLS that does not shake hands is late', async (t) => {
   const { server } = await startUpstream(t, () => {})
   const { port } = server.address() as AddressInfo
-  const connections = new UpstreamConnections(`https://localhost:${port}`, logger, { connectWithin: 100 })
+  const connections = new UpstreamClient(`https://localhost:${port}`, logger, { connectTimeout: 100 })
   t.ok((await send(connections)).error instanceof UpstreamTimeout)
-  t.match(new UpstreamConnections('https://upstream.test', logger), { port: 443, isSecure: true })
+  t.match(new UpstreamClient('https://upstream.test', logger), { port: 443, isSecure: true })
   await connections.close()
 
-  const slow = new UpstreamConnections(`https://127.0.0.1:${port}`, logger, { queueFor: 50 })
+  const slow = new UpstreamClient(`https://127.0.0.1:${port}`, logger, { queueTimeout: 50 })
   t.ok((await send(slow)).error instanceof UpstreamTimeout, 'also where a request waits for less than a connection may')
 })
 

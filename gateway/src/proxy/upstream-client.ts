@@ -1,5 +1,5 @@
 import type { Logger } from '@sallyport/chassis'
-import { Connection, type Listener, type OutgoingRequest, UpstreamTimeout } from '../http1/client.ts'
+import { Connection, type Listener, type UpstreamRequest, UpstreamTimeout } from '../http1/client.ts'
 import { countLimit } from '../limits.ts'
 
 export interface PoolSettings {
@@ -9,39 +9,39 @@ export interface PoolSettings {
   perClient: number
   /** The most requests that wait for one of them, and for how many milliseconds at most. */
   queue: number
-  queueFor: number
+  queueTimeout: number
   /** Milliseconds after which a connection takes no more requests, so that its name is looked up again. */
   maxAge: number
   /** Milliseconds to connect. */
-  connectWithin: number
+  connectTimeout: number
   /** Milliseconds for a response that has begun to go on. */
-  goOnWithin: number
+  idleTimeout: number
   /** Milliseconds for a client to go on taking a response. */
-  takeWithin: number
+  clientIdleTimeout: number
   /** Milliseconds for which an idle connection is kept, unless the upstream keeps it for less. */
-  idleFor: number
+  keepAliveTimeout: number
 }
 
-export const usualSettings: PoolSettings = {
+export const defaultSettings: PoolSettings = {
   connections: 256,
   perClient: 128,
   queue: 1_024,
-  queueFor: 5_000,
+  queueTimeout: 5_000,
   maxAge: 60_000,
-  connectWithin: 3_000,
-  goOnWithin: 300_000,
-  takeWithin: 60_000,
-  idleFor: 4_000,
+  connectTimeout: 3_000,
+  idleTimeout: 300_000,
+  clientIdleTimeout: 60_000,
+  keepAliveTimeout: 4_000,
 }
 
 /** Milliseconds between two lines of the log that say that a pool is full. */
-const sayFullEvery = 60_000
+const fullLogInterval = 60_000
 
 /** Every connection is in use, and as many requests as may wait do so, or one has waited as long as it may. */
 export class UpstreamBusy extends Error {}
 
 interface Waiting {
-  request: OutgoingRequest
+  request: UpstreamRequest
   listener: Listener
   since: number
   timer: NodeJS.Timeout
@@ -51,7 +51,7 @@ interface Waiting {
  * Connections to one upstream that are kept and used again, one request at a time on each. Requests for which there is
  * none wait in turn, for a time and up to a number.
  */
-export class UpstreamConnections {
+export class UpstreamClient {
   readonly hostname: string
   readonly port: number
   readonly authority: string
@@ -78,10 +78,10 @@ export class UpstreamConnections {
     this.isSecure = protocol === 'https:'
     this.port = Number(port || (this.isSecure ? 443 : 80))
     this.authority = host
-    this.settings = { ...usualSettings, ...settings }
+    this.settings = { ...defaultSettings, ...settings }
     this.#origin = origin
     this.#logger = logger
-    this.#sweep = setInterval(() => this.#dropIdle(performance.now()), this.settings.idleFor / 4).unref()
+    this.#sweep = setInterval(() => this.#dropIdle(performance.now()), this.settings.keepAliveTimeout / 4).unref()
   }
 
   /** How many connections there are, how many requests may have, and how many requests wait for one. */
@@ -91,7 +91,7 @@ export class UpstreamConnections {
     return { active: this.#open - idle, idle, stream: this.#streams, most, waiting: this.#queue.size }
   }
 
-  send(request: OutgoingRequest, listener: Listener): void {
+  send(request: UpstreamRequest, listener: Listener): void {
     const client = this.#clientOf(request.client)
     const { perClient } = this.settings
     const connection = client.active < perClient ? this.#takeIdle() : undefined
@@ -215,7 +215,7 @@ export class UpstreamConnections {
     this.#forgetIfIdle(name)
   }
 
-  #wait(request: OutgoingRequest, listener: Listener): void {
+  #wait(request: UpstreamRequest, listener: Listener): void {
     const leave = (why: Error) => {
       if (!this.#queue.has(waiting)) return
       this.#leave(waiting)
@@ -227,7 +227,7 @@ export class UpstreamConnections {
       if (!isConnecting) countLimit('upstream_queue_time')
       leave(isConnecting ? new UpstreamTimeout('no connection in time') : new UpstreamBusy('no connection came free'))
     }
-    const timer = setTimeout(late, Math.min(request.timeout, this.settings.queueFor))
+    const timer = setTimeout(late, Math.min(request.timeout, this.settings.queueTimeout))
     const waiting = { request, listener, since: performance.now(), timer }
     this.#queue.add(waiting)
     this.#clientOf(request.client).waiting += 1
@@ -269,7 +269,7 @@ export class UpstreamConnections {
 
   #sayFull(): void {
     const now = performance.now()
-    if (now < this.#saidFull + sayFullEvery) return
+    if (now < this.#saidFull + fullLogInterval) return
     this.#saidFull = now
     this.#logger.warn({ event: 'upstream_pool_full', upstream: this.#origin, ...this.state })
   }

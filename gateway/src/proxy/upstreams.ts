@@ -1,22 +1,22 @@
 import type { Logger } from '@sallyport/chassis'
-import type { Listener, OutgoingRequest } from '../http1/client.ts'
+import type { Listener, UpstreamRequest } from '../http1/client.ts'
 import { type StreamLimits, Streams } from './streams.ts'
-import { type PoolSettings, UpstreamConnections } from './upstream-client.ts'
+import { type PoolSettings, UpstreamClient } from './upstream-client.ts'
 
 /** Failures in a row after which an upstream gets no more requests. */
 const failuresAllowed = 3
 
 /** Milliseconds between two questions whether an upstream is back, and for its answer. */
-const probeEvery = 1_000
+const healthCheckInterval = 1_000
 
 /** Milliseconds that an upstream which no route names any more is kept, for requests that are about to go there. */
-const partAfter = 10_000
+const removalDelay = 10_000
 
 /** One server that requests are sent on to. */
 export interface Upstream {
   /** Such as http://auth:5001. */
   origin: string
-  send(request: OutgoingRequest, listener: Listener): void
+  send(request: UpstreamRequest, listener: Listener): void
   /** Whether requests go there; one that failed again and again gets none until it answers a probe. */
   isUp: boolean
   /** To be told of every answer, and of every request that got none. */
@@ -25,7 +25,7 @@ export interface Upstream {
   /** What is open through this gateway, to whatever upstream, and stays so. */
   streams: Streams
   /** How many connections there are, and requests that wait for one. */
-  connections: UpstreamConnections['state']
+  connections: UpstreamClient['state']
 }
 
 /**
@@ -62,7 +62,7 @@ export class Upstreams {
     for (const [origin, upstream] of this.#open) {
       if (upstreams.has(upstream)) continue
       this.#open.delete(origin)
-      setTimeout(() => upstream.close(), partAfter).unref()
+      setTimeout(() => upstream.close(), removalDelay).unref()
     }
   }
 
@@ -72,7 +72,7 @@ export class Upstreams {
 }
 
 function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSettings>, logger: Logger) {
-  const connections = new UpstreamConnections(origin, logger, settings)
+  const connections = new UpstreamClient(origin, logger, settings)
   let failures = 0
   let probing: NodeJS.Timeout | undefined
 
@@ -92,7 +92,7 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
     get connections() {
       return connections.state
     },
-    send: (request: OutgoingRequest, listener: Listener) => connections.send(request, listener),
+    send: (request: UpstreamRequest, listener: Listener) => connections.send(request, listener),
     answered() {
       failures = 0
     },
@@ -101,7 +101,7 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
       if (failures < failuresAllowed || probing) return
       upstream.isUp = false
       logger.warn({ event: 'upstream_ejected', upstream: origin, failures })
-      probing = setInterval(probe, probeEvery).unref()
+      probing = setInterval(probe, healthCheckInterval).unref()
     },
     async close() {
       clearInterval(probing)
@@ -113,11 +113,11 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
 
 /** Whether a server answers at all, on a connection of its own: the path may well not be there, but someone is. */
 async function answers(origin: string, logger: Logger): Promise<boolean> {
-  const connections = new UpstreamConnections(origin, logger)
+  const connections = new UpstreamClient(origin, logger)
   const hasAnswered = await new Promise<boolean>((resolve) => {
     const ignore = () => true
     connections.send(
-      { method: 'HEAD', path: '/', headers: [], body: '', timeout: probeEvery, client: 'probe' },
+      { method: 'HEAD', path: '/', headers: [], body: '', timeout: healthCheckInterval, client: 'probe' },
       {
         onWait: ignore,
         onSent: ignore,
@@ -135,7 +135,7 @@ async function answers(origin: string, logger: Logger): Promise<boolean> {
 }
 
 /** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
-export function inTurn(upstreams: Upstream[]): (except?: Upstream) => Upstream {
+export function roundRobin(upstreams: Upstream[]): (except?: Upstream) => Upstream {
   let turn = 0
   return (except) => {
     const first = turn++ % upstreams.length

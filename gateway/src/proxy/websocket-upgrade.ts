@@ -2,13 +2,13 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type httpProxy from 'http-proxy'
 import { isTooLong } from '../connections/message.ts'
-import { ServedAnswer } from '../connections/node-response-writer.ts'
+import { NodeResponseWriter } from '../connections/node-response-writer.ts'
 import { UpstreamTimeout } from '../http1/client.ts'
 import { countLimit } from '../limits.ts'
-import type { Call } from '../pipeline/request-context.ts'
-import { answerHeaders } from './response-headers.ts'
-import { outgoingTrailers } from './response-trailers.ts'
-import { usualSettings } from './upstream-client.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import { responseHeaders } from './response-headers.ts'
+import { responseTrailers } from './response-trailers.ts'
+import { defaultSettings } from './upstream-client.ts'
 
 /** An upstream gave no response to an upgrade. */
 export class UpgradeFailure extends Error {
@@ -29,7 +29,7 @@ interface Options {
   response: ServerResponse
   /** What came behind the request. */
   head: Buffer
-  call: Call
+  context: RequestContext
   /** Where it goes. */
   origin: string
   /** Called as soon as the two connections are piped together, before anything has passed. */
@@ -44,24 +44,24 @@ interface Options {
  * @throws UpgradeFailure
  */
 export function requestUpgrade(options: Options): Promise<IncomingMessage | undefined> {
-  const { proxy, raw, socket, response, head, call, origin, onOpen } = options
+  const { proxy, raw, socket, response, head, context, origin, onOpen } = options
   return new Promise((resolve, reject) => {
     let request = undefined as unknown as ClientRequest
     let isConnected = false
     proxy.once('proxyReqWs', (proxyRequest) => {
       request = proxyRequest
       // A path that http-proxy has put together is another one: `/a:/b` would be `/a://b`.
-      request.path = call.upstreamTarget
+      request.path = context.upstreamTarget
     })
     // Of a connection that is open.
     const onError = (error: Error) => socket.destroy(error)
-    proxy.ws(raw, socket, head, { target: origin, changeOrigin: !call.route.preserveHost }, onError)
+    proxy.ws(raw, socket, head, { target: origin, changeOrigin: !context.route.preserveHost }, onError)
 
     const destroy = (why: string) => {
       countLimit('upstream_time')
       request.destroy(new UpstreamTimeout(why))
     }
-    let timer = setTimeout(destroy, usualSettings.connectWithin, 'no connection in time')
+    let timer = setTimeout(destroy, defaultSettings.connectTimeout, 'no connection in time')
     const onGone = () => {
       socket.destroy()
       request.destroy(new Error('the client went away'))
@@ -79,7 +79,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
       upstream.once('connect', () => {
         isConnected = true
         clearTimeout(timer)
-        timer = setTimeout(destroy, call.route.timeout, 'no answer to the upgrade')
+        timer = setTimeout(destroy, context.route.timeout, 'no answer to the upgrade')
       })
     })
     request.prependListener('upgrade', (answered) => {
@@ -107,7 +107,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
 /** Of an upstream's headers those that may go back with a 101. */
 function upgradedHeaders(answered: string[]): IncomingMessage['headers'] {
   const headers: Record<string, string[]> = Object.create(null)
-  const passed = answerHeaders(answered, [])
+  const passed = responseHeaders(answered, [])
   for (let at = 0; at < passed.length; at += 2) {
     const name = passed[at] as string
     if (name === 'content-length') continue
@@ -122,8 +122,8 @@ const control = /[^\t\x20-\x7e\x80-\xff]/
 
 interface Deadlines {
   /** Milliseconds for the upstream to go on, and for the client to go on taking what comes. */
-  goOnWithin: number
-  takeWithin: number
+  idleTimeout: number
+  clientIdleTimeout: number
 }
 
 /**
@@ -135,7 +135,7 @@ export function passResponse(
   answered: IncomingMessage,
   response: ServerResponse,
   ownHeaders: string[],
-  { goOnWithin, takeWithin }: Deadlines,
+  { idleTimeout, clientIdleTimeout }: Deadlines,
 ): boolean {
   const status = answered.statusCode as number
   const texts = [answered.statusMessage as string, ...answered.rawHeaders]
@@ -150,35 +150,35 @@ export function passResponse(
     answered.destroy()
     return false
   }
-  const answer = new ServedAnswer(response)
-  const headers = answerHeaders(answered.rawHeaders, ownHeaders)
+  const writer = new NodeResponseWriter(response)
+  const headers = responseHeaders(answered.rawHeaders, ownHeaders)
   // It has no body, so no length either (RFC 9110 section 8.6).
   const isEmpty = status === 204
-  answer.begin(
+  writer.begin(
     status,
     answered.statusMessage as string,
     isEmpty ? headers.filter((_, at) => headers[at - (at % 2)] !== 'content-length') : headers,
   )
-  answer.flush()
+  writer.flush()
   const resume = () => answered.resume()
   // Node's server has let go of the connection of an upgrade: it neither says when it can take more, nor ends it.
   response.socket
     ?.on('drain', () => response.emit('drain'))
-    .setTimeout(takeWithin, () => {
+    .setTimeout(clientIdleTimeout, () => {
       if (!response.writableLength) return
       countLimit('send_time')
-      answer.cut()
+      writer.cut()
     })
-  answered.socket.setTimeout(goOnWithin, () => {
+  answered.socket.setTimeout(idleTimeout, () => {
     if (answered.isPaused()) return
     countLimit('upstream_time')
     answered.destroy(new UpstreamTimeout('the answer did not go on'))
   })
   answered.on('data', (chunk) => {
-    if (!answer.write(chunk, resume)) answered.pause()
+    if (!writer.write(chunk, resume)) answered.pause()
   })
-  answered.on('end', () => answer.end(undefined, outgoingTrailers(answered.rawTrailers)))
-  answered.on('error', () => answer.cut())
-  answer.onClose(() => answered.destroy())
+  answered.on('end', () => writer.end(undefined, responseTrailers(answered.rawTrailers)))
+  answered.on('error', () => writer.cut())
+  writer.onClose(() => answered.destroy())
   return true
 }

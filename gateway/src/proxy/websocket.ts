@@ -7,8 +7,8 @@ import httpProxy from 'http-proxy'
 import type { Config } from '../config.ts'
 import { lingeringClose } from '../connections/client-error.ts'
 import { measure } from '../pipeline/measure.ts'
-import type { Call } from '../pipeline/request-context.ts'
-import type { Watch } from '../pipeline/token-monitor.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { explain } from './forward.ts'
 import type { Upstream } from './upstreams.ts'
 import { closeFrame, FrameFollower } from './websocket-frames.ts'
@@ -19,11 +19,11 @@ const unauthorized = 4401
 const goingAway = 1001
 
 /** How long the two ends may take over a close before the connection is cut, in milliseconds. */
-const closeWithin = 2_000
+const closeTimeout = 2_000
 
-interface Parts {
+interface Dependencies {
   config: Config
-  watch: Watch
+  tokenMonitor: TokenMonitor
   logger: Logger
 }
 
@@ -41,7 +41,7 @@ type Close = (code: number, reason: string) => void
  * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
  * its session ends, or the roles in it change.
  */
-export function createUpgrader({ config, watch, logger }: Parts) {
+export function createWebSockets({ config, tokenMonitor, logger }: Dependencies) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
   const open = new Set<Close>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
@@ -66,22 +66,22 @@ export function createUpgrader({ config, watch, logger }: Parts) {
      *   for one connection too many; 502 or 504 when the upstream gives no response
      */
     async forward(
-      { raw, call }: FastifyRequest,
+      { raw, context }: FastifyRequest,
       reply: FastifyReply,
       headers: string[],
       ownHeaders: string[],
     ): Promise<FastifyReply> {
-      checkOrigin(call)
+      checkOrigin(context)
       const { socket, take } = upgrades.get(raw) as Upgrade
       // The client left while its token was verified.
       if (socket.destroyed) return reply.hijack()
-      const first = call.route.pick()
-      socket.once('close', first.streams.open(call))
+      const first = context.route.pick()
+      socket.once('close', first.streams.open(context))
       raw.headers = upgradeHeaders(headers)
 
       async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
-        const onOpen = (behind: Duplex) => opened(call, socket, behind)
-        const options = { proxy, raw, socket, response: reply.raw, head, call, origin: upstream.origin, onOpen }
+        const onOpen = (behind: Duplex) => opened(context, socket, behind)
+        const options = { proxy, raw, socket, response: reply.raw, head, context, origin: upstream.origin, onOpen }
         try {
           const response = await requestUpgrade(options)
           upstream.answered()
@@ -94,11 +94,11 @@ export function createUpgrader({ config, watch, logger }: Parts) {
       async function askAnother(failure: UpgradeFailure) {
         if (failure.wasSent || socket.destroyed) throw failure
         // What came behind the request is in the socket again.
-        return ask(call.route.pick(first), Buffer.alloc(0))
+        return ask(context.route.pick(first), Buffer.alloc(0))
       }
       try {
         const response = await ask(first, take()).catch(askAnother)
-        const deadlines = { goOnWithin: call.route.timeout, takeWithin: config.idleTimeout * 1_000 }
+        const deadlines = { idleTimeout: context.route.timeout, clientIdleTimeout: config.idleTimeout * 1_000 }
         if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
           throw new Error('the answer is not valid HTTP')
       } catch (error) {
@@ -116,13 +116,15 @@ export function createUpgrader({ config, watch, logger }: Parts) {
   }
 
   /** Watches over a connection that is open, and counts it. */
-  function opened(call: Call, client: Socket, upstream: Duplex): void {
-    measure(call, 101)
+  function opened(context: RequestContext, client: Socket, upstream: Duplex): void {
+    measure(context, 101)
     const close = closer(client, upstream)
     // What the client still sends goes nowhere, and nobody would see its end.
     upstream.once('close', () => lingeringClose(client.setTimeout(config.idleTimeout * 1_000, () => client.destroy())))
-    client.once('end', () => setTimeout(() => client.destroy(), closeWithin).unref())
-    const stop = call.caller ? watch.over(call.caller, (reason) => close(unauthorized, reason)) : () => {}
+    client.once('end', () => setTimeout(() => client.destroy(), closeTimeout).unref())
+    const stop = context.caller
+      ? tokenMonitor.onInvalid(context.caller, (reason) => close(unauthorized, reason))
+      : () => {}
     open.add(close)
     client.once('close', () => {
       stop()
@@ -130,7 +132,7 @@ export function createUpgrader({ config, watch, logger }: Parts) {
     })
   }
 
-  function checkOrigin({ header, source }: Call): void {
+  function checkOrigin({ header, source }: RequestContext): void {
     const origin = header('origin')
     if (origin === undefined || config.origins.includes(origin) || isOwn(origin, source.host)) return
     noteRefusedOrigin(origin, listOrigin, logger)
@@ -177,7 +179,7 @@ function closer(client: Duplex, upstream: Duplex): Close {
     upstream.unpipe(client)
     client.unpipe(upstream)
     client.resume()
-    setTimeout(() => client.destroy(), closeWithin).unref()
+    setTimeout(() => client.destroy(), closeTimeout).unref()
     if (frames.isBetween) say(Buffer.alloc(0))
     else upstream.resume()
   }
