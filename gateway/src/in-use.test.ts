@@ -49,8 +49,11 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })
   const { app, webSockets } = await buildApp(readConfig(environment), environment, logger)
   app.addHook('onRequest', async (request, { raw }) => {
-    // Node's server throws at it as the response is written.
-    if (request.url === '/fault-of-ours') raw.statusMessage = '\b'
+    // As Node's server throws at a header that it cannot write.
+    if (request.url === '/fault-of-ours')
+      raw.writeHead = () => {
+        throw new Error('of ours')
+      }
     if (request.url === '/left-early') {
       held.emit('upgrade')
       await new Promise((resolve) => request.raw.socket.once('close', resolve))

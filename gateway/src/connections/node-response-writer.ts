@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { discardRest } from '../proxy/body.ts'
-import { informationalHead, type ResponseWriter } from '../proxy/response-writer.ts'
+import { type ResponseWriter, responseHead } from '../proxy/response-writer.ts'
 
 /** An answer by way of Node's own server. */
 export class NodeResponseWriter implements ResponseWriter {
@@ -14,10 +14,14 @@ export class NodeResponseWriter implements ResponseWriter {
     return !this.#response.destroyed && !this.#response.writableEnded
   }
 
+  get status(): number {
+    return this.#response.headersSent ? this.#response.statusCode : 0
+  }
+
   inform(status: number, statusText: string, headers: string[]): void {
     // Node's server can say some of them and some headers. A response whose turn has not come yet has no socket: its
     // hints are left out.
-    this.#response.socket?.write(informationalHead(status, statusText, headers), 'latin1')
+    this.#response.socket?.write(responseHead(status, statusText, headers), 'latin1')
   }
 
   begin(status: number, statusText: string, headers: string[]): void {

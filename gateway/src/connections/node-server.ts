@@ -2,8 +2,9 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger, Problem } from '@sallyport/chassis'
 import { countLimit, type LimitName } from '../limits.ts'
-import { answerAndClose, lingeringClose, malformed } from './client-error.ts'
+import { malformed, respondAndClose } from './client-error.ts'
 import { contain } from './contain.ts'
+import { lingeringClose } from './lingering-close.ts'
 import { isTooLong } from './message.ts'
 
 /** The most requests of a connection that wait behind one that is under way; a connection that sends more is cut. */
@@ -48,11 +49,11 @@ interface Dependencies {
  * @returns how to end a connection on which no request is under way, whether or not one ever came, or began to come
  */
 export function serveInOrder(server: Server, dependencies: Dependencies) {
-  const connections = new WeakMap<Socket, Connection>()
+  const connections = new WeakMap<Socket, NodeConnection>()
   const of = (socket: Socket) => {
     let connection = connections.get(socket)
     if (!connection) {
-      connection = new Connection(socket, dependencies)
+      connection = new NodeConnection(socket, dependencies)
       connections.set(socket, connection)
     }
     return connection
@@ -70,7 +71,7 @@ export function serveInOrder(server: Server, dependencies: Dependencies) {
   return (socket: Socket) => of(socket).endIfIdle()
 }
 
-class Connection {
+class NodeConnection {
   readonly #socket: Socket
   readonly #dependencies: Dependencies
   readonly #waiting: Turn[] = []
@@ -158,7 +159,7 @@ class Connection {
     const problem = await this.#dependencies.refused(malformed(error), socket.remoteAddress as string)
     // Within a response that has begun, a second one would be read as part of it.
     if (!socket.writable || broken?.response?.headersSent) socket.destroy()
-    else answerAndClose(problem, socket, broken?.request?.method)
+    else respondAndClose(problem, socket, broken?.request?.method)
   }
 
   /** Nothing came and nothing left: the client takes nothing of a response, or has nothing more to ask. */

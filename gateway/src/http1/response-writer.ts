@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { informationalHead, type ResponseWriter } from '../proxy/response-writer.ts'
+import { type ResponseWriter, responseHead } from '../proxy/response-writer.ts'
 
 /** An answer on a connection that is ours to write to (RFC 9112). */
 export class FastPathResponseWriter implements ResponseWriter {
@@ -29,7 +29,7 @@ export class FastPathResponseWriter implements ResponseWriter {
   }
 
   inform(status: number, statusText: string, headers: string[]): void {
-    this.#socket.write(informationalHead(status, statusText, headers), 'latin1')
+    this.#socket.write(responseHead(status, statusText, headers), 'latin1')
   }
 
   begin(status: number, statusText: string, headers: string[]): void {

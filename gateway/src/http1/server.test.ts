@@ -4,9 +4,12 @@ import { type AddressInfo, connect, Socket } from 'node:net'
 import { createLogger, Problem } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { ownConnections } from '../connections/client-connections.ts'
+import type { RateLimit } from '../pipeline/rate-limit.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import type { Route } from '../pipeline/route-table.ts'
+import { createRequestHandler } from '../proxy/request-handler.ts'
 import { roundRobin, Upstreams } from '../proxy/upstreams.ts'
+import type { WebSockets } from '../proxy/websocket.ts'
 import { FastPathResponseWriter } from './response-writer.ts'
 import { FastPath } from './server.ts'
 
@@ -29,22 +32,18 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
   const server = createServer((_request, response) => response.end('node'))
   const isTrusted = () => false
   const { serveByNode, begin } = ownConnections(server, { connectionsPerClient: 100, isTrusted, logger })
-  const way = new FastPath(
-    {
-      isTrusted,
-      isOurs: () => false,
-      tokenMonitor: { onInvalid: () => () => {} },
-      logger,
-      idleTimeout: 0.4,
-      run: (context) => {
-        Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })
-        return run(context)
-      },
-      ownHeaders,
-      handOver: serveByNode,
+  const handler = createRequestHandler({
+    run: (context) => {
+      Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })
+      return run(context)
     },
-    200,
-  )
+    rateLimit: { refused: async (_context, error) => error } as RateLimit,
+    webSockets: {} as WebSockets,
+    tokenMonitor: { onInvalid: () => () => {} },
+    ownHeaders,
+    logger,
+  })
+  const way = new FastPath({ handle: handler.handle, handOver: serveByNode, idleTimeout: 0.4, isTrusted, logger }, 200)
   begin(way.serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,15 +1,12 @@
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Logger, noteProblem } from '@sallyport/chassis'
-import { lingeringClose } from '../connections/client-error.ts'
+import type { Logger } from '@sallyport/chassis'
 import { countContained } from '../connections/contain.ts'
+import { lingeringClose } from '../connections/lingering-close.ts'
 import { countLimit } from '../limits.ts'
 import { measure } from '../pipeline/measure.ts'
 import { type IsTrusted, RequestContext, sourceOf } from '../pipeline/request-context.ts'
-import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { requestIdOf } from '../pipeline/trace.ts'
-import { tooLarge } from '../proxy/body.ts'
-import { forward } from '../proxy/forward.ts'
+import type { RequestHandler } from '../proxy/request-handler.ts'
 import { type ParsedRequest, parseRequest } from './parser.ts'
 import { FastPathResponseWriter } from './response-writer.ts'
 
@@ -20,34 +17,29 @@ const defaultFirstRequestTimeout = 5_000
 const maxHeld = 65_536
 
 interface Dependencies {
-  isTrusted: IsTrusted
-  tokenMonitor: TokenMonitor
-  logger: Logger
-  /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
-  idleTimeout: number
-  /** Whether an `Origin` is one whose pages may call. */
-  isOurs(origin: string): boolean
-  /** Takes a call as far as to where it is sent on. @returns the headers it goes on with */
-  run(context: RequestContext): Promise<string[]>
-  /** What the answer carries beside what the upstream gives it. */
-  ownHeaders(context: RequestContext): string[]
+  /** Answers a request. A promise that is rejected has its connection ended. */
+  handle: RequestHandler['handle']
   /** Has Node's server read a connection, beginning with what came on it and was not answered. */
   handOver(socket: Socket, received: Buffer): void
+  /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
+  idleTimeout: number
+  isTrusted: IsTrusted
+  logger: Logger
 }
 
 /**
- * A shorter way for requests of the ordinary kind (whole-request.ts) through the same steps: it reads and writes the
- * connection itself, which costs far less than Node's server (docs/performance.md).
+ * The fast path: reads and writes the connections of clients itself, for requests that are eligible (parser.ts), which
+ * costs far less than Node's server (docs/performance.md).
  *
  * A connection is idle, serves one request, or waits until the client has taken the response; what comes meanwhile is
  * held. Only when idle, with nothing of a response still to leave, is a request taken in, and only then does a connection
- * change hands: whatever is not ordinary (other framing, upgrades, preflights, bodies that are still to come, everything
+ * change hands: whatever is not eligible (other framing, upgrades, preflights, bodies that are still to come, everything
  * malformed) goes to Node's server byte by byte as it came, and its connection with it for good.
  */
 export class FastPath {
   readonly dependencies: Dependencies
   readonly firstRequestTimeout: number
-  readonly #connections = new Set<Connection>()
+  readonly #connections = new Set<FastPathConnection>()
   #isClosing = false
   #isClosed = false
 
@@ -58,7 +50,7 @@ export class FastPath {
 
   /** Takes a connection whose errors have a listener. */
   readonly serve = (socket: Socket, peer: string): void => {
-    this.#connections.add(new Connection(this, socket, peer))
+    this.#connections.add(new FastPathConnection(this, socket, peer))
   }
 
   /** Whether connections end with the answers that begin now, and with every answer. */
@@ -77,13 +69,13 @@ export class FastPath {
     for (const connection of this.#connections) connection.endIfIdle()
   }
 
-  gone(connection: Connection): void {
+  gone(connection: FastPathConnection): void {
     this.#connections.delete(connection)
   }
 }
 
-class Connection {
-  readonly #way: FastPath
+class FastPathConnection {
+  readonly #server: FastPath
   readonly #socket: Socket
   readonly #peer: string
   #state: 'idle' | 'serving' | 'sending' = 'idle'
@@ -94,11 +86,11 @@ class Connection {
   #heldLength = 0
   #hasBegun = false
 
-  constructor(way: FastPath, socket: Socket, peer: string) {
-    this.#way = way
+  constructor(server: FastPath, socket: Socket, peer: string) {
+    this.#server = server
     this.#socket = socket
     this.#peer = peer
-    socket.setTimeout(way.firstRequestTimeout)
+    socket.setTimeout(server.firstRequestTimeout)
     socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout)
   }
 
@@ -115,7 +107,7 @@ class Connection {
   readonly #onEnd = () => this.#socket.destroy()
 
   readonly #onClose = () => {
-    this.#way.gone(this)
+    this.#server.gone(this)
     this.#writer?.close()
   }
 
@@ -138,19 +130,27 @@ class Connection {
   }
 
   #take(piece: Buffer): void {
-    const whole = parseRequest(piece)
-    const context = whole ? this.#toCall(whole) : undefined
-    if (!whole || !context) {
+    const request = parseRequest(piece)
+    if (!request) {
       this.#handOver(piece)
       return
     }
     if (!this.#hasBegun) {
       this.#hasBegun = true
-      this.#socket.setTimeout(this.#way.dependencies.idleTimeout * 1_000)
+      this.#socket.setTimeout(this.#server.dependencies.idleTimeout * 1_000)
     }
+    if (request.length < piece.length) this.#hold(piece.subarray(request.length))
+    this.#serve(request)
+  }
+
+  #serve(request: ParsedRequest): void {
     this.#state = 'serving'
-    if (whole.length < piece.length) this.#hold(piece.subarray(whole.length))
-    this.#pass(context, whole.body).catch(this.#fail)
+    const { handle, idleTimeout } = this.#server.dependencies
+    const context = this.#contextOf(request)
+    const writer = new FastPathResponseWriter(this.#socket, context.method, idleTimeout, this.#server.isClosing)
+    this.#writer = writer
+    writer.onClose(() => this.#done(context, writer))
+    handle(context, writer, request.body).catch(this.#fail)
   }
 
   /** Reading goes on for as long as it may, to notice a client that leaves. */
@@ -160,64 +160,29 @@ class Connection {
     if (this.#heldLength >= maxHeld) this.#socket.pause()
   }
 
-  /** @returns undefined if the call comes from a page that may not call, which is for Node's server to answer */
-  #toCall({ method, url, rawHeaders, names }: ParsedRequest): RequestContext | undefined {
-    const { isOurs, isTrusted } = this.#way.dependencies
+  #contextOf({ method, url, rawHeaders, names }: ParsedRequest): RequestContext {
+    const { isTrusted } = this.#server.dependencies
     const header = (name: string) => {
       const at = names.indexOf(name)
       return at === -1 ? undefined : rawHeaders[2 * at + 1]
     }
-    const origin = header('origin')
-    if (origin !== undefined && !isOurs(origin)) return undefined
     const source = sourceOf(this.#peer, header, isTrusted)
     const id = requestIdOf(header('x-request-id'), this.#peer, isTrusted)
     return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
   }
 
-  async #pass(context: RequestContext, body: string): Promise<void> {
-    const { run, ownHeaders, tokenMonitor, idleTimeout } = this.#way.dependencies
-    const writer = new FastPathResponseWriter(this.#socket, context.method, idleTimeout, this.#way.isClosing)
-    this.#writer = writer
-    try {
-      writer.onClose(() => this.#done(context, writer))
-      const headers = await run(context)
-      if (body.length > context.route.bodyLimit) throw tooLarge()
-      await forward({ context, writer, headers, body, ownHeaders: ownHeaders(context), tokenMonitor })
-    } catch (error) {
-      this.#refuse(context, error, writer)
-    }
-  }
-
   /** What goes wrong while a request is answered ends its connection, and not the process. */
   readonly #fail = (err: unknown) => {
     countContained()
-    this.#way.dependencies.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+    this.#server.dependencies.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
     this.#socket.destroy()
-  }
-
-  /** A request that goes nowhere. */
-  #refuse(context: RequestContext, error: unknown, writer: FastPathResponseWriter): void {
-    const { logger, ownHeaders } = this.#way.dependencies
-    const problem = noteProblem(error, context, logger)
-    // The client has left, or what was sent to it cannot be taken back.
-    if (!writer.isOpen || writer.status !== 0) {
-      writer.cut()
-      return
-    }
-    const body = Buffer.from(JSON.stringify(problem.body()))
-    writer.begin(problem.statusCode, STATUS_CODES[problem.statusCode] as string, [
-      ...ownHeaders(context),
-      ...Object.entries(problem.headers).flat(),
-      ...['content-type', 'application/problem+json', 'content-length', String(body.length)],
-    ])
-    writer.end(context.method === 'HEAD' ? undefined : body)
   }
 
   #done(context: RequestContext, writer: FastPathResponseWriter): void {
     measure(context, writer.status)
     this.#writer = undefined
     this.#state = 'sending'
-    if (writer.isLast || this.#way.isClosed()) lingeringClose(this.#socket)
+    if (writer.isLast || this.#server.isClosed()) lingeringClose(this.#socket)
     else if (this.#socket.writableLength === 0) this.#onSent()
     else this.#socket.write('', this.#onSent)
   }
@@ -240,10 +205,10 @@ class Connection {
 
   #handOver(received: Buffer): void {
     const socket = this.#socket
-    this.#way.gone(this)
+    this.#server.gone(this)
     socket.pause()
     socket.setTimeout(0)
     socket.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('timeout', this.#onTimeout)
-    this.#way.dependencies.handOver(socket, received)
+    this.#server.dependencies.handOver(socket, received)
   }
 }

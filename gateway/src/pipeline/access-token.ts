@@ -12,10 +12,8 @@ export interface Caller {
   keyId: string
   /** When the token ends, in seconds since 1970. */
   expiresAt: number
-  /** The identity headers, names and values in turn, once they were needed. */
-  headers?: string[]
-  /** Assertions already signed for this token, by audience. */
-  assertions: Map<string, { token: string; expiresAt: number }>
+  /** What services are told of the caller (identity.ts), by audience, once it was needed. */
+  identityHeaders: Map<string, { headers: readonly string[]; expiresAt: number }>
 }
 
 export interface Verifier {
@@ -120,7 +118,7 @@ function toCaller(
   const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
   if (!identity) throw invalid('wrong claims')
   if (exp <= now) throw expired()
-  return { token, identity, keyId, expiresAt: exp, assertions: new Map() }
+  return { token, identity, keyId, expiresAt: exp, identityHeaders: new Map() }
 }
 
 const signatureOf = (token: string) => token.slice(token.lastIndexOf('.') + 1)

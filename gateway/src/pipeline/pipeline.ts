@@ -1,52 +1,45 @@
 import { Problem } from '@sallyport/chassis'
 import type { Assertions } from '@sallyport/identity'
-import type { HTTPMethods } from 'fastify'
 import { countLimit } from '../limits.ts'
-import { requestHeaders } from '../proxy/request-headers.ts'
 import type { Verifier } from './access-token.ts'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
+import { identify } from './identity.ts'
 import { isTooLong, normalise } from './path.ts'
-import type { openRateLimit } from './rate-limit.ts'
+import type { RateLimit } from './rate-limit.ts'
 import type { RequestContext } from './request-context.ts'
 import type { Revocations } from './revocations.ts'
 import type { RouteTable } from './route-table.ts'
 
-export const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
-
-export function isAllowed(method: string): boolean {
-  return methods.includes(method as HTTPMethods)
-}
-
-export function methodNotAllowed(): Problem {
-  return new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
-    headers: { allow: methods.join(', ') },
-  })
-}
-
 interface Dependencies {
   routes: RouteTable
-  rateLimit: Awaited<ReturnType<typeof openRateLimit>>
+  rateLimit: RateLimit
   verifier: Verifier
   revocations: Revocations
   assertions: Assertions
 }
 
 /**
- * The steps of a call, whichever way it came in by:
+ * Decides whether a request is forwarded, and as whose.
  *
- *   route -> rate limit -> verify -> revocation -> role -> identity
- *
- * Only the route is looked up before the limits, since it may have one of its own; what has none counts all the same.
- *
- * @returns what takes a call through them, and gives back the headers it goes on with; it throws the Problem that ends
- *   the call otherwise
+ * @returns the identity headers that it is forwarded with, names and values in a flat list
+ * @throws the Problem that ends the request otherwise
  */
-export function createPipeline({ routes, rateLimit, verifier, revocations, assertions }: Dependencies) {
-  return async (context: RequestContext, isUpgrade = false): Promise<string[]> => {
-    const refusal = matchRoute(context, isUpgrade)
+export type RunPipeline = (context: RequestContext, isUpgrade?: boolean) => Promise<readonly string[]>
+
+/**
+ * The steps that every request takes, whichever server read it:
+ *
+ *   route -> rate limit -> authenticate -> revocations -> authorize -> identity
+ *
+ * Only the route is matched before the rate limit, since it may have one of its own; a request without a route counts all
+ * the same.
+ */
+export function createPipeline({ routes, rateLimit, verifier, revocations, assertions }: Dependencies): RunPipeline {
+  return async function run(context, isUpgrade = false) {
+    const unmatched = matchRoute(context, isUpgrade)
     await rateLimit.client(context)
-    if (refusal) throw refusal
+    if (unmatched) throw unmatched
     const caller = await authenticate(context, verifier, isUpgrade)
     if (caller) {
       context.caller = caller
@@ -54,10 +47,10 @@ export function createPipeline({ routes, rateLimit, verifier, revocations, asser
       revocations.check(caller.identity)
     }
     authorize(context.route, caller)
-    return requestHeaders(context, assertions)
+    return identify(caller, context.route.audience, assertions)
   }
 
-  /** Finds where a call goes. @returns why it goes nowhere */
+  /** Notes the route in the context. @returns why there is none */
   function matchRoute(context: RequestContext, isUpgrade: boolean): Problem | undefined {
     if (isTooLong(context.url)) {
       countLimit('path_length')

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Caller } from './access-token.ts'
 import type { RateLimitStore } from './rate-limit-store.ts'
-import type { RequestContext } from './request-context.ts'
+import type { RateLimitStatus, RequestContext } from './request-context.ts'
 import type { Route } from './route-table.ts'
 
 /** Seconds that a limit is for. */
@@ -25,22 +25,14 @@ interface Settings {
   userRequestsPerMinute: number
 }
 
-type Name = 'client' | 'user'
+type Name = NonNullable<RateLimitStatus['name']>
 
 interface Limit {
   max: number | ((context: RequestContext) => number)
   keyGenerator?: (context: RequestContext) => string
 }
 
-/** How a limit stands after a request was counted. */
-export interface Count {
-  /** Set here, by us. */
-  name?: Name
-  max: number
-  remaining: number
-  ttlInSeconds: number
-  isExceeded: boolean
-}
+export type RateLimit = Awaited<ReturnType<typeof openRateLimit>>
 
 /**
  * Counts requests with @fastify/rate-limit: by the true address of the client, before anything else is done for it,
@@ -109,7 +101,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
 }
 
 /** How a limit stands, as the `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers say it. */
-export function rateLimitHeaders(limit: Count | undefined): string[] {
+export function rateLimitHeaders(limit: RateLimitStatus | undefined): string[] {
   if (!limit) return []
   const { name, max, remaining, ttlInSeconds } = limit
   return [
@@ -128,5 +120,5 @@ async function openCounter(app: FastifyInstance, options: object) {
     count = context.createRateLimit()
   })
   // It takes of a request what a RequestContext has too.
-  return count as unknown as (context: RequestContext) => Promise<Count>
+  return count as unknown as (context: RequestContext) => Promise<RateLimitStatus>
 }

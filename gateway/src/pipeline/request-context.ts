@@ -1,9 +1,9 @@
+import { normalizeIP } from '@fastify/rate-limit'
 import type { Followed } from '@sallyport/chassis'
 import { host as hostForm } from '../connections/message.ts'
 import type { Caller } from './access-token.ts'
 import { addressOf, peerAddress } from './address.ts'
 import type { Target } from './path.ts'
-import type { Count } from './rate-limit.ts'
 import type { Route } from './route-table.ts'
 
 /** What a message says of a call. */
@@ -41,7 +41,7 @@ export class RequestContext {
   upstreamTarget = ''
   caller: Caller | undefined = undefined
   /** The limit that has least left after this call. */
-  limit: Count | undefined = undefined
+  limit: RateLimitStatus | undefined = undefined
   /** What @fastify/rate-limit asks of a request. */
   readonly ip: string
   readonly routeOptions = {}
@@ -59,7 +59,22 @@ export class RequestContext {
   }
 }
 
-/** Where a call comes from, as far as our peer and the proxies that we trust tell. */
+/** How a rate limit stands after a request was counted. */
+export interface RateLimitStatus {
+  name?: 'client' | 'user'
+  max: number
+  remaining: number
+  ttlInSeconds: number
+  isExceeded: boolean
+}
+
+/** Whom a request counts for: the user, or an address (of IPv6 the /64 that one subscriber has). */
+export function clientKeyOf({ caller, ip }: RequestContext): string {
+  if (caller) return caller.identity.userId
+  return ip.includes(':') ? normalizeIP(ip) : ip
+}
+
+/** Where a request comes from, as far as our peer and the proxies that we trust tell. */
 export interface Source {
   /** The address of the client. */
   ip: string

@@ -22,6 +22,8 @@ interface Limits {
 /** A body that came as a whole, in latin1; or one whose beginning came, to be read once from there. */
 export type Body = string | AsyncGenerator<Buffer>
 
+export type TakeBody = ReturnType<typeof openBodies>
+
 export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

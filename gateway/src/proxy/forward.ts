@@ -8,12 +8,11 @@ import {
 } from '../http1/client.ts'
 import { countLimit } from '../limits.ts'
 import { openEventStreams } from '../pipeline/measure.ts'
-import type { RequestContext } from '../pipeline/request-context.ts'
+import { clientKeyOf, type RequestContext } from '../pipeline/request-context.ts'
 import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { responseHeaders } from './response-headers.ts'
 import { responseTrailers } from './response-trailers.ts'
 import type { ResponseWriter } from './response-writer.ts'
-import { clientKeyOf } from './streams.ts'
 import { UpstreamBusy } from './upstream-client.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -136,7 +135,7 @@ class Exchange implements Listener {
     const { context, tokenMonitor } = this.#request
     const writer = this.#writer
     try {
-      writer.onClose(this.#upstream.streams.open(context))
+      writer.onClose(this.#upstream.streams.open(clientKeyOf(context)))
     } catch (problem) {
       this.#end(problem as Problem)
       return false

@@ -1,6 +1,5 @@
-import { type Assertions, canonicalName, headersOf, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { canonicalName, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import { memo } from '../http1/header-lines.ts'
-import type { Caller } from '../pipeline/access-token.ts'
 import { bearerProtocol } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import { traceOf } from '../pipeline/trace.ts'
@@ -28,18 +27,17 @@ function isOurs(name: string): boolean {
 const refreshCookie = /^(__Host-)?refreshToken$/
 const cookiesGoTo = '/api/auth'
 
-/** Seconds an assertion must still hold for to be used again. */
-const leastLife = 15
-
 /** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
 const outgoing = memo((name) => (isOurs(name) ? '' : name))
 
 /**
- * The headers a request goes on with, as a flat list of names and values: the client's own without what is for one
- * hop, without every spelling of an identity header, and without the refresh cookie; then who is calling, signed.
+ * The headers that a request is forwarded with, as a flat list of names and values: the client's own without what is for
+ * one hop, without every spelling of an identity header, and without the refresh cookie; then who is calling.
+ *
+ * @param identity names and values of the identity headers, as the pipeline gives them
  */
-export function requestHeaders(context: RequestContext, assertions: Assertions): string[] {
-  const { rawHeaders: sent, route, source, caller } = context
+export function requestHeaders(context: RequestContext, identity: readonly string[]): string[] {
+  const { rawHeaders: sent, route, source } = context
   const named = connectionNames(context.header('connection'))
   const headers: string[] = route.preserveHost ? ['host', source.host] : []
   for (let at = 0; at < sent.length; at += 2) {
@@ -75,10 +73,7 @@ export function requestHeaders(context: RequestContext, assertions: Assertions):
     context.id,
   )
   if (route.strippedPrefix !== undefined) headers.push('x-forwarded-prefix', route.strippedPrefix)
-  if (caller) {
-    caller.headers ??= Object.entries(headersOf(caller.identity)).flat()
-    headers.push(...caller.headers, identityHeaders.assertion, assertion(caller, route.audience, assertions))
-  }
+  headers.push(...identity)
   return headers
 }
 
@@ -106,13 +101,4 @@ function via({ source, httpVersion, header }: RequestContext): string {
   const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
   const before = source.way.length > 1 ? header('via') : undefined
   return before === undefined ? step : `${before}, ${step}`
-}
-
-/** Signed once for a token and an audience, and used again while it holds. */
-function assertion(caller: Caller, audience: string, assertions: Assertions): string {
-  const signed = caller.assertions.get(audience)
-  if (signed && signed.expiresAt - leastLife > Date.now() / 1000) return signed.token
-  const fresh = assertions.sign(caller.identity, audience)
-  caller.assertions.set(audience, fresh)
-  return fresh.token
 }

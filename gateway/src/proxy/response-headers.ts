@@ -1,4 +1,7 @@
+import { securityHeaders } from '@sallyport/chassis'
 import { lowerCase, memo } from '../http1/header-lines.ts'
+import { rateLimitHeaders } from '../pipeline/rate-limit.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
 import { connectionNames, hopByHop } from './hop-by-hop.ts'
 
 /** What becomes of a header on its way back to the client: what is for one hop, and what the gateway says itself, ends here. */
@@ -52,4 +55,17 @@ function isNamed(name: string, headers: string[], length: number): boolean {
 
 function without(names: Set<string>, headers: string[]): string[] {
   return headers.filter((_, at) => !names.has(headers[at - (at % 2)] as string))
+}
+
+interface OwnHeaders {
+  production: boolean
+  /** What a response carries for pages, by the `Origin` of the request. */
+  cors(origin: string | undefined): string[]
+}
+
+/** What the gateway says on every response, beside what the upstream says: names in lower case and values in a flat list. */
+export function createOwnHeaders({ production, cors }: OwnHeaders): (context: RequestContext) => string[] {
+  const security = Object.entries(securityHeaders(production)).flat()
+  return ({ id, limit, header }) =>
+    security.concat(['x-request-id', id], rateLimitHeaders(limit), cors(header('origin')))
 }

@@ -1,7 +1,5 @@
-import { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
 import { countLimit } from '../limits.ts'
-import type { RequestContext } from '../pipeline/request-context.ts'
 
 export interface StreamLimits {
   /** The most WebSockets and event streams of one user, or of one address where nobody is signed in. */
@@ -25,11 +23,11 @@ export class Streams {
   /**
    * Counts one more.
    *
+   * @param client whom it counts for (`clientKeyOf`)
    * @returns what is to be called once, when it is over
    * @throws 429 STREAMS_EXCEEDED if the client has too many, 503 STREAMS_FULL if all have
    */
-  open(context: RequestContext): () => void {
-    const client = clientKeyOf(context)
+  open(client: string): () => void {
     const open = this.#open.get(client) ?? 0
     if (open >= this.#limits.perUser) {
       countLimit('streams_per_user')
@@ -54,9 +52,3 @@ export class Streams {
 
 /** Seconds after which it is worth another try. */
 const later = { 'retry-after': '10' }
-
-/** Whom a call counts for: the user, or an address (of IPv6 the /64 that one subscriber has). */
-export function clientKeyOf({ caller, ip }: RequestContext): string {
-  if (caller) return caller.identity.userId
-  return ip.includes(':') ? normalizeIP(ip) : ip
-}

@@ -1,13 +1,12 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Logger, listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import httpProxy from 'http-proxy'
 import type { Config } from '../config.ts'
-import { lingeringClose } from '../connections/client-error.ts'
+import { lingeringClose } from '../connections/lingering-close.ts'
 import { measure } from '../pipeline/measure.ts'
-import type { RequestContext } from '../pipeline/request-context.ts'
+import { clientKeyOf, type RequestContext } from '../pipeline/request-context.ts'
 import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { explain } from './forward.ts'
 import type { Upstream } from './upstreams.ts'
@@ -33,6 +32,19 @@ export interface Upgrade {
   /** Stops reading the connection. @returns what came on it behind the request */
   take: () => Buffer
 }
+
+/** A request to upgrade that is forwarded. */
+export interface UpgradeRequest {
+  context: RequestContext
+  request: IncomingMessage
+  response: ServerResponse
+  /** Names and values in a flat list, as the upstream gets them. */
+  headers: string[]
+  /** The same for the response, unless the upstream says it. */
+  ownHeaders: string[]
+}
+
+export type WebSockets = ReturnType<typeof createWebSockets>
 
 /** Closes a WebSocket that is open through this gateway. */
 type Close = (code: number, reason: string) => void
@@ -65,27 +77,22 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
      * @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade; 429 or 503
      *   for one connection too many; 502 or 504 when the upstream gives no response
      */
-    async forward(
-      { raw, context }: FastifyRequest,
-      reply: FastifyReply,
-      headers: string[],
-      ownHeaders: string[],
-    ): Promise<FastifyReply> {
+    async forward({ context, request: raw, response, headers, ownHeaders }: UpgradeRequest): Promise<void> {
       checkOrigin(context)
       const { socket, take } = upgrades.get(raw) as Upgrade
       // The client left while its token was verified.
-      if (socket.destroyed) return reply.hijack()
+      if (socket.destroyed) return
       const first = context.route.pick()
-      socket.once('close', first.streams.open(context))
+      socket.once('close', first.streams.open(clientKeyOf(context)))
       raw.headers = upgradeHeaders(headers)
 
       async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
         const onOpen = (behind: Duplex) => opened(context, socket, behind)
-        const options = { proxy, raw, socket, response: reply.raw, head, context, origin: upstream.origin, onOpen }
+        const options = { proxy, raw, socket, response, head, context, origin: upstream.origin, onOpen }
         try {
-          const response = await requestUpgrade(options)
+          const answered = await requestUpgrade(options)
           upstream.answered()
-          return response
+          return answered
         } catch (error) {
           if (!socket.destroyed) upstream.failed()
           throw error
@@ -97,17 +104,15 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
         return ask(context.route.pick(first), Buffer.alloc(0))
       }
       try {
-        const response = await ask(first, take()).catch(askAnother)
+        const answered = await ask(first, take()).catch(askAnother)
         const deadlines = { idleTimeout: context.route.timeout, clientIdleTimeout: config.idleTimeout * 1_000 }
-        if (response && !passResponse(response, reply.raw, ownHeaders, deadlines))
+        if (answered && !passResponse(answered, response, ownHeaders, deadlines))
           throw new Error('the answer is not valid HTTP')
       } catch (error) {
         // A client that is gone gets no response.
         if (!socket.destroyed)
           throw explain(error instanceof UpgradeFailure ? (error.cause as Error) : (error as Error))
       }
-      reply.hijack()
-      return reply
     },
 
     close(): void {
