@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, Problem } from '@sallyport/chassis'
 import type { Identity } from '@sallyport/identity'
 import { createParser } from 'eventsource-parser'
-import { request } from 'undici'
 import { badToken } from './access-token.ts'
 import { followClock } from './remote-clock.ts'
 
@@ -75,15 +74,10 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
 
   async function follow(url: string): Promise<void> {
     const begun = performance.now()
-    const { statusCode, body } = await request(url, {
-      headers: settings.secret ? { authorization: `Bearer ${settings.secret}` } : {},
-      headersTimeout: timing.silence,
-      bodyTimeout: timing.silence,
-      signal: closing.signal,
-    })
-    if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`)
-
-    const silent = setTimeout(() => body.destroy(new Error(`${url} proves nothing`)), timing.silence)
+    const attempt = new AbortController()
+    const abort = () => attempt.abort()
+    closing.signal.addEventListener('abort', abort)
+    const silent = setTimeout(() => attempt.abort(new Error(`${url} proves nothing`)), timing.silence)
     let readTime: ReturnType<typeof followClock> | undefined
     const parser = createParser({
       onEvent: ({ event, data }) => {
@@ -100,8 +94,15 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
       },
     })
     try {
+      const { status, body } = await fetch(url, {
+        headers: settings.secret ? { authorization: `Bearer ${settings.secret}` } : {},
+        redirect: 'error',
+        signal: attempt.signal,
+      })
+      if (status !== 200) throw new Error(`${url} answered ${status}`)
+      silent.refresh()
       const decoder = new TextDecoder()
-      for await (const chunk of body) {
+      for await (const chunk of body ?? []) {
         parser.feed(decoder.decode(chunk, { stream: true }))
         if (current && !readTime) {
           // The auth service is of an earlier version, which has no proofs and sends comments as signs of life.
@@ -111,6 +112,9 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
       }
     } finally {
       clearTimeout(silent)
+      closing.signal.removeEventListener('abort', abort)
+      // What is left of the response is of no use.
+      abort()
     }
   }
 
