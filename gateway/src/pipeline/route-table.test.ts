@@ -32,6 +32,7 @@ t.test('what a route leaves out has a default', async (t) => {
     websocket: false,
     audience: 'api',
     forwardAuthorization: false,
+    refreshCookie: false,
     strippedPrefix: undefined,
     preserveHost: false,
   })
@@ -47,6 +48,7 @@ t.test('what a route says counts', async (t) => {
     websocket: true,
     audience: 'appointments',
     forwardAuthorization: true,
+    refreshCookie: true,
     preserveHost: true,
   }
   t.match(readOne(t, entry), entry)

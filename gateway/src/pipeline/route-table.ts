@@ -19,6 +19,7 @@ interface RouteEntry {
   websocket?: boolean
   audience?: string
   forwardAuthorization?: boolean
+  refreshCookie?: boolean
   rewrite?: string
   stripPrefix?: boolean
   preserveHost?: boolean
@@ -48,6 +49,7 @@ const isRouteFile = new Ajv().compile<{ routes: RouteEntry[] }>({
           websocket: { type: 'boolean' },
           audience: { type: 'string', minLength: 1 },
           forwardAuthorization: { type: 'boolean' },
+          refreshCookie: { type: 'boolean' },
           rewrite: { type: 'string' },
           stripPrefix: { type: 'boolean' },
           preserveHost: { type: 'boolean' },
@@ -75,6 +77,8 @@ export interface Route {
   /** For whom the identity assertion is made out. */
   audience: string
   forwardAuthorization: boolean
+  /** Whether the upstream gets the refresh cookie. */
+  refreshCookie: boolean
   /** A path that was matched, as the upstream gets it. */
   upstreamPath(path: string): string
   /** What `upstreamPath` takes away, for upstreams that make links; undefined if that is nothing. */
@@ -234,6 +238,7 @@ function toRoute(
     websocket: entry.websocket ?? false,
     audience: entry.audience ?? new URL(origins[0] as string).hostname,
     forwardAuthorization: entry.forwardAuthorization ?? false,
+    refreshCookie: entry.refreshCookie ?? false,
     upstreamPath: rewriter(prefix, rewrite),
     strippedPrefix: strippedPrefix(prefix, rewrite),
     preserveHost: entry.preserveHost ?? false,

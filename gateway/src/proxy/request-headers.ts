@@ -23,9 +23,8 @@ function isOurs(name: string): boolean {
   )
 }
 
-/** The refresh cookie is for the auth service's own calls; nothing else has a use for it. */
+/** For the auth service alone, as its routes say (`refreshCookie`); nothing else has a use for it. */
 const refreshCookie = /^(__Host-)?refreshToken$/
-const cookiesGoTo = '/api/auth'
 
 /** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
 const outgoing = memo((name) => (isOurs(name) ? '' : name))
@@ -45,7 +44,7 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
     const value = sent[at + 1] as string
     if (name === '' || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
-    if (name === 'cookie' && !goesToAuth(context.target.path)) {
+    if (name === 'cookie' && !route.refreshCookie) {
       const cookies = withoutRefreshCookie(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
@@ -76,8 +75,6 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
   headers.push(...identity)
   return headers
 }
-
-const goesToAuth = (path: string) => path === cookiesGoTo || path.startsWith(`${cookiesGoTo}/`)
 
 function withoutRefreshCookie(cookies: string): string {
   return cookies
