@@ -62,7 +62,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     idleTimeout: config.idleTimeout,
     logger,
   })
-  // Traced requests are followed on their way through Node's server.
+  // Requests are traced by hooks of Fastify, so those take Node's server.
   const fastPath =
     config.traced || !config.fastPath
       ? undefined

@@ -17,7 +17,7 @@ import {
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to fix */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),

@@ -32,7 +32,7 @@ export function malformedContext(peer: string, isTrusted: IsTrusted): RequestCon
 }
 
 /**
- * Writes a response past Node's server, and closes the connection: where a next request would begin is anybody's guess.
+ * Writes a response past Node's server, and closes the connection: where a next request would begin is ambiguous.
  *
  * @param method of the request, if it was read: the response to a HEAD has no body
  */

@@ -11,8 +11,8 @@ contained.inc(0)
  * Keeps what is thrown in an event of a connection from ending the process: it ends that connection alone, once all
  * listeners to the event were notified, so that what they hold is let go.
  *
- * Node has no other place for it than the whole process (`uncaughtException`), where nobody knows any more whose event
- * it was. It covers what listeners throw while they run, of whatever event, also of listeners that are added later; it
+ * Node has no other place for it than the whole process (`uncaughtException`), which no longer knows whose event it
+ * was. It covers what listeners throw while they run, of whatever event, also of listeners that are added later; it
  * does not cover rejected promises or timers.
  *
  * @param emitter a socket, or a request or response on it

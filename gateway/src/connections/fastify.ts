@@ -109,7 +109,7 @@ export function handleAll(app: FastifyInstance, { handler, webSockets, takeBody,
   /** What goes wrong while a response is written ends its connection, and not the process. */
   function fail(err: unknown, { raw }: FastifyRequest): void {
     countContained()
-    logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+    logger.error({ event: 'connection_ended', err }, 'no response could be written to a request')
     raw.destroy()
   }
 }

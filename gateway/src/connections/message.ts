@@ -20,7 +20,7 @@ type Message = IncomingMessage & { upgrade?: boolean }
  * before an upgrade.
  *
  * @returns 400 MESSAGE_AMBIGUOUS, 417 EXPECTATION_FAILED or 431 HEADER_TOO_LARGE; the connection is to be closed with it,
- * since where the next message begins is anybody's guess
+ * since where the next message begins is ambiguous
  */
 export function faultOf(message: Message): Problem | undefined {
   const { method, rawHeaders, headers, httpVersion, httpVersionMinor, upgrade } = message

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { discardRest } from '../proxy/body.ts'
 import { type ResponseWriter, responseHead } from '../proxy/response-writer.ts'
 
-/** An answer by way of Node's own server. */
+/** Writes a response by Node's own server. */
 export class NodeResponseWriter implements ResponseWriter {
   readonly #response: ServerResponse
 
@@ -19,7 +19,7 @@ export class NodeResponseWriter implements ResponseWriter {
   }
 
   inform(status: number, statusText: string, headers: string[]): void {
-    // Node's server can say some of them and some headers. A response whose turn has not come yet has no socket: its
+    // Node's server can say some of them and some headers. A response that still waits for others has no socket: its
     // hints are left out.
     this.#response.socket?.write(responseHead(status, statusText, headers), 'latin1')
   }
@@ -29,7 +29,7 @@ export class NodeResponseWriter implements ResponseWriter {
   }
 
   flush(): void {
-    // Node's own way to flush would encode in UTF-8 what is bytes already.
+    // Node's own flush would encode in UTF-8 what is bytes already.
     this.#response.write('', 'latin1')
   }
 
@@ -40,10 +40,10 @@ export class NodeResponseWriter implements ResponseWriter {
     return false
   }
 
-  end(whole?: Buffer, trailers: string[] = []): void {
+  end(body?: Buffer, trailers: string[] = []): void {
     if (trailers.length > 0) this.#response.addTrailers(pairs(trailers))
-    // In latin1 every byte is one character: as text the body shares one write with the headers.
-    if (whole) this.#response.end(whole.toString('latin1'), 'latin1')
+    // In latin1 every byte is one character: as text, the body shares one write with the headers.
+    if (body) this.#response.end(body.toString('latin1'), 'latin1')
     else this.#response.end()
     discardRest(this.#response.req)
   }

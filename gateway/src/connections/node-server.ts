@@ -7,10 +7,10 @@ import { contain } from './contain.ts'
 import { lingeringClose } from './lingering-close.ts'
 import { isTooLong } from './message.ts'
 
-/** The most requests of a connection that wait behind one that is under way; a connection that sends more is cut. */
+/** The most pipelined requests of a connection that wait behind the current one; a connection that sends more is cut. */
 const maxPipelined = 64
 
-/** Bytes that are taken in of a connection behind an upgrade that waits. */
+/** Bytes that are read of a connection behind an upgrade that waits. */
 const maxHeld = 65_536
 
 /** Limits that Node's parser keeps, by the code of the error it then gives up with. */
@@ -19,8 +19,8 @@ const limits: Record<string, LimitName> = {
   HPE_HEADER_OVERFLOW: 'header_size',
 }
 
-/** What Node's server read of a connection: a request, an upgrade, or something that is no message. */
-interface Turn {
+/** What Node's server read of a connection: a request, an upgrade, or a malformed message. */
+interface Message {
   begin(): void
   /** The request that it is about, while its body may still be to come. */
   request?: IncomingMessage
@@ -28,25 +28,25 @@ interface Turn {
 }
 
 interface Dependencies {
-  /** Handles a request; the response closes once it is answered, or its connection is gone. */
+  /** Handles a request; the response closes once it is complete, or its connection is closed. */
   handle(request: IncomingMessage, response: ServerResponse): void
   /** Notes that a request is an upgrade that may be taken; it is handled like any other until it is. */
   noteUpgrade(request: IncomingMessage, upgrade: { socket: Socket; take: () => Buffer }): void
   /** Reads a connection by Node's server. */
   serve(socket: Socket, received: Buffer): void
-  /** Counts and logs what is refused before it is a request. @returns what it is answered with */
+  /** Counts and logs what is refused before it is a request. @returns what its sender is shown */
   refused(problem: Problem, peer: string): Promise<Problem>
-  /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
+  /** Seconds for which an idle connection is kept open, and for which a client may take nothing of a response. */
   idleTimeout: number
   logger: Logger
 }
 
 /**
- * Takes what Node's server reads of a connection one after another (RFC 9112 section 9.3.2): nothing begins before what
- * came before it was answered and the answer has left, and nothing at all once a message was refused for its form, or
- * once the client is gone. Node by itself begins everything at once.
+ * Serves the pipelined requests of a connection one after another (RFC 9112 section 9.3.2): none begins before the response
+ * to the one before it was sent, and none at all once a message was refused for its form, or once the client has left.
+ * Node by itself begins all of them at once.
  *
- * @returns how to end a connection on which no request is under way, whether or not one ever came, or began to come
+ * @returns how to close a connection that is idle, whether or not a request ever came, or began to come
  */
 export function serveInOrder(server: Server, dependencies: Dependencies) {
   const connections = new WeakMap<Socket, NodeConnection>()
@@ -74,8 +74,8 @@ export function serveInOrder(server: Server, dependencies: Dependencies) {
 class NodeConnection {
   readonly #socket: Socket
   readonly #dependencies: Dependencies
-  readonly #waiting: Turn[] = []
-  #current: Turn | undefined
+  readonly #waiting: Message[] = []
+  #current: Message | undefined
   /** Whether a message was refused: what comes after it is not read. */
   #isRefused = false
 
@@ -120,7 +120,7 @@ class NodeConnection {
     }
     const onEnd = () => socket.destroy()
     const onTimeout = () => this.onTimeout()
-    // The responses before are no longer told that the client can take more.
+    // Node no longer notifies the responses before it that the client can take more.
     const onDrain = () => this.#current?.response?.emit('drain')
     socket.on('data', onData).on('end', onEnd).on('timeout', onTimeout).on('drain', onDrain)
     return () => {
@@ -133,28 +133,28 @@ class NodeConnection {
   /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */
   refuse(error: Error & { code: string }): void {
     const latest = this.#waiting.at(-1) ?? this.#current
-    // What is broken is the body of that one: this is what it is answered with, in its place.
+    // It is the body of that one that is malformed: this is its response.
     const broken = latest?.request?.complete === false ? latest : undefined
-    // Nobody waits for what is under way once the client says that it will say no more. Node leaves that to us here.
+    // A client that has half-closed the connection waits for no response. Node leaves that to us here.
     if (this.#socket.readableEnded && this.#current?.response && broken !== this.#current) this.#socket.destroy()
-    // After a request that was to be the last one nothing is read, and what comes is no fault of that one.
+    // After the last request of a connection nothing is read, and what comes is no error of that request.
     if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
     const limit = limits[error.code]
     if (limit) countLimit(limit)
-    // Where nothing came there is nothing to answer: the client would take it for the answer to what it sends just then.
+    // On a silent connection no response is sent: the client would take it for the response to what it sends just then.
     if (!this.#socket.writable || this.#socket.bytesRead === 0) {
       this.#socket.destroy()
       return
     }
-    const refusal: Turn = { begin: () => this.#answer(error, broken) }
+    const refusal: Message = { begin: () => this.#respond(error, broken) }
     if (broken && broken === this.#current) refusal.begin()
     else if (broken) this.#waiting.splice(-1, 1, refusal)
     else this.#add(refusal)
     this.#isRefused = true
   }
 
-  /** @param broken what was to be answered in its place, and perhaps began to be */
-  async #answer(error: { code: string }, broken?: Turn): Promise<void> {
+  /** @param broken the request whose response this replaces, unless that has begun */
+  async #respond(error: { code: string }, broken?: Message): Promise<void> {
     const socket = this.#socket
     const problem = await this.#dependencies.refused(malformed(error), socket.remoteAddress as string)
     // Within a response that has begun, a second one would be read as part of it.
@@ -162,10 +162,10 @@ class NodeConnection {
     else respondAndClose(problem, socket, broken?.request?.method)
   }
 
-  /** Nothing came and nothing left: the client takes nothing of a response, or has nothing more to ask. */
+  /** Nothing was received and nothing sent: the client takes nothing of a response, or has nothing more to ask. */
   onTimeout(): void {
     if (this.#socket.writableLength > 0) countLimit('send_time')
-    // So much waits that no more is read: whether the client is still there cannot be told.
+    // So much waits that reading has stopped, and a client that left would go unnoticed.
     else if (this.#waiting.length > 0 && this.#socket.isPaused()) countLimit('pipelined_requests')
     else if (this.#current) return
     else countLimit('idle_time')
@@ -176,27 +176,27 @@ class NodeConnection {
     if (!this.#current) this.#socket.end(() => this.#socket.destroy())
   }
 
-  #add(turn: Turn): void {
+  #add(message: Message): void {
     // Nor is anything read behind a response that was the last one.
     if (this.#isRefused || !this.#socket.writable) return
-    if (!this.#current) this.#begin(turn)
-    else if (this.#waiting.length < maxPipelined) this.#waiting.push(turn)
+    if (!this.#current) this.#begin(message)
+    else if (this.#waiting.length < maxPipelined) this.#waiting.push(message)
     else {
       countLimit('pipelined_requests')
       this.#socket.destroy()
     }
   }
 
-  #begin(turn: Turn): void {
-    this.#current = turn
+  #begin(message: Message): void {
+    this.#current = message
     try {
-      turn.begin()
+      message.begin()
     } catch (error) {
       this.#fail(error)
     }
   }
 
-  /** What waits has its turn after those of others, unless the client left meanwhile. */
+  /** What waits is served after other connections, unless the client left meanwhile. */
   readonly #next = () => {
     if (this.#waiting.length === 0) this.#current = undefined
     else setImmediate(this.#beginNext)
@@ -204,7 +204,7 @@ class NodeConnection {
 
   readonly #beginNext = () => {
     const { writable, readableEnded } = this.#socket
-    if (writable && !readableEnded) this.#begin(this.#waiting.shift() as Turn)
+    if (writable && !readableEnded) this.#begin(this.#waiting.shift() as Message)
   }
 
   readonly #fail = (err: unknown) => {

@@ -1,16 +1,16 @@
 import { countLimit } from '../limits.ts'
 import { longestHead, readHeaderLines } from './header-lines.ts'
 
-/** What an upstream sent is not HTTP, or can be read in more than one way. */
+/** What an upstream sent is not HTTP, or has more than one reading. */
 export class Malformed extends Error {}
 
-/** The line that a chunk begins with: its size, and extensions, which nobody has a use for (RFC 9112 section 7.1.1). */
+/** The line that a chunk begins with: its size, and extensions, which are ignored (RFC 9112 section 7.1.1). */
 const sizeLine =
   /^([\da-f]{1,8})(?:;[\w!#$%&'*+\-.^`|~]+(?:=(?:[\w!#$%&'*+\-.^`|~]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*\r\n$/i
 
-/** Takes a body in chunked coding apart (RFC 9112 section 7.1), piece by piece as it comes. */
+/** Decodes a body in chunked transfer coding (RFC 9112 section 7.1), piece by piece as it is received. */
 export class ChunkedDecoder {
-  /** Names and values in turn, once the body is over. */
+  /** Names and values in a flat list, once the body is complete. */
   readonly trailers: string[] = []
   #expects: 'size' | 'data' | 'end of data' | 'trailers' = 'size'
   #left = 0

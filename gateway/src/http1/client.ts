@@ -10,11 +10,11 @@ export interface UpstreamRequest {
   method: string
   /** Path and query, as they are sent. */
   path: string
-  /** Names and values, in turn, without what is for one connection alone; Host comes first, if it is not the upstream's own. */
+  /** Names and values in a flat list, without hop-by-hop headers; Host comes first, if it is not the upstream's own. */
   headers: string[]
   /**
-   * In latin1 what is there as a whole, empty if there is none; or what is still to come, which has the length that is
-   * among the headers, or goes on in chunks if there is none.
+   * A complete body in latin1, empty if there is none; or one still to be received, which has the length that the headers
+   * say, or is sent in chunks if they say none.
    */
   body: string | AsyncIterable<Buffer>
   /** Milliseconds for the response to begin, those in the queue among them. */
@@ -23,12 +23,12 @@ export interface UpstreamRequest {
   client: string
 }
 
-/** Is notified of what becomes of a request, and of its response as that comes. */
+/** Is notified of what becomes of a request, and of its response as it is received. */
 export interface Listener {
   /** The request waits for a connection. `leave` takes it out of the queue. */
   onWait(leave: () => void): void
   /** The request is being written: from now on it may have an effect. */
-  onSent(connection: Connection): void
+  onSent(connection: UpstreamConnection): void
   /** An informational response (1xx) ahead of the one that counts. */
   onInformation(status: number, statusText: string, headers: string[]): void
   onHead(status: number, statusText: string, headers: string[]): void
@@ -40,7 +40,7 @@ export interface Listener {
   onFailure(error: Error): void
 }
 
-/** An upstream that took too long: to connect, to begin its response, or to go on with it. */
+/** An upstream timed out: connecting, beginning its response, or going on with it. */
 export class UpstreamTimeout extends Error {}
 
 /**
@@ -62,15 +62,15 @@ interface Pool {
     keepAliveTimeout: number
     maxAge: number
   }
-  /** The connection is there for its first request. */
-  connected(connection: Connection): void
+  /** The connection can take its first request. */
+  connected(connection: UpstreamConnection): void
   /** The response was complete, and the connection can take another request. */
-  keep(connection: Connection): void
+  keep(connection: UpstreamConnection): void
   /** The connection no longer counts as one for ordinary requests. */
-  released(connection: Connection): void
+  released(connection: UpstreamConnection): void
   /** An idle connection turned out to be closed. */
   foundStale(): void
-  lost(connection: Connection, error: Error): void
+  lost(connection: UpstreamConnection, error: Error): void
   /** Something of ours threw in an event of a connection. */
   report(error: unknown): void
 }
@@ -80,7 +80,7 @@ const usuallyHasBody = new Set(['POST', 'PUT', 'PATCH'])
 /** Informational responses that are passed on, for one request. */
 const mostInformation = 8
 
-/** How the end of a body is told (RFC 9112 section 6.3). */
+/** How the end of a body is found (RFC 9112 section 6.3). */
 type Framing = 'none' | 'length' | 'chunked' | 'close'
 
 /**
@@ -91,14 +91,14 @@ const received = Buffer.allocUnsafeSlow(65_536)
 
 const closedError = () => new Error('the upstream closed the connection')
 
-/** One connection to an upstream, with the one request that is under way on it (RFC 9112). */
-export class Connection {
+/** One connection to an upstream, and the request that is being sent on it (RFC 9112). */
+export class UpstreamConnection {
   /** By performance.now(). */
   idleUntil = 0
   isConnected = false
-  /** Whether it carries an event stream, which is bounded elsewhere (streams.ts). */
+  /** Whether it carries an event stream, which has limits of its own (proxy/streams.ts). */
   isReleased = false
-  /** Whose request is under way. */
+  /** Whose request it carries. */
   client: string | undefined
   /** Until when it may take requests, so that a name is looked up again; not the same for all that were opened at once. */
   readonly #usableUntil: number
@@ -123,7 +123,7 @@ export class Connection {
   #chunks: ChunkedDecoder | undefined
   /** Whether the upstream lets the connection be used again, and for how many milliseconds. */
   #isKept = false
-  #keptFor: number | undefined
+  #keepAlive: number | undefined
   readonly #reader = {
     buffer: received,
     callback: (length: number) => {
@@ -141,7 +141,7 @@ export class Connection {
     const { connectTimeout, maxAge } = pool.settings
     this.#usableUntil = performance.now() + maxAge * (0.8 + 0.2 * Math.random())
     this.#socket = this.#connect()
-    this.#timer = this.#within(connectTimeout, 'no connection in time')
+    this.#timer = this.#startTimer(connectTimeout, 'no connection in time')
   }
 
   #connect(): Socket {
@@ -203,7 +203,7 @@ export class Connection {
       // Where a body is usual, its absence is said (RFC 9110 section 8.6).
       else if (usuallyHasBody.has(method)) text += 'content-length: 0\r\n'
     }
-    this.#timer = this.#within(timeout, 'no answer in time')
+    this.#timer = this.#startTimer(timeout, 'no response in time')
     this.#isSent = isWhole
     listener.onSent(this)
     // Nobody may wait for it any more.
@@ -215,23 +215,23 @@ export class Connection {
     }
   }
 
-  /** Gives up what is under way for the listener, if that is still so. */
+  /** Aborts the listener's request, if it is still being served. */
   abort(listener: Listener): void {
     if (this.#listener !== listener) return
     this.#listener = undefined
     this.#socket.destroy()
-    listener.onFailure(new Error('the request was given up'))
+    listener.onFailure(new Error('the request was aborted'))
   }
 
   /** Whoever can take more again may have waited until after its response was complete. */
   resume(listener: Listener): void {
     if (this.#listener !== listener || !this.#socket.isPaused()) return
     // The time the upstream has to go on begins now.
-    this.#restart(this.#pool.settings.idleTimeout, 'the answer did not go on')
+    this.#restart(this.#pool.settings.idleTimeout, 'the response did not go on')
     this.#socket.resume()
   }
 
-  /** What is under way for the listener will last: from now on it takes no ordinary request's place. */
+  /** The listener's response is a long-lived stream: from now on it counts as no ordinary request. */
   release(listener: Listener): void {
     if (this.#listener !== listener) return
     this.isReleased = true
@@ -242,7 +242,7 @@ export class Connection {
     this.#socket.destroy()
   }
 
-  #within(milliseconds: number, otherwise: string): NodeJS.Timeout {
+  #startTimer(milliseconds: number, otherwise: string): NodeJS.Timeout {
     const timer = setTimeout(() => {
       // The upstream's time does not run while it waits for us.
       if (this.#awaitsClient) timer.refresh()
@@ -253,7 +253,7 @@ export class Connection {
 
   #restart(milliseconds: number, otherwise: string): void {
     clearTimeout(this.#timer)
-    this.#timer = this.#within(milliseconds, otherwise)
+    this.#timer = this.#startTimer(milliseconds, otherwise)
   }
 
   /** Sends a body as it comes from the client, as fast as the upstream takes it. */
@@ -297,7 +297,7 @@ export class Connection {
   }
 
   #take(chunk: Buffer): void {
-    // Bytes that nobody asked for belong to no response.
+    // Unsolicited bytes belong to no response.
     if (!this.#listener) this.drop()
     else if (this.#framing !== undefined) this.#takeBody(chunk)
     else this.#takeHeads(chunk)
@@ -312,14 +312,14 @@ export class Connection {
       if (end === undefined) return
       const head = parseResponseHead(this.#heads.text)
       // A change of protocol was not asked for.
-      if (!head || head.status === 101) throw new Malformed('the answer is not valid HTTP')
+      if (!head || head.status === 101) throw new Malformed('the response is not valid HTTP')
       at = end
       if (head.status >= 200) {
         this.#begin(head, chunk.subarray(at))
         return
       }
       this.#isKept &&= head.isKept
-      // Expect (100) is answered by us.
+      // The gateway answers Expect (100) itself.
       if (head.status > 100) this.#inform(head)
     }
   }
@@ -331,10 +331,10 @@ export class Connection {
 
   #begin(head: ResponseHead, rest: Buffer): void {
     this.#isKept &&= head.isKept
-    this.#keptFor = head.keptFor
+    this.#keepAlive = head.keepAlive
     this.#left = head.length ?? 0
     this.#framing = this.#framingOf(head)
-    this.#restart(this.#pool.settings.idleTimeout, 'the answer did not go on')
+    this.#restart(this.#pool.settings.idleTimeout, 'the response did not go on')
     const listener = this.#listener as Listener
     listener.onHead(head.status, head.statusText, head.headers)
     if (this.#socket.destroyed) return
@@ -371,7 +371,7 @@ export class Connection {
   #takeChunks(piece: Buffer, chunks: ChunkedDecoder): void {
     const end = chunks.take(piece, (data) => this.#pass(data))
     if (end === undefined) return
-    // Such trailers are taken out (trailers.ts), and whoever sends them may mean something else by what comes next.
+    // Such trailers are taken out (proxy/response-trailers.ts), and a server that sends them may mean something else by what comes next.
     if (chunks.trailers.some((name, at) => at % 2 === 0 && framing.test(name))) this.#isKept = false
     this.#complete(chunks.trailers, end < piece.length)
   }
@@ -405,9 +405,9 @@ export class Connection {
   /** Somewhat less than the upstream says, since a request must still come there. */
   #idleFor(): number {
     const { keepAliveTimeout } = this.#pool.settings
-    return this.#keptFor === undefined
+    return this.#keepAlive === undefined
       ? keepAliveTimeout
-      : Math.min(keepAliveTimeout, Math.max(this.#keptFor - 1_000, this.#keptFor / 2))
+      : Math.min(keepAliveTimeout, Math.max(this.#keepAlive - 1_000, this.#keepAlive / 2))
   }
 
   #onConnected(): void {
@@ -462,7 +462,7 @@ function tookNothing(): Problem {
 
 /**
  * Node destroys a socket as soon as writing to it fails, and with it what was not read yet. An upstream that refuses a
- * body and closes has said why: so reading goes on, until the other end is there too.
+ * body and closes has said why: so reading goes on until the upstream closes too.
  */
 function outliveFailedWrites(socket: Socket, onFailed: (error: Error) => void): void {
   const write = socket._write

@@ -1,11 +1,11 @@
 import { host as hostForm } from '../connections/message.ts'
 import { endOfHead, longestHead, lowerCase, readHeaderLines } from './header-lines.ts'
 
-/** A request of the ordinary kind, as it came in one piece. */
+/** A request that is eligible for the fast path, read from one piece. */
 export interface ParsedRequest {
   method: string
   url: string
-  /** Names as they were sent and values, in turn. */
+  /** Names as sent and values, in a flat list. */
   rawHeaders: string[]
   /** The names in lower case, in the same order; each is there once. */
   names: string[]
@@ -17,12 +17,12 @@ export interface ParsedRequest {
 
 const requestLine = /(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (\/[\x21-\x7e]*) HTTP\/1\.1\r\n/y
 
-/** The most lines of a header, and bytes of a body, that a request of the ordinary kind has. */
+/** The most header lines, and bytes of a body, that an eligible request has. */
 const mostLines = 100
 const longestBody = 65_536
 
-/** Headers that ask for more than one answer to one request: another framing, protocol or order of events. */
-const unusual = new Set([
+/** Headers that ask for more than one response to one request: another framing, protocol or order of events. */
+const ineligible = new Set([
   'transfer-encoding',
   'te',
   'trailer',
@@ -35,10 +35,10 @@ const unusual = new Set([
 ])
 
 /**
- * Reads a request if it is of the ordinary kind: HTTP/1.1, one spelling of everything, each header once, a body no
- * longer than what came with it. Of such a request every server reads the same.
+ * Parses a request if it is eligible for the fast path: HTTP/1.1, one spelling of everything, each header once, a body no
+ * longer than what came with it. Every server reads such a request the same.
  *
- * @returns undefined for any other, which is not to say that it is wrong
+ * @returns undefined for any other request, valid or not
  */
 export function parseRequest(piece: Buffer): ParsedRequest | undefined {
   const text = piece.toString('latin1', 0, longestHead)
@@ -56,7 +56,7 @@ export function parseRequest(piece: Buffer): ParsedRequest | undefined {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = lowerCase(rawHeaders[at] as string)
     const value = rawHeaders[at + 1] as string
-    if (unusual.has(name) || names.includes(name)) return undefined
+    if (ineligible.has(name) || names.includes(name)) return undefined
     if (name === 'connection' && value !== 'keep-alive' && value !== 'Keep-Alive') return undefined
     if (name === 'host') host = value
     if (name === 'content-length') {

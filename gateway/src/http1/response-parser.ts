@@ -22,20 +22,20 @@ const emptyLine = Buffer.from('\r\n\r\n')
 export interface ResponseHead {
   status: number
   statusText: string
-  /** Names as they were sent and values, in turn; with at most one Content-Length, and none where there is no body. */
+  /** Names as sent and values, in a flat list; with at most one Content-Length, and none where there is no body. */
   headers: string[]
   /** What Content-Length says. */
   length: number | undefined
   isChunked: boolean
   /** Whether the connection can take another request after this response. */
   isKept: boolean
-  /** Milliseconds for which the upstream keeps an idle connection, if it says so (`Keep-Alive: timeout=`). */
-  keptFor: number | undefined
+  /** Milliseconds for which the upstream keeps an idle connection open, if it says so (`Keep-Alive: timeout=`). */
+  keepAlive: number | undefined
 }
 
 /**
  * Reads the head of an upstream's response. Two things that a proxy may correct in a response, it does: space before a
- * colon, and one length that is there several times (RFC 9112 sections 5.1 and 6.3).
+ * colon, and one length that is repeated (RFC 9112 sections 5.1 and 6.3).
  *
  * @param text in latin1, with the empty line that ends it
  * @returns undefined if there is more than one way to read it
@@ -54,7 +54,7 @@ export function parseResponseHead(text: string): ResponseHead | undefined {
     length: undefined,
     isChunked: false,
     isKept: isOnePointOne,
-    keptFor: undefined,
+    keepAlive: undefined,
   }
   let length: string | undefined
   let lengths = 0
@@ -72,7 +72,7 @@ export function parseResponseHead(text: string): ResponseHead | undefined {
       head.isChunked = true
     } else if (name === 'connection' || name === 'proxy-connection')
       head.isKept &&= !/(^|,)\s*close\s*(,|$)/i.test(value)
-    else if (name === 'keep-alive') head.keptFor = readTimeout(value)
+    else if (name === 'keep-alive') head.keepAlive = readTimeout(value)
   }
   if (head.isChunked && (lengths > 0 || !isOnePointOne)) return undefined
   // There was nothing ahead of a response before HTTP/1.1.
@@ -108,7 +108,7 @@ function withoutSpaceAtEnd(value: string): string {
   return end === value.length ? value : value.slice(0, end)
 }
 
-/** One length, or a list in which it is there several times, each time in the same digits. */
+/** One length, or a list that repeats it in the same digits. */
 function readLength(value: string): string | undefined {
   return /^(\d{1,15})(?:[\t ]*,[\t ]*\1)*$/.exec(value)?.[1]
 }
@@ -142,7 +142,7 @@ function setLength(head: ResponseHead, value: string | undefined): void {
 
 /** Collects a head that may come in pieces, and looks at each byte of it once. */
 export class HeadCollector {
-  /** In latin1, once it is there as a whole. */
+  /** In latin1, once it is complete. */
   text = ''
   #held: Buffer | undefined
   #size = 0
@@ -182,5 +182,5 @@ export class HeadCollector {
 
 function tooLong(): Malformed {
   countLimit('response_header')
-  return new Malformed('the answer is not valid HTTP: its head is too long')
+  return new Malformed('the response is not valid HTTP: its head is too long')
 }

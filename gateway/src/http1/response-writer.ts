@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net'
 import { type ResponseWriter, responseHead } from '../proxy/response-writer.ts'
 
-/** An answer on a connection that is ours to write to (RFC 9112). */
+/** Writes a response to the connection itself (RFC 9112). */
 export class FastPathResponseWriter implements ResponseWriter {
   isOpen = true
   /** 0 before it has begun. */
   status = 0
-  /** Whether the client was told that the connection ends with it. */
+  /** Whether it says `Connection: close`. */
   isLast = false
   readonly #socket: Socket
   readonly #method: string
-  readonly #keptFor: number
+  readonly #keepAlive: number
   readonly #isClosing: () => boolean
   readonly #listeners: (() => void)[] = []
   /** What was not sent yet. */
@@ -18,13 +18,13 @@ export class FastPathResponseWriter implements ResponseWriter {
   #isChunked = false
 
   /**
-   * @param keptFor seconds that an idle connection is kept, as clients are told
-   * @param isClosing whether connections are to end with the answers that begin now
+   * @param keepAlive seconds for which an idle connection is kept open, as `Keep-Alive` says
+   * @param isClosing whether the connection closes with a response that begins now
    */
-  constructor(socket: Socket, method: string, keptFor: number, isClosing: () => boolean) {
+  constructor(socket: Socket, method: string, keepAlive: number, isClosing: () => boolean) {
     this.#socket = socket
     this.#method = method
-    this.#keptFor = keptFor
+    this.#keepAlive = keepAlive
     this.#isClosing = isClosing
   }
 
@@ -49,7 +49,7 @@ export class FastPathResponseWriter implements ResponseWriter {
       head += 'transfer-encoding: chunked\r\n'
     }
     this.isLast = this.#isClosing()
-    const connection = this.isLast ? 'close' : `keep-alive\r\nkeep-alive: timeout=${this.#keptFor}`
+    const connection = this.isLast ? 'close' : `keep-alive\r\nkeep-alive: timeout=${this.#keepAlive}`
     this.#head = `${head}connection: ${connection}\r\n\r\n`
   }
 
@@ -70,9 +70,9 @@ export class FastPathResponseWriter implements ResponseWriter {
     return canTakeMore
   }
 
-  end(whole?: Buffer, trailers: string[] = []): void {
+  end(body?: Buffer, trailers: string[] = []): void {
     let rest = this.#takeHead()
-    if (whole) rest += whole.toString('latin1')
+    if (body) rest += body.toString('latin1')
     if (this.#isChunked) {
       rest += '0\r\n'
       for (let at = 0; at < trailers.length; at += 2) rest += `${trailers[at]}: ${trailers[at + 1]}\r\n`

@@ -13,15 +13,15 @@ import { FastPathResponseWriter } from './response-writer.ts'
 /** Milliseconds for the first request on a connection to come. */
 const defaultFirstRequestTimeout = 5_000
 
-/** Bytes that are taken in of a connection while a request on it is under way. */
+/** Bytes that are read from a connection while a request on it is being served. */
 const maxHeld = 65_536
 
 interface Dependencies {
-  /** Answers a request. A promise that is rejected has its connection ended. */
+  /** Writes the response to a request. If the promise is rejected, the connection ends. */
   handle: RequestHandler['handle']
-  /** Has Node's server read a connection, beginning with what came on it and was not answered. */
+  /** Hands a connection over to Node's server, with the bytes that were received and not served. */
   handOver(socket: Socket, received: Buffer): void
-  /** Seconds that a connection is kept on which nothing comes, and that a client may take for the next of a response. */
+  /** Seconds for which an idle connection is kept open, and for which a client may take nothing of a response. */
   idleTimeout: number
   isTrusted: IsTrusted
   logger: Logger
@@ -53,16 +53,16 @@ export class FastPath {
     this.#connections.add(new FastPathConnection(this, socket, peer))
   }
 
-  /** Whether connections end with the answers that begin now, and with every answer. */
+  /** Whether connections close with responses that begin now, and with every response. */
   readonly isClosing = () => this.#isClosing
   readonly isClosed = () => this.#isClosed
 
-  /** From now on answers tell clients that their connections end. */
+  /** From now on responses say `Connection: close`. */
   beginClosing(): void {
     this.#isClosing = true
   }
 
-  /** Ends connections, those that are in use with their answers. */
+  /** Closes connections, those in use with their responses. */
   close(): void {
     this.#isClosing = true
     this.#isClosed = true
@@ -79,7 +79,7 @@ class FastPathConnection {
   readonly #socket: Socket
   readonly #peer: string
   #state: 'idle' | 'serving' | 'sending' = 'idle'
-  /** The answer to the request that is under way. */
+  /** Of the request that is being served. */
   #writer: FastPathResponseWriter | undefined
   /** What came while it was not idle. */
   #held: Buffer[] = []
@@ -103,7 +103,7 @@ class FastPathConnection {
     else this.#hold(chunk)
   }
 
-  /** A client that will say no more does not wait for an answer either, as Node's server sees it. */
+  /** Node's server does not answer a client that has half-closed its connection, so neither does this. */
   readonly #onEnd = () => this.#socket.destroy()
 
   readonly #onClose = () => {
@@ -112,15 +112,15 @@ class FastPathConnection {
   }
 
   /**
-   * Nothing came and nothing left. Where nothing is under way there is nothing to answer: the client would take it for the
-   * answer to what it sends just then.
+   * Nothing was received and nothing sent. On an idle connection no response is sent: the client would take it for the
+   * response to what it sends just then.
    */
   readonly #onTimeout = () => {
     if (this.#socket.writableLength > 0) {
       countLimit('send_time')
       this.#socket.destroy()
     } else if (this.#socket.isPaused()) {
-      // So much is held that no more is read: whether the client is still there cannot be told.
+      // So much is held that reading has stopped, and a client that left would go unnoticed.
       countLimit('pipelined_requests')
       this.#socket.destroy()
     } else if (this.#state === 'idle') {
@@ -171,10 +171,13 @@ class FastPathConnection {
     return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
   }
 
-  /** What goes wrong while a request is answered ends its connection, and not the process. */
+  /** What goes wrong while a response is written ends its connection, and not the process. */
   readonly #fail = (err: unknown) => {
     countContained()
-    this.#server.dependencies.logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
+    this.#server.dependencies.logger.error(
+      { event: 'connection_ended', err },
+      'no response could be written to a request',
+    )
     this.#socket.destroy()
   }
 
@@ -187,7 +190,7 @@ class FastPathConnection {
     else this.#socket.write('', this.#onSent)
   }
 
-  /** The whole response has left. What was held has its turn after others had theirs, unless the client left meanwhile. */
+  /** The response is sent. What was held is served after other connections, unless the client left meanwhile. */
   readonly #onSent = () => {
     if (this.#held.length === 0) this.#state = 'idle'
     else setImmediate(this.#takeHeld)

@@ -4,15 +4,15 @@ import { LRUCache } from 'lru-cache'
 import type { KeySet, PublicKey } from './jwks.ts'
 import { isSignedBy, readObject, readToken, type SignedToken } from './jws.ts'
 
-/** A caller whose access token holds. The same object stands for the same token until the token expires. */
+/** A caller whose access token is valid. The same object stands for the same token until the token expires. */
 export interface Caller {
   token: string
   identity: Identity
-  /** The id of the key that signed the token: once the key is retired, the token no longer holds. */
+  /** The id of the key that signed the token: once the key is retired, the token is invalid. */
   keyId: string
   /** When the token ends, in seconds since 1970. */
   expiresAt: number
-  /** What services are told of the caller (identity.ts), by audience, once it was needed. */
+  /** The identity headers for services (identity.ts), by audience, once they were needed. */
   identityHeaders: Map<string, { headers: readonly string[]; expiresAt: number }>
 }
 
@@ -38,7 +38,7 @@ const overhead = 1_500
 /** How often tokens that have expired are forgotten, in milliseconds, if they were not pushed out before. */
 const purgeInterval = 60_000
 
-/** How far in the future a token may begin to hold, by clocks that differ, in seconds. */
+/** How far in the future a token may become valid, as clocks differ, in seconds. */
 const skew = 30
 
 /**
@@ -61,7 +61,7 @@ export function createVerifier(settings: Settings, keySet: KeySet): Verifier {
     max: mostTokens,
     maxSize: mostBytes,
     sizeCalculation: ({ token }) => token.length + overhead,
-    // Reading the clock more often would cost more than it saves: whether a token holds is decided below.
+    // Reading the clock more often would cost more than it saves: whether a token is valid is decided below.
     ttlResolution: 1_000,
     allowStale: true,
   })
@@ -128,7 +128,7 @@ const isTexts = (value: unknown): value is string[] =>
 
 const isTime = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value < latest
 
-/** RFC 6750 section 3.1: a token was sent and does not do. */
+/** RFC 6750 section 3.1: a token was sent and is invalid. */
 export const badToken = { 'www-authenticate': 'Bearer error="invalid_token"' }
 
 function invalid(why: string): Problem {

@@ -11,7 +11,7 @@ export const bearerProtocol = 'sallyport.bearer.'
  * histories, so there it is refused (RFC 6750 section 5.3). On a public route a token is not even looked at.
  *
  * @returns undefined where no token was sent, or none is wanted
- * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts should be nobody's guess
+ * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts is ambiguous
  */
 export function authenticate(
   context: RequestContext,

@@ -153,7 +153,7 @@ t.test('an unknown id fetches the set anew, but not again until the cooldown is 
   t.equal(server.fetches, before)
 })
 
-t.test('when the set cannot be fetched, the keys at hand stay in use', async (t) => {
+t.test('when the set cannot be fetched, the cached keys stay in use', async (t) => {
   const key = generate()
   const server = await serveKeys(t, [key])
   const keySet = open(t, server.url, { ...calm, cooldown: -1 })
@@ -165,7 +165,7 @@ t.test('when the set cannot be fetched, the keys at hand stay in use', async (t)
   t.equal(await keySet.find('unknown'), undefined)
   t.equal(server.fetches, before + 1, 'a server in trouble is not asked at once again')
   t.ok(await keySet.find(key.kid))
-  t.match(keySet.lines.at(-1), /the keys at hand stay in use/)
+  t.match(keySet.lines.at(-1), /the cached keys stay in use/)
 })
 
 t.test('the set is renewed in the background, so that a withdrawn key ends', async (t) => {

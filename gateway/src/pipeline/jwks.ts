@@ -9,13 +9,13 @@ export interface PublicKey {
 
 export interface KeySet {
   /**
-   * The key of this id. An id that is not known makes the set be fetched anew, at most once a minute.
+   * The key of this id. An unknown id has the set fetched again, at most once a minute.
    *
    * @returns undefined if there is no such key
    * @throws 503 while the set could not be fetched even once
    */
   find(kid: string): PublicKey | undefined | Promise<PublicKey | undefined>
-  /** Whether the set as it is at hand has a key of this id. */
+  /** Whether the cached set has a key of this id. */
   holds(kid: string): boolean
   /** Resolves once the set has been fetched; throws if it cannot be. */
   ready(): Promise<void>
@@ -35,7 +35,7 @@ const fetchTimeout = 3_000
 
 /**
  * Keeps the auth service's public keys (a JWK Set, RFC 7517). It is fetched in the background before it is too old; if
- * that fails, the keys at hand stay in use. All who wait for a fetch wait for the same one.
+ * that fails, the cached keys stay in use. Concurrent misses share one fetch.
  */
 export function openKeySet(
   url: string,
@@ -59,7 +59,7 @@ export function openKeySet(
       })
       .catch((error) => {
         nextFetch = Date.now() + retryAfter
-        logger.warn({ event: 'key_set_unreachable', err: error }, 'the keys at hand stay in use')
+        logger.warn({ event: 'key_set_unreachable', err: error }, 'the cached keys stay in use')
         if (!fetched) throw unavailable(error)
       })
       .finally(() => {

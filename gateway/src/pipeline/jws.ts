@@ -64,7 +64,7 @@ export function isSignedBy({ key, algorithm }: PublicKey, token: SignedToken): b
 }
 
 /**
- * A JSON object in base64url in which no name is there twice: which of the two counts would be anybody's guess (RFC 7519
+ * A JSON object in base64url in which no name is repeated: which of the two counts would be ambiguous (RFC 7519
  * section 4).
  */
 export function readObject(encoded: string): Record<string, unknown> | undefined {

@@ -34,7 +34,7 @@ export function isTooLong(target: string): boolean {
 /**
  * Normalises a request target once: `%41` becomes `A`, hexadecimal digits upper-case, and nothing else changes.
  *
- * Two readings of one path are how a policy is passed by, so a path with more than one is refused, not mended: dot
+ * Two readings of one path are how a policy is passed by, so a path with more than one is refused, not corrected: dot
  * segments, empty segments, backslashes, `;`, encoded separators or percent signs, broken or non-UTF-8 encoding, other
  * forms of these characters, and targets that are no path (absolute form).
  *

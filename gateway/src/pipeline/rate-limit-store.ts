@@ -1,21 +1,21 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Redis } from 'ioredis'
 
-/** Milliseconds for the store to answer before a request goes on without it, and between two tries to reach it. */
+/** Milliseconds for the store to answer before a request goes on without it, and between two attempts to connect. */
 const commandTimeout = 200
 const retryInterval = 1_000
 
 /** The store in which gateways count together. */
 export interface RateLimitStore {
   redis: Redis
-  /** Whether it can be asked. */
+  /** Whether it takes commands. */
   readonly isConnected: boolean
-  /** To be told that it did not answer: nobody waits for it again until it is back. */
+  /** Notes that it did not answer: no request waits for it again until it has reconnected. */
   markUnavailable(): void
   close(): void
 }
 
-/** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is there again. */
+/** Keeps a connection to Redis or Valkey, and logs when it is lost and when it is back. */
 export async function openRateLimitStore(url: string, logger: Logger): Promise<RateLimitStore> {
   // Most gateways have none, and start sooner without its client.
   const { Command, Redis } = await import('ioredis')
@@ -29,15 +29,19 @@ export async function openRateLimitStore(url: string, logger: Logger): Promise<R
     retryStrategy: () => retryInterval,
   })
   let isConnected: boolean | undefined
-  const tell = (there: boolean, err?: Error) => {
-    if (isConnected === there) return
-    isConnected = there
-    if (there) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
-    else logger.warn({ event: 'rate_limit_local', err }, 'the store of REDIS_URL is away: this gateway counts alone')
+  const note = (connected: boolean, err?: Error) => {
+    if (isConnected === connected) return
+    isConnected = connected
+    if (connected) logger.info({ event: 'rate_limit_shared' }, 'requests are counted together with the other gateways')
+    else
+      logger.warn(
+        { event: 'rate_limit_local', err },
+        'the store of REDIS_URL is unavailable: this gateway counts alone',
+      )
   }
-  redis.on('ready', () => tell(true))
-  redis.on('error', (error) => tell(false, error))
-  redis.on('close', () => tell(false))
+  redis.on('ready', () => note(true))
+  redis.on('error', (error) => note(false, error))
+  redis.on('close', () => note(false))
   return {
     redis,
     get isConnected() {
@@ -45,7 +49,7 @@ export async function openRateLimitStore(url: string, logger: Logger): Promise<R
     },
     markUnavailable() {
       if (!isConnected) return
-      tell(false)
+      note(false)
       redis.disconnect(true)
     },
     close() {

@@ -39,7 +39,7 @@ export type RateLimit = Awaited<ReturnType<typeof openRateLimit>>
  * and by user once that is known, so that neither many users behind one address nor one user with many get around it.
  *
  * Each gateway counts for itself and, where they share a store, asks for the count of all of them too. While the store
- * is away the own count still holds.
+ * is unavailable, the gateway's own count still applies.
  */
 export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: RateLimitStore | undefined) {
   async function openLimiter(name: Name, limit: Limit) {
@@ -74,16 +74,16 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     max: ({ route }) => route.rateLimit as number,
     keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
   })
-  /** A call whose route is not known, or that has none, counts towards the common limit. */
+  /** A request whose route is not known, or has no limit, counts towards the common limit. */
   const client = (context: RequestContext): Promise<void> =>
     (context.route as Route | undefined)?.rateLimit ? ofRoute(context) : common(context)
   return {
     /** @throws 429 RATE_LIMITED */
     client,
     /**
-     * Counts a call that is refused before it came to its limits, so that what is wrong costs its sender as much.
+     * Counts a request that is refused before it was rate limited, so that an invalid one costs its sender as much.
      *
-     * @returns what it is answered with: what it was refused for, or that there are too many
+     * @returns the error that is its response: what it was refused for, or that there are too many
      */
     refused: async (context: RequestContext, error: unknown): Promise<unknown> =>
       context.limit
@@ -119,6 +119,6 @@ async function openCounter(app: FastifyInstance, options: object) {
     await context.register(rateLimit, { ...options, global: false })
     count = context.createRateLimit()
   })
-  // It takes of a request what a RequestContext has too.
+  // Of a request it takes what a RequestContext has too.
   return count as unknown as (context: RequestContext) => Promise<RateLimitStatus>
 }

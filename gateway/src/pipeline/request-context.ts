@@ -6,23 +6,23 @@ import { addressOf, peerAddress } from './address.ts'
 import type { Target } from './path.ts'
 import type { Route } from './route-table.ts'
 
-/** What a message says of a call. */
+/** What a message says of a request. */
 interface Message {
   id: string
   method: string
   /** The request target as it came. */
   url: string
   httpVersion: string
-  /** Names as they were sent and values, in turn. */
+  /** Names as sent and values, in a flat list. */
   rawHeaders: string[]
   /** A header by its name in lower case; one that came more than once as Node joins it. */
   header: Reader
   source: Source
-  /** Set while the call is traced. */
+  /** Set while the request is traced. */
   trace: Followed | undefined
 }
 
-/** A request on its way through the gateway, whichever of the two ways it came in by. */
+/** What is known of a request, whichever server read it. */
 export class RequestContext {
   readonly id: string
   readonly method: string
@@ -40,7 +40,7 @@ export class RequestContext {
   /** Path and query as the upstream gets them. */
   upstreamTarget = ''
   caller: Caller | undefined = undefined
-  /** The limit that has least left after this call. */
+  /** The rate limit that has least left after this request. */
   limit: RateLimitStatus | undefined = undefined
   /** What @fastify/rate-limit asks of a request. */
   readonly ip: string
@@ -93,8 +93,8 @@ export type IsTrusted = (address: string) => boolean
 const mostProxies = 32
 
 /**
- * Finds where a call comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it, and only if
- * it is what belongs there: a call of which a proxy names no address is the proxy's own.
+ * Finds where a request comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it, and only if
+ * it is what belongs there: a request for which a proxy names no address is the proxy's own.
  *
  * @param peer the address at the other end of the connection; undefined if that is gone already
  */

@@ -6,7 +6,7 @@ import { badToken } from './access-token.ts'
 import { followClock } from './remote-clock.ts'
 
 /**
- * What the auth service sends: for how many seconds from now a token that it concerns may be taken for good. An auth
+ * What the auth service sends: for how many seconds from now a token that it concerns may still be valid. An auth
  * service of an earlier version sends a time in seconds since 1970 alone, by the database's clock.
  */
 type Revocation = { holds?: number; until: number } & (
@@ -25,7 +25,7 @@ export interface Revocations {
   onRevoked(listener: (revoked: { session: string } | { user: string }) => void): () => void
   /** How long ago the view was last proved to be current, in seconds. */
   age(): number
-  /** Whether the stream is open and has told everything up to now; never if there is none. */
+  /** Whether the stream is open and has sent everything up to now; never if there is none. */
   readonly isCurrent: boolean
   /** How many ended sessions, and people with changed roles, the view holds. */
   readonly held: { sessions: number; users: number }
@@ -33,7 +33,7 @@ export interface Revocations {
 }
 
 interface Settings {
-  /** Undefined: there is no stream, and tokens hold until they expire. */
+  /** Undefined: there is no stream, and tokens are valid until they expire. */
   url: string | undefined
   secret: string | undefined
   /** Whether to refuse tokens when the view is older than `maxAge`, in seconds. */
@@ -86,7 +86,7 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
         if (event === 'current') {
           const { at } = JSON.parse(data)
           if (at !== undefined) readTime = followClock(begun, at)
-          // What it has told is from after we asked.
+          // What it has sent is from after the request.
           prove(begun)
           current = true
         }

@@ -67,7 +67,7 @@ export interface Route {
   access: 'public' | 'optional' | 'authenticated'
   /** The caller needs one of these; undefined if any caller will do. */
   roles: string[] | undefined
-  /** How long the upstream may take to begin its answer, in milliseconds. */
+  /** How long the upstream may take to begin its response, in milliseconds. */
   timeout: number
   /** The largest request body, in bytes. */
   bodyLimit: number
@@ -85,7 +85,7 @@ export interface Route {
   strippedPrefix: string | undefined
   /** Whether the upstream gets the client's Host instead of its own. */
   preserveHost: boolean
-  /** The upstream whose turn it is; another one than this, if there is another. */
+  /** The next upstream, round-robin; another one than this, if there is another. */
   pick(except?: Upstream): Upstream
 }
 
@@ -101,10 +101,10 @@ export interface RouteTable {
 }
 
 /**
- * Reads the route table from a YAML or JSON file, and again when the file changes. A file that does not
- * hold up later leaves the table as it is, and the log says why.
+ * Reads the route table from a YAML or JSON file, and again when the file changes. An invalid file later on leaves the
+ * table as it is, and the log says why.
  *
- * @throws ConfigurationError when the file does not hold up at start
+ * @throws ConfigurationError when the file is invalid at start
  */
 export function openRouteTable(
   file: string,
@@ -118,10 +118,7 @@ export function openRouteTable(
       table = toTable(readRoutes(file, environment, upstreams))
       logger.info({ event: 'routes_reloaded', routes: table.routes.size })
     } catch (error) {
-      logger.error(
-        { event: 'routes_refused', err: error },
-        'the route file does not hold up; the table stays as it was',
-      )
+      logger.error({ event: 'routes_refused', err: error }, 'the route file is invalid; the current table stays in use')
     }
     upstreams.keep(new Set([...table.routes.values()].flatMap((route) => route.upstreams)))
   }
@@ -175,7 +172,7 @@ function matchLongest(table: Map<string, Route>, path: string, longest: number):
   return table.get('/')
 }
 
-/** @throws ConfigurationError naming the file, the route and what to mend */
+/** @throws ConfigurationError naming the file, the route and what to fix */
 export function readRoutes(
   file: string,
   environment: Record<string, string | undefined>,

@@ -3,23 +3,23 @@ import { Problem } from '@sallyport/chassis'
 import { openPerClient } from '../connections/open-per-client.ts'
 import { countLimit } from '../limits.ts'
 
-/** Bytes of a body that is taken in as a whole before an upstream is asked, if it says that it has no more. */
+/** Bytes of a body that is buffered before it is forwarded, if its length says that it has no more. */
 const maxHeld = 65_536
 
 /** Bytes a second that a body must come at in the long run, beyond twice the time it may stand still. */
 const slowest = 1_024
 
-/** Milliseconds to take in what a client still sends of a body that nobody wants, so that it can read the answer. */
+/** Milliseconds to read what a client still sends of a body that is not wanted, so that it can read the response. */
 const lingerTimeout = 5_000
 
 interface Limits {
-  /** Bodies of one client that may be on their way at once. */
+  /** Bodies of one client that may be received at once. */
   perClient: number
   /** Seconds a client may take to go on with a body it has begun. */
   timeout: number
 }
 
-/** A body that came as a whole, in latin1; or one whose beginning came, to be read once from there. */
+/** A complete body, in latin1; or one of which the beginning was received, to be read once from there. */
 export type Body = string | AsyncGenerator<Buffer>
 
 export type TakeBody = ReturnType<typeof openBodies>
@@ -28,7 +28,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** Takes in the bodies of requests, so many of one client at once. */
+/** Receives the bodies of requests, so many of one client at once. */
 export function openBodies({ perClient, timeout }: Limits) {
   const noteOpen = openPerClient(perClient)
 
@@ -53,7 +53,7 @@ export function openBodies({ perClient, timeout }: Limits) {
     // A client that sent Expect: 100-continue begins now that someone wants the body; one of HTTP/1.0 knows nothing of it
     // (RFC 9110 section 10.1.1).
     if (request.headers.expect !== undefined && request.httpVersion === '1.1') response.writeContinue()
-    // The request must outlive its body, to be answered.
+    // The request must outlive its body, for its response.
     const chunks = request.iterator({ destroyOnReturn: false })
     let size = 0
     let waited = 0
@@ -107,7 +107,7 @@ async function inTime<Result>(pending: Promise<Result>, milliseconds: number): P
   }
 }
 
-/** Reads on for a moment after an answer that came before the body's end, then cuts the connection. */
+/** Reads on for a moment after a response that was sent before the body's end, then cuts the connection. */
 export function discardRest(request: IncomingMessage): void {
   if (request.complete) return
   request.resume()

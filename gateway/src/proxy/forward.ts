@@ -1,8 +1,8 @@
 import { Problem } from '@sallyport/chassis'
 import {
-  type Connection,
   type Listener,
   StaleConnection,
+  type UpstreamConnection,
   type UpstreamRequest,
   UpstreamTimeout,
 } from '../http1/client.ts'
@@ -16,7 +16,7 @@ import type { ResponseWriter } from './response-writer.ts'
 import { UpstreamBusy } from './upstream-client.ts'
 import type { Upstream } from './upstreams.ts'
 
-/** Bytes of an answer that is sent in one piece with its headers. */
+/** Bytes of a response that is sent in one piece with its headers. */
 const small = 16_384
 
 /** What may be sent twice, as nothing happens twice (RFC 9110 section 9.2.2). */
@@ -24,32 +24,32 @@ const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 const eventStream = /^text\/event-stream/i
 
-/** A call that goes on to an upstream. */
+/** A request that is forwarded to an upstream. */
 export interface ProxyRequest {
   context: RequestContext
   writer: ResponseWriter
-  /** Names and values in turn, as the upstream gets them. */
+  /** Names and values in a flat list, as the upstream gets them. */
   headers: string[]
-  /** In latin1 where it is there as a whole. */
+  /** In latin1 if it is complete. */
   body: UpstreamRequest['body']
-  /** Names and values in turn that the answer gets, unless the upstream gives its own. */
+  /** Names and values in a flat list that the response gets, unless the upstream sets its own. */
   ownHeaders: string[]
   tokenMonitor: TokenMonitor
 }
 
 /**
- * Sends a call on and its answer back, both as streams; a slow reader slows the writer down. A call whose client is gone
- * is not sent, and one that is under way is given up.
+ * Forwards a request and sends its response back, both as streams; a slow reader slows the writer down. A request whose
+ * client has left is not sent, or aborted.
  *
  * @throws 413 for a body over the route's limit, 408 for one that does not come; 502, 503 or 504 when the upstream gives
- *   no answer, 429 or 503 for one event stream too many. Once an answer has begun, the only way left to say that it is
- *   not whole is to break it off.
+ *   no response, 429 or 503 for one event stream too many. Once a response has begun, the only way left to say that it is
+ *   not complete is to break it off.
  */
 export function forward(proxyRequest: ProxyRequest): Promise<void> {
   return new Promise((resolve, reject) => new Exchange(proxyRequest, resolve, reject).start())
 }
 
-/** One call with one upstream, or with a second one if the first could not be reached. */
+/** One exchange with one upstream, or with a second one if the first could not be reached. */
 class Exchange implements Listener {
   readonly #request: ProxyRequest
   readonly #resolve: () => void
@@ -61,14 +61,14 @@ class Exchange implements Listener {
   /** Takes the request out of the queue. */
   #leave: (() => void) | undefined
   /** Set once the request is being written to an upstream: from then on it may have had an effect. */
-  #connection: Connection | undefined
+  #connection: UpstreamConnection | undefined
   /** Why the exchange ends, if it is we who end it. */
   #ending: Error | undefined
   #hasBegun = false
   #isOver = false
-  /** The length the upstream gives its answer, and the answer, if it is small and came in one piece. */
+  /** The length the upstream gives its response, and the body, if it is small and was received in one piece. */
   #length = -1
-  #whole: Buffer | undefined
+  #body: Buffer | undefined
   /** Lets the upstream go on once a client that could not take more can again. */
   readonly #resume = () => this.#connection?.resume(this)
 
@@ -86,7 +86,7 @@ class Exchange implements Listener {
       return
     }
     this.#writer.onClose(() => {
-      if (!this.#isOver) this.#end(new Error('the client went away'))
+      if (!this.#isOver) this.#end(new Error('the client left'))
     })
     this.#send()
   }
@@ -108,7 +108,7 @@ class Exchange implements Listener {
     this.#leave = leave
   }
 
-  onSent(connection: Connection): void {
+  onSent(connection: UpstreamConnection): void {
     this.#connection = connection
   }
 
@@ -118,11 +118,11 @@ class Exchange implements Listener {
       this.#writer.inform(status, statusText, responseHeaders(headers, []))
   }
 
-  onHead(status: number, statusText: string, answered: string[]): void {
+  onHead(status: number, statusText: string, received: string[]): void {
     const { context, ownHeaders } = this.#request
     const writer = this.#writer
     this.#upstream.answered()
-    const headers = responseHeaders(answered, ownHeaders, status)
+    const headers = responseHeaders(received, ownHeaders, status)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
     const isStream = context.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
     if (isStream && !this.#openStream()) return
@@ -155,12 +155,12 @@ class Exchange implements Listener {
 
   /** The headers go ahead. */
   onPause(): void {
-    if (!this.#isOver && !this.#whole && this.#writer.isOpen) this.#writer.flush()
+    if (!this.#isOver && !this.#body && this.#writer.isOpen) this.#writer.flush()
   }
 
   onData(chunk: Buffer): boolean {
     if (chunk.length === this.#length && chunk.length <= small) {
-      this.#whole = chunk
+      this.#body = chunk
       return true
     }
     return this.#writer.write(chunk, this.#resume)
@@ -168,7 +168,7 @@ class Exchange implements Listener {
 
   onEnd(trailers: string[]): void {
     this.#isOver = true
-    this.#writer.end(this.#whole, trailers.length > 0 ? responseTrailers(trailers) : undefined)
+    this.#writer.end(this.#body, trailers.length > 0 ? responseTrailers(trailers) : undefined)
     this.#resolve()
   }
 

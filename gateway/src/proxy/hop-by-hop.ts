@@ -1,4 +1,4 @@
-/** Headers that are for one connection alone (RFC 9110 section 7.6.1), or that we answer for ourselves. */
+/** Hop-by-hop headers (RFC 9110 section 7.6.1), and those that the gateway answers for itself. */
 export const hopByHop = new Set([
   'connection',
   'keep-alive',

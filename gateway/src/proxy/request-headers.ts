@@ -30,8 +30,8 @@ const refreshCookie = /^(__Host-)?refreshToken$/
 const outgoing = memo((name) => (isOurs(name) ? '' : name))
 
 /**
- * The headers that a request is forwarded with, as a flat list of names and values: the client's own without what is for
- * one hop, without every spelling of an identity header, and without the refresh cookie; then who is calling.
+ * The headers that a request is forwarded with, as a flat list of names and values: the client's own without
+ * hop-by-hop headers, without every spelling of an identity header, and without the refresh cookie; then who is calling.
  *
  * @param identity names and values of the identity headers, as the pipeline gives them
  */
@@ -93,7 +93,7 @@ function withoutToken(protocols: string): string {
     .join(', ')
 }
 
-/** The ways a request came (RFC 9110 section 7.6.3), as far as trusted proxies tell it, and our own step. */
+/** The proxies that a request came by (RFC 9110 section 7.6.3), as far as trusted ones say, and this gateway. */
 function via({ source, httpVersion, header }: RequestContext): string {
   const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
   const before = source.way.length > 1 ? header('via') : undefined

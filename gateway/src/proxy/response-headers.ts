@@ -4,32 +4,32 @@ import { rateLimitHeaders } from '../pipeline/rate-limit.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import { connectionNames, hopByHop } from './hop-by-hop.ts'
 
-/** What becomes of a header on its way back to the client: what is for one hop, and what the gateway says itself, ends here. */
+/** What becomes of a header on its way back to the client: hop-by-hop headers, and what the gateway says itself, end here. */
 const returning = memo((name) =>
   hopByHop.has(name) || name.startsWith('access-control-') || name === 'server' || name === 'x-powered-by' ? '' : name,
 )
 
-/** The policy is for answers that are data. On a page, or on a script, it would forbid what that is made to do. */
+/** The policy is for responses that are data. On a page, or on a script, it would forbid what that is made to do. */
 const isData = /^application\/([\w.-]+\+)?json\b/i
 
 /**
- * The headers an answer goes back with: the upstream's, and of ours those that it does not give itself, since it knows
- * its answer better. What it names in `Connection` is of its own headers alone.
+ * The headers that a response goes back with: the upstream's, and of ours those that it does not set itself, since it knows
+ * its response better. What it names in `Connection` concerns its own headers alone.
  *
- * Our content security policy goes on JSON and on what has no type, which is all that services here answer with; a page
- * says itself what it may do. An answer without a body that stands for one the client has (304) says nothing new of it.
+ * Our content security policy goes on JSON and on what has no type, which is all that services here respond with; a page
+ * says itself what it may do. A 304 stands for a response that the client has, and says nothing new of it.
  *
- * @param answered as they came, names and values in turn
- * @param own names in lower case and values in turn
+ * @param received as they were sent, names and values in a flat list
+ * @param own names in lower case and values in a flat list
  */
-export function responseHeaders(answered: string[], own: string[], status = 200): string[] {
+export function responseHeaders(received: string[], own: string[], status = 200): string[] {
   let headers: string[] = []
   let named: Set<string> | undefined
   let needsPolicy = status !== 304
-  for (let at = 0; at < answered.length; at += 2) {
-    const sent = answered[at] as string
+  for (let at = 0; at < received.length; at += 2) {
+    const sent = received[at] as string
     const name = returning(sent)
-    const value = answered[at + 1] as string
+    const value = received[at + 1] as string
     if (name === '') {
       if (lowerCase(sent) === 'connection') named = connectionNames(value, named)
       continue

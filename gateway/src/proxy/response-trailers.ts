@@ -35,7 +35,7 @@ const families =
 /**
  * The trailers of an upstream's response that go on to the client.
  *
- * @param trailers names and values in turn
+ * @param trailers names and values in a flat list
  */
 export function responseTrailers(trailers: string[]): string[] {
   const headers = responseHeaders(trailers, [])

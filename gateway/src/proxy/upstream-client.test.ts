@@ -3,9 +3,9 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import {
-  type Connection,
   type Listener,
   StaleConnection,
+  type UpstreamConnection,
   type UpstreamRequest,
   UpstreamTimeout,
 } from '../http1/client.ts'
@@ -152,7 +152,7 @@ t.test('an answer that can be read in two ways is none', async (t) => {
   t.match(await send(connections), { status: 200, error: /chunked coding/ }, 'broken chunks')
 
   const unended = await startUpstream(t, always('HTTP/1.1 200 OK\nContent-Length: 0\n\n'))
-  t.match(await send(unended.connections, { timeout: 100 }), { error: /no answer in time/ }, 'lines that do not end')
+  t.match(await send(unended.connections, { timeout: 100 }), { error: /no response in time/ }, 'lines that do not end')
 })
 
 t.test('an answer that breaks off is told from one that is whole', async (t) => {
@@ -624,7 +624,7 @@ t.test('requests wait for a time and up to a number, and none after they were gi
   t.ok((await send(connections, { client: 'other' })).error instanceof UpstreamBusy, 'the queue is full')
   waiting[0]?.leave()
   waiting[0]?.leave()
-  t.match((await waiting[0]?.response)?.error, /given up/)
+  t.match((await waiting[0]?.response)?.error, /aborted/)
   t.equal(connections.state.waiting, 3)
   const begun = performance.now()
   t.ok((await waiting[1]?.response)?.error instanceof UpstreamBusy, 'it has waited for long enough')
@@ -687,7 +687,7 @@ t.test('what will last takes no ordinary request’s place', async (t) => {
     },
     settings,
   )
-  let connection: Connection | undefined
+  let connection: UpstreamConnection | undefined
   const lasting = send(
     connections,
     { path: '/stream' },
@@ -756,8 +756,8 @@ t.test('an upstream over TLS that does not shake hands is late', async (t) => {
 
 t.test('who gives up what is over gives up nothing', async (t) => {
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
-  let used: Connection | undefined
-  const onSent = (connection: Connection) => {
+  let used: UpstreamConnection | undefined
+  const onSent = (connection: UpstreamConnection) => {
     used ??= connection
   }
   t.match(await send(connections, {}, { onSent }), { body: 'ok' })

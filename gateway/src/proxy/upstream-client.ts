@@ -1,5 +1,5 @@
 import type { Logger } from '@sallyport/chassis'
-import { Connection, type Listener, type UpstreamRequest, UpstreamTimeout } from '../http1/client.ts'
+import { type Listener, UpstreamConnection, type UpstreamRequest, UpstreamTimeout } from '../http1/client.ts'
 import { countLimit } from '../limits.ts'
 
 export interface PoolSettings {
@@ -49,7 +49,7 @@ interface Waiting {
 
 /**
  * Connections to one upstream that are kept and used again, one request at a time on each. Requests for which there is
- * none wait in turn, for a time and up to a number.
+ * none wait in a queue, for a time and up to a number.
  */
 export class UpstreamClient {
   readonly hostname: string
@@ -59,12 +59,12 @@ export class UpstreamClient {
   readonly settings: PoolSettings
   readonly #origin: string
   readonly #logger: Logger
-  readonly #idle: Connection[] = []
+  readonly #idle: UpstreamConnection[] = []
   readonly #queue = new Set<Waiting>()
   readonly #sweep: NodeJS.Timeout
   /** For each client the connections in use and the requests that wait. */
   readonly #clients = new Map<string, { active: number; waiting: number }>()
-  /** Connections for ordinary requests, those among them that are not there yet, and those with event streams. */
+  /** Connections for ordinary requests, those among them that are not connected yet, and those with event streams. */
   #open = 0
   #connecting = 0
   #streams = 0
@@ -116,17 +116,17 @@ export class UpstreamClient {
     return this.#queue.size - this.#connecting < queue && waitingOfClient - this.#connecting < queue / 2
   }
 
-  connected(connection: Connection): void {
+  connected(connection: UpstreamConnection): void {
     this.#connecting -= 1
     this.#put(connection)
   }
 
-  keep(connection: Connection): void {
+  keep(connection: UpstreamConnection): void {
     this.#freed(connection)
     this.#put(connection)
   }
 
-  released(connection: Connection): void {
+  released(connection: UpstreamConnection): void {
     this.#freed(connection)
     this.#open -= 1
     this.#streams += 1
@@ -138,7 +138,7 @@ export class UpstreamClient {
     this.#dropIdle(Number.POSITIVE_INFINITY)
   }
 
-  lost(connection: Connection, error: Error): void {
+  lost(connection: UpstreamConnection, error: Error): void {
     this.#freed(connection)
     if (connection.isReleased) this.#streams -= 1
     else this.#open -= 1
@@ -156,7 +156,7 @@ export class UpstreamClient {
     this.#logger.error({ event: 'upstream_connection_fault', upstream: this.#origin, err })
   }
 
-  /** Lets requests under way come to their end. */
+  /** Completes the requests that are being sent. */
   async close(): Promise<void> {
     this.#isClosing = true
     clearInterval(this.#sweep)
@@ -172,7 +172,7 @@ export class UpstreamClient {
     if (this.#open + this.#streams + this.#queue.size === 0) this.#closed?.()
   }
 
-  #takeIdle(): Connection | undefined {
+  #takeIdle(): UpstreamConnection | undefined {
     for (let connection = this.#idle.pop(); connection; connection = this.#idle.pop()) {
       if (connection.isUsable(performance.now())) return connection
       connection.drop()
@@ -181,7 +181,7 @@ export class UpstreamClient {
   }
 
   /** Gives a connection its next request, or lets it wait for one. */
-  #put(connection: Connection): void {
+  #put(connection: UpstreamConnection): void {
     const next = this.#next(this.settings.perClient)
     if (next) {
       const { request, listener, since } = next
@@ -207,7 +207,7 @@ export class UpstreamClient {
   }
 
   /** The request on a connection is over, or no longer counts. */
-  #freed(connection: Connection): void {
+  #freed(connection: UpstreamConnection): void {
     const name = connection.client
     if (name === undefined) return
     connection.client = undefined
@@ -231,7 +231,7 @@ export class UpstreamClient {
     const waiting = { request, listener, since: performance.now(), timer }
     this.#queue.add(waiting)
     this.#clientOf(request.client).waiting += 1
-    listener.onWait(() => leave(new Error('the request was given up')))
+    listener.onWait(() => leave(new Error('the request was aborted')))
   }
 
   /** The request that has waited for longest, of a client that has less than so many connections. */
@@ -259,7 +259,7 @@ export class UpstreamClient {
     while (this.#connecting < wanted && this.#open < connections) {
       this.#open += 1
       this.#connecting += 1
-      new Connection(this)
+      new UpstreamConnection(this)
     }
   }
 

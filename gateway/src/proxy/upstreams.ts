@@ -6,7 +6,7 @@ import { type PoolSettings, UpstreamClient } from './upstream-client.ts'
 /** Failures in a row after which an upstream gets no more requests. */
 const failuresAllowed = 3
 
-/** Milliseconds between two questions whether an upstream is back, and for its answer. */
+/** Milliseconds between two health checks of an ejected upstream, and for its response. */
 const healthCheckInterval = 1_000
 
 /** Milliseconds that an upstream which no route names any more is kept, for requests that are about to go there. */
@@ -17,9 +17,9 @@ export interface Upstream {
   /** Such as http://auth:5001. */
   origin: string
   send(request: UpstreamRequest, listener: Listener): void
-  /** Whether requests go there; one that failed again and again gets none until it answers a probe. */
+  /** Whether it gets requests; an ejected one, which failed again and again, gets none until it passes a health check. */
   isUp: boolean
-  /** To be told of every answer, and of every request that got none. */
+  /** To be called for every response, and for every request that got none. */
   answered(): void
   failed(): void
   /** What is open through this gateway, to whatever upstream, and stays so. */
@@ -57,7 +57,7 @@ export class Upstreams {
     return upstream
   }
 
-  /** Lets go of every upstream that is not among these; requests on their way there come to their end. */
+  /** Lets go of every upstream that is not among these; requests that are being sent there are completed. */
   keep(upstreams: Set<Upstream>): void {
     for (const [origin, upstream] of this.#open) {
       if (upstreams.has(upstream)) continue
@@ -74,12 +74,12 @@ export class Upstreams {
 function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSettings>, logger: Logger) {
   const connections = new UpstreamClient(origin, logger, settings)
   let failures = 0
-  let probing: NodeJS.Timeout | undefined
+  let healthChecks: NodeJS.Timeout | undefined
 
-  async function probe() {
-    if (!(await answers(origin, logger))) return
-    clearInterval(probing)
-    probing = undefined
+  async function checkHealth() {
+    if (!(await passesHealthCheck(origin, logger))) return
+    clearInterval(healthChecks)
+    healthChecks = undefined
     upstream.answered()
     upstream.isUp = true
     logger.info({ event: 'upstream_back', upstream: origin })
@@ -98,26 +98,26 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
     },
     failed() {
       failures += 1
-      if (failures < failuresAllowed || probing) return
+      if (failures < failuresAllowed || healthChecks) return
       upstream.isUp = false
       logger.warn({ event: 'upstream_ejected', upstream: origin, failures })
-      probing = setInterval(probe, healthCheckInterval).unref()
+      healthChecks = setInterval(checkHealth, healthCheckInterval).unref()
     },
     async close() {
-      clearInterval(probing)
+      clearInterval(healthChecks)
       await connections.close()
     },
   }
   return upstream
 }
 
-/** Whether a server answers at all, on a connection of its own: the path may well not be there, but someone is. */
-async function answers(origin: string, logger: Logger): Promise<boolean> {
+/** A health check, on a connection of its own: any response will do, as the path may well not exist. */
+async function passesHealthCheck(origin: string, logger: Logger): Promise<boolean> {
   const connections = new UpstreamClient(origin, logger)
-  const hasAnswered = await new Promise<boolean>((resolve) => {
+  const hasResponded = await new Promise<boolean>((resolve) => {
     const ignore = () => true
     connections.send(
-      { method: 'HEAD', path: '/', headers: [], body: '', timeout: healthCheckInterval, client: 'probe' },
+      { method: 'HEAD', path: '/', headers: [], body: '', timeout: healthCheckInterval, client: 'health check' },
       {
         onWait: ignore,
         onSent: ignore,
@@ -131,14 +131,14 @@ async function answers(origin: string, logger: Logger): Promise<boolean> {
     )
   })
   await connections.close()
-  return hasAnswered
+  return hasResponded
 }
 
-/** Takes upstreams in turn, passing over those that are down; if all are, one of them must do. */
+/** Picks upstreams round-robin, passing over ejected ones; if all are ejected, one of them must do. */
 export function roundRobin(upstreams: Upstream[]): (except?: Upstream) => Upstream {
-  let turn = 0
+  let next = 0
   return (except) => {
-    const first = turn++ % upstreams.length
+    const first = next++ % upstreams.length
     for (let step = 0; step < upstreams.length; step++) {
       const upstream = upstreams[(first + step) % upstreams.length] as Upstream
       if (upstream.isUp && upstream !== except) return upstream

@@ -5,10 +5,10 @@
 export class FrameFollower {
   /** Bytes of the present frame still to come. */
   #remaining = 0
-  /** The beginning of a frame whose length cannot be told yet. */
+  /** The beginning of a frame whose length is not known yet. */
   #header = Buffer.alloc(0)
 
-  /** Whether the bytes so far end with a whole frame. */
+  /** Whether the bytes so far end with a complete frame. */
   get isBetween(): boolean {
     return this.#remaining === 0 && this.#header.length === 0
   }
@@ -40,7 +40,7 @@ export class FrameFollower {
   }
 }
 
-/** The length of a whole frame with its header, once enough of the header is there to tell. */
+/** The length of a complete frame with its header, once enough of the header was received. */
 function frameLength(header: Buffer): number | undefined {
   if (header.length < 2) return undefined
   const second = header.readUInt8(1)

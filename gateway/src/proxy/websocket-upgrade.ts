@@ -64,7 +64,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
     let timer = setTimeout(destroy, defaultSettings.connectTimeout, 'no connection in time')
     const onGone = () => {
       socket.destroy()
-      request.destroy(new Error('the client went away'))
+      request.destroy(new Error('the client left'))
     }
     // Nobody reads from the client yet, and only who reads sees the end.
     const onReadable = () => {
@@ -79,7 +79,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
       upstream.once('connect', () => {
         isConnected = true
         clearTimeout(timer)
-        timer = setTimeout(destroy, context.route.timeout, 'no answer to the upgrade')
+        timer = setTimeout(destroy, context.route.timeout, 'no response to the upgrade')
       })
     })
     request.prependListener('upgrade', (answered) => {
@@ -172,7 +172,7 @@ export function passResponse(
   answered.socket.setTimeout(idleTimeout, () => {
     if (answered.isPaused()) return
     countLimit('upstream_time')
-    answered.destroy(new UpstreamTimeout('the answer did not go on'))
+    answered.destroy(new UpstreamTimeout('the response did not go on'))
   })
   answered.on('data', (chunk) => {
     if (!writer.write(chunk, resume)) answered.pause()

@@ -13,7 +13,7 @@ import type { Upstream } from './upstreams.ts'
 import { closeFrame, FrameFollower } from './websocket-frames.ts'
 import { passResponse, requestUpgrade, UpgradeFailure } from './websocket-upgrade.ts'
 
-/** Close codes: ours for "your token no longer holds", and RFC 6455's for "going away". */
+/** Close codes: ours for "the token is no longer valid", and RFC 6455's for "going away". */
 const unauthorized = 4401
 const goingAway = 1001
 
@@ -26,10 +26,10 @@ interface Dependencies {
   logger: Logger
 }
 
-/** A request to upgrade that was not answered yet. */
+/** A request to upgrade that has no response yet. */
 export interface Upgrade {
   socket: Socket
-  /** Stops reading the connection. @returns what came on it behind the request */
+  /** Stops reading the connection. @returns what was received behind the request */
   take: () => Buffer
 }
 
@@ -50,7 +50,7 @@ export type WebSockets = ReturnType<typeof createWebSockets>
 type Close = (code: number, reason: string) => void
 
 /**
- * Takes WebSocket upgrades the same way as requests, and ends a connection when the token it was opened with expires,
+ * Forwards WebSocket upgrades, and ends a connection when the token it was opened with expires,
  * its session ends, or the roles in it change.
  */
 export function createWebSockets({ config, tokenMonitor, logger }: Dependencies) {
@@ -71,8 +71,8 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
     },
 
     /**
-     * Sends an upgrade on, and once more to another upstream if the first could not be reached. What an upstream answers
-     * in place of upgrading goes back like any response.
+     * Forwards an upgrade, and once more to another upstream if the first could not be reached. A response of an upstream
+     * that does not upgrade goes back like any other.
      *
      * @throws 403 ORIGIN_REFUSED for a page whose origin may not call: browsers do not ask before an upgrade; 429 or 503
      *   for one connection too many; 502 or 504 when the upstream gives no response
@@ -107,7 +107,7 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
         const answered = await ask(first, take()).catch(askAnother)
         const deadlines = { idleTimeout: context.route.timeout, clientIdleTimeout: config.idleTimeout * 1_000 }
         if (answered && !passResponse(answered, response, ownHeaders, deadlines))
-          throw new Error('the answer is not valid HTTP')
+          throw new Error('the response is not valid HTTP')
       } catch (error) {
         // A client that is gone gets no response.
         if (!socket.destroyed)
@@ -120,11 +120,11 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
     },
   }
 
-  /** Watches over a connection that is open, and counts it. */
+  /** Monitors the token of an open connection, and counts it. */
   function opened(context: RequestContext, client: Socket, upstream: Duplex): void {
     measure(context, 101)
     const close = closer(client, upstream)
-    // What the client still sends goes nowhere, and nobody would see its end.
+    // What the client still sends goes nowhere, and its end would go unnoticed.
     upstream.once('close', () => lingeringClose(client.setTimeout(config.idleTimeout * 1_000, () => client.destroy())))
     client.once('end', () => setTimeout(() => client.destroy(), closeTimeout).unref())
     const stop = context.caller
