@@ -5,7 +5,7 @@ import t from 'tap'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 
-t.test('every answer carries the security headers and an id, whatever became of the request', async (t) => {
+t.test('every response carries the security headers and an id, whatever became of the request', async (t) => {
   const { privateKey } = generateKeyPairSync('ec', {
     namedCurve: 'P-256',
     publicKeyEncoding: { type: 'spki', format: 'pem' },

@@ -7,7 +7,7 @@ import { parseRequest } from './parser.ts'
 
 const read = (text: string) => parseRequest(Buffer.from(text, 'latin1'))
 
-t.test('a request of the ordinary kind is read', async (t) => {
+t.test('an eligible request is parsed', async (t) => {
   t.strictSame(read('POST /a?b HTTP/1.1\r\nHost: g\r\nX-One:  a b  \r\nContent-Length: 3\r\n\r\nabcGET /'), {
     method: 'POST',
     url: '/a?b',

@@ -20,7 +20,7 @@ interface Options {
   ownHeaders?: () => string[]
 }
 
-/** The short way before a server of Node's, and a service behind it. */
+/** The fast path before a server of Node's, and a service behind it. */
 async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = () => [] }: Options = {}) {
   const service = createServer((_request, response) => setTimeout(() => response.end('service'), takes))
   service.listen(0, '127.0.0.1')
@@ -43,12 +43,15 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
     ownHeaders,
     logger,
   })
-  const way = new FastPath({ handle: handler.handle, handOver: serveByNode, idleTimeout: 0.4, isTrusted, logger }, 200)
-  begin(way.serve)
+  const fastPath = new FastPath(
+    { handle: handler.handle, handOver: serveByNode, idleTimeout: 0.4, isTrusted, logger },
+    200,
+  )
+  begin(fastPath.serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(async () => {
-    way.close()
+    fastPath.close()
     for (const each of [server, service]) {
       each.closeAllConnections()
       each.close()
@@ -66,13 +69,13 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
     await once(socket, 'connect')
     return { socket, heard }
   }
-  return { way, server, open }
+  return { fastPath, server, open }
 }
 
 const get = 'GET / HTTP/1.1\r\nHost: g\r\n\r\n'
 const closed = (socket: Socket) => once(socket, 'close')
 
-t.test('a connection on which nothing comes is ended, with no answer to nothing', async (t) => {
+t.test('a silent connection is closed, without a response', async (t) => {
   const { open } = await build(t)
   const silent = await open()
   await closed(silent.socket)
@@ -84,7 +87,7 @@ t.test('a connection on which nothing comes is ended, with no answer to nothing'
   t.match(idle.heard.all, /^HTTP\/1\.1 200 OK\r\n.*service$/s)
 })
 
-t.test('an answer may take longer than a connection may be idle', async (t) => {
+t.test('a response may take longer than a connection may be idle', async (t) => {
   const { open } = await build(t, { takes: 700 })
   const { socket, heard } = await open()
   socket.write(get)
@@ -92,7 +95,7 @@ t.test('an answer may take longer than a connection may be idle', async (t) => {
   t.match(heard.all, /service$/)
 })
 
-t.test('a request that comes before the last one is answered waits for its turn', async (t) => {
+t.test('a pipelined request waits for the response to the one before it', async (t) => {
   const { open } = await build(t, { takes: 50 })
   const { socket, heard } = await open()
   socket.write(get)
@@ -102,9 +105,9 @@ t.test('a request that comes before the last one is answered waits for its turn'
   t.equal(heard.all.match(/service/g)?.length, 2)
 })
 
-t.test('a client that leaves before its call is sent on costs the upstream nothing that lasts', async (t) => {
+t.test('a client that leaves before its request is forwarded costs the upstream nothing that lasts', async (t) => {
   let leave = () => {}
-  const { open, way } = await build(t, {
+  const { open, fastPath } = await build(t, {
     async run() {
       leave()
       await new Promise((resolve) => setTimeout(resolve, 50))
@@ -119,11 +122,11 @@ t.test('a client that leaves before its call is sent on costs the upstream nothi
   leave = () => {}
   half.end(get)
   await closed(half)
-  t.notOk(way.isClosed())
+  t.notOk(fastPath.isClosed())
 })
 
 t.test(
-  'a client that leaves before its call is refused gets nothing, and one whose answer fails is left',
+  'a client that leaves before its request is refused gets nothing, and one whose response fails is disconnected',
   async (t) => {
     let leave = () => {}
     const { open } = await build(t, {
@@ -148,18 +151,18 @@ t.test(
   },
 )
 
-t.test('who asks to be notified of the end of an answer that is over is notified at once', (t) => {
+t.test('a listener for the end of a response that is complete is called at once', (t) => {
   const writer = new FastPathResponseWriter(new Socket(), 'GET', 1, () => false)
   writer.close()
   writer.onClose(() => t.end())
 })
 
-t.test('on its way out every answer says that its connection ends, and idle ones end at the end', async (t) => {
-  const { open, way } = await build(t, { takes: 50 })
+t.test('while draining, every response says that its connection closes, and idle connections are closed', async (t) => {
+  const { open, fastPath } = await build(t, { takes: 50 })
   const [idle, busy, next] = await Promise.all([open(), open(), open()])
   for (const { socket } of [idle, busy]) socket.write(get)
   await Promise.all([once(idle.socket, 'data'), once(busy.socket, 'data')])
-  way.beginClosing()
+  fastPath.beginClosing()
   next.socket.write(get + get)
   await closed(next.socket)
   t.match(next.heard.all, /connection: close\r\n\r\nservice$/)
@@ -169,12 +172,12 @@ t.test('on its way out every answer says that its connection ends, and idle ones
   t.notMatch(busy.heard.all, 'connection: close')
   socket.write(get)
   await new Promise((resolve) => setTimeout(resolve, 20))
-  way.close()
+  fastPath.close()
   await Promise.all([closed(idle.socket), closed(busy.socket), closed(socket)])
-  t.match(heard.all, /service$/, 'a request under way is answered')
+  t.match(heard.all, /service$/, 'a request under fastPath is answered')
 })
 
-t.test('what is not ordinary is Node’s, with all that follows', async (t) => {
+t.test('what is not eligible is handed over to Node’s server, with all that follows', async (t) => {
   const { open } = await build(t)
   const { socket, heard } = await open()
   socket.write(`${get}GET / HTTP/1.1\r\nHost: g\r\nConnection: Close\r\n\r\n`)

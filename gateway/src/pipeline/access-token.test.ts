@@ -82,7 +82,7 @@ async function outcome(token: string, by = verifier): Promise<Caller | string> {
   }
 }
 
-t.test('a good token says who is calling, whichever kind of key signs', async (t) => {
+t.test('a valid token says who is calling, whichever kind of key signs', async (t) => {
   for (const key of [ours, ...others]) {
     const claims = goodClaims()
     t.match(await outcome(signed(goodHeader(key), claims, key)), {
@@ -112,7 +112,7 @@ t.test('a refusal says that the token is bad, and not why', async (t) => {
   })
 })
 
-t.test('a token that has expired is told from a bad one, so that a client refreshes', async (t) => {
+t.test('an expired token is told from an invalid one, so that a client refreshes', async (t) => {
   t.equal(await outcome(withClaims({ exp: now() - 1 })), 'TOKEN_EXPIRED')
   t.equal(await outcome(withClaims({ exp: now() - 1 }, generate())), 'TOKEN_INVALID', 'but only if we signed it')
 })

@@ -72,7 +72,7 @@ t.test('all who ask at once wait for one fetch', async (t) => {
   t.equal(server.fetches, 1)
 })
 
-t.test('an answer that is no key set is 503 and never "no such key", until there is one', async (t) => {
+t.test('a response that is no key set is 503 and never "no such key", until there is one', async (t) => {
   const key = generate()
   const answers: Record<string, (response: ServerResponse) => void> = {
     'an error': (response) => response.writeHead(500).end(JSON.stringify({ keys: [key] })),

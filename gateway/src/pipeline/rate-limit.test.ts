@@ -102,6 +102,6 @@ t.test('what others have counted counts here, and without the store a gateway co
   t.match(lines.at(-1), /"rate_limit_shared"/)
 })
 
-t.test('a call that was not counted says nothing of limits', async (t) => {
+t.test('a request that was not counted says nothing of limits', async (t) => {
   t.strictSame(rateLimitHeaders(undefined), [])
 })

@@ -42,7 +42,7 @@ t.test('a forwarded value is reduced to the address in it', async (t) => {
   }
 })
 
-t.test('where a proxy names no address, the call is its own', async (t) => {
+t.test('where a proxy names no address, the request is its own', async (t) => {
   for (const written of [
     ...['unknown', '_hidden', 'unix:', 'localhost', '', ' ', '""', '"', '203.0.113', '203.0.113.256', '203.0.113.08'],
     ...['203.0.113.8:', '203.0.113.8:port', '203.0.113.8:123456', '203.0.113.8 203.0.113.9', '203.0.113.8%eth0'],
@@ -55,7 +55,7 @@ t.test('where a proxy names no address, the call is its own', async (t) => {
   }
 })
 
-t.test('who is not trusted says nothing of where a call came from', async (t) => {
+t.test('who is not trusted says nothing of where a request came from', async (t) => {
   const headers = { 'x-forwarded-for': '203.0.113.8', 'x-forwarded-host': 'h', 'x-forwarded-proto': 'https' }
   t.strictSame(from('192.0.2.1', headers), { ip: '192.0.2.1', way: ['192.0.2.1'], host: 'g', protocol: 'http' })
   t.equal(clientOf('198.51.100.1, 203.0.113.8'), '203.0.113.8', 'nor does the client of a trusted one')

@@ -175,7 +175,7 @@ t.test('a lost stream is opened again, and what was missed is in the snapshot', 
   t.ok(view.lines.some((line) => line.includes('revocation_stream_lost')))
 })
 
-t.test('an answer that is no stream is logged, and asked for again', async (t) => {
+t.test('a response that is no stream is logged, and requested again', async (t) => {
   const server = await serveStream(t, ended('session-1') + current)
   for (const status of [401, 404, 503]) {
     server.fault = (response) => response.writeHead(status).end(ended('session-1'))

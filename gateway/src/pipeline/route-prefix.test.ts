@@ -92,7 +92,7 @@ t.test('what is put in place of a prefix', async (t) => {
       t.equal(rewriter(prefix, rewrite)(path), expected, `${path}, ${prefix} to ${rewrite}`)
 })
 
-t.test('what was taken away is told where that can be', async (t) => {
+t.test('what was taken away is said where that can be', async (t) => {
   t.equal(strippedPrefix('/api/billing', undefined), undefined)
   t.equal(strippedPrefix('/api/billing', '/'), '/api/billing')
   t.equal(strippedPrefix('/api/billing', '/billing'), '/api')

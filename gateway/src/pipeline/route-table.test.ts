@@ -68,7 +68,7 @@ t.test('the prefix can be replaced or left out on the way to the upstream', asyn
   t.equal(readOne(t, { stripPrefix: false }).upstreamPath('/api/x'), '/api/x')
 })
 
-t.test('upstreams take turns', async (t) => {
+t.test('upstreams are picked round-robin', async (t) => {
   const { pick } = readOne(t, { upstreams: ['http://a:1', 'https://b', 'http://c:3/'] })
   t.strictSame(
     [pick(), pick(), pick(), pick()].map(({ origin }) => origin),
@@ -76,7 +76,7 @@ t.test('upstreams take turns', async (t) => {
   )
 })
 
-t.test('a file that does not hold up is refused with what to mend', async (t) => {
+t.test('an invalid file is refused with what to fix', async (t) => {
   const refused: [name: string, content: unknown, message: RegExp][] = [
     ['broken YAML', 'routes: [', /cannot be read as YAML or JSON \(/],
     ['nothing', '', /the file must be object; see docs\/routes\.md/],

@@ -78,7 +78,7 @@ const always =
     next(0)
   }
 
-t.test('an answer is read, whole or byte by byte', async (t) => {
+t.test('a response is read, at once or byte by byte', async (t) => {
   const cases: [name: string, bytes: string, expected: Partial<Told>, method?: string][] = [
     ['of a length', 'HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc', { status: 200, body: 'abc' }],
     ['empty', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n', { status: 200, statusText: '', body: '' }],
@@ -108,29 +108,32 @@ t.test('an answer is read, whole or byte by byte', async (t) => {
     }
 })
 
-t.test('a connection ends an answer where nothing else does, and is not used again where it may not', async (t) => {
-  for (const [bytes, ends] of [
-    ['HTTP/1.1 200 OK\r\n\r\nabc', true],
-    ['HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc', false],
-    ['HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 3\r\n\r\nabc', false],
-    ['HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK', false],
-  ] as const) {
-    let opened = 0
-    const { connections, server } = await startUpstream(t, (socket) => {
-      if (ends) socket.end(bytes)
-      else socket.write(bytes)
-    })
-    server.on('connection', () => {
-      opened += 1
-    })
-    for (let turn = 1; turn <= 2; turn++) {
-      t.match(await send(connections), { status: 200, body: 'abc', error: undefined }, JSON.stringify(bytes))
-      t.equal(opened, turn)
+t.test(
+  'a connection’s end ends a response where nothing else does, and it is not reused where it may not be',
+  async (t) => {
+    for (const [bytes, ends] of [
+      ['HTTP/1.1 200 OK\r\n\r\nabc', true],
+      ['HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc', false],
+      ['HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 3\r\n\r\nabc', false],
+      ['HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK', false],
+    ] as const) {
+      let opened = 0
+      const { connections, server } = await startUpstream(t, (socket) => {
+        if (ends) socket.end(bytes)
+        else socket.write(bytes)
+      })
+      server.on('connection', () => {
+        opened += 1
+      })
+      for (let turn = 1; turn <= 2; turn++) {
+        t.match(await send(connections), { status: 200, body: 'abc', error: undefined }, JSON.stringify(bytes))
+        t.equal(opened, turn)
+      }
     }
-  }
-})
+  },
+)
 
-t.test('an answer that can be read in two ways is none', async (t) => {
+t.test('a response with two readings is refused', async (t) => {
   for (const bytes of [
     'HTTP/2 200 OK\r\n\r\n',
     'HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n',
@@ -155,7 +158,7 @@ t.test('an answer that can be read in two ways is none', async (t) => {
   t.match(await send(unended.connections, { timeout: 100 }), { error: /no response in time/ }, 'lines that do not end')
 })
 
-t.test('an answer that breaks off is told from one that is whole', async (t) => {
+t.test('a response that breaks off is told from a complete one', async (t) => {
   for (const bytes of [
     '',
     'HTTP/1.1 200 OK\r\n',
@@ -167,7 +170,7 @@ t.test('an answer that breaks off is told from one that is whole', async (t) => 
   }
 })
 
-t.test('bytes that nobody asked for are never the answer to what is asked next', async (t) => {
+t.test('unsolicited bytes are never the response to the next request', async (t) => {
   let answers = 0
   const { connections, sockets } = await startUpstream(t, (socket) => {
     answers += 1
@@ -202,7 +205,7 @@ t.test('what is sent is one request, and says where a usual body is missing', as
   ])
 })
 
-t.test('an upstream has its time, and who gives up is not waited for', async (t) => {
+t.test('an upstream has its timeout, and an aborted request is not waited for', async (t) => {
   const silent = await startUpstream(t, () => {})
   const late = await send(silent.connections, { timeout: 50 })
   t.ok(late.error instanceof UpstreamTimeout)
@@ -256,7 +259,7 @@ t.test('a slow reader stops the upstream, whose time does not run meanwhile', as
   t.ok(stops > 10, `${stops} stops`)
 })
 
-t.test('more requests than connections wait for their turn', async (t) => {
+t.test('more requests than connections wait in the queue', async (t) => {
   let open = 0
   let most = 0
   const { connections, server } = await startUpstream(t, (socket) =>
@@ -295,7 +298,7 @@ t.test('connections that nobody uses are closed after a while', async (t) => {
   t.match(await send(connections), { body: 'ok' }, 'and others take their place')
 })
 
-t.test('an answer that has begun must go on, unless it is its reader who is slow', async (t) => {
+t.test('a response that has begun must go on, unless its reader is slow', async (t) => {
   const timing = { idleTimeout: 50 }
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab'), timing)
   t.ok((await send(connections)).error instanceof UpstreamTimeout)
@@ -328,7 +331,7 @@ t.test('an answer that has begun must go on, unless it is its reader who is slow
   t.equal(body, 'abc')
 })
 
-t.test('closing lets the request under way come to its end', async (t) => {
+t.test('closing completes the request that is being sent', async (t) => {
   const { connections, sockets } = await startUpstream(t, (socket) =>
     setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'), 100),
   )
@@ -675,7 +678,7 @@ t.test(
   },
 )
 
-t.test('what will last takes no ordinary request’s place', async (t) => {
+t.test('a long-lived stream takes no ordinary request’s place', async (t) => {
   const settings = { connections: 1, queue: 1, queueTimeout: 5_000 }
   let stream: Socket | undefined
   const { connections } = await startUpstream(
@@ -754,7 +757,7 @@ t.test('an upstream over TLS that does not shake hands is late', async (t) => {
   t.ok((await send(slow)).error instanceof UpstreamTimeout, 'also where a request waits for less than a connection may')
 })
 
-t.test('who gives up what is over gives up nothing', async (t) => {
+t.test('aborting what is complete aborts nothing', async (t) => {
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
   let used: UpstreamConnection | undefined
   const onSent = (connection: UpstreamConnection) => {

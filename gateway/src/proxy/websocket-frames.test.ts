@@ -64,7 +64,7 @@ t.test('nothing is written into the middle of a frame longer than any chunk', as
   t.notOk(follower.isBetween)
 })
 
-t.test('a close frame of ours is whole and says code and reason', async (t) => {
+t.test('a close frame of ours is complete and says code and reason', async (t) => {
   const bytes = closeFrame(4401, 'token expired')
   t.equal(bytes[0], 0x88, 'final, opcode 8')
   t.equal(bytes[1], bytes.length - 2, 'unmasked, of this length')

@@ -15,8 +15,8 @@ const { privateKey } = generateKeyPairSync('ec', {
   privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
 })
 
-/** A line that only Node's server reads, so that both ways through the gateway are taken. */
-const ways: Record<string, string> = { 'the fast path': '', "Node's server": 'TE: trailers\r\n' }
+/** A line that only Node's server reads, so that both servers through the gateway are taken. */
+const servers: Record<string, string> = { 'the fast path': '', "Node's server": 'TE: trailers\r\n' }
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -97,18 +97,18 @@ const headerOf = (name: string, answer: string) =>
 
 t.test('a route that rewrites sends on another path than the one it was matched by', async (t) => {
   const { behind, send, authority } = await open(t, { prefix: '/api/billing', stripPrefix: true, websocket: true })
-  for (const [way, line] of Object.entries(ways)) {
+  for (const [server, line] of Object.entries(servers)) {
     for (const [path, expected] of Object.entries({
       '/api/billing': '/',
       '/api/billing/': '/',
       '/api/billing/%75sers?a=/../b': '/users?a=/../b',
     })) {
-      t.match(await send(`GET ${path}`, line), /^HTTP\/1\.1 200/, `${path} by ${way}`)
+      t.match(await send(`GET ${path}`, line), /^HTTP\/1\.1 200/, `${path} by ${server}`)
       t.equal(behind.seen.at(-1)?.url, expected)
       t.match(behind.seen.at(-1)?.headers, { 'x-forwarded-prefix': '/api/billing', host: authority })
     }
     const before = behind.seen.length
-    t.match(await send('GET /api/billing/metrics', line), /^HTTP\/1\.1 404/, `what is internal stays so by ${way}`)
+    t.match(await send('GET /api/billing/metrics', line), /^HTTP\/1\.1 404/, `what is internal stays so by ${server}`)
     t.match(await send('GET /api/billingx', line), /^HTTP\/1\.1 404/)
     t.equal(behind.seen.length, before)
     await send('GET /api/billing/x', `X-Forwarded-Prefix: /evil\r\n${line}`)
@@ -119,14 +119,14 @@ t.test('a route that rewrites sends on another path than the one it was matched 
   t.match(behind.seen.at(-1), { url: '/live?a', headers: { host: authority, 'x-forwarded-prefix': '/api/billing' } })
 })
 
-t.test('a route that preserves the host sends on the client’s, whatever way the request takes', async (t) => {
+t.test('a route that preserves the host sends on the client’s, whichever server reads the request', async (t) => {
   const { behind, send } = await open(t, { preserveHost: true, websocket: true }, { TRUSTED_PROXIES: '127.0.0.1' })
   const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
   const chunked = 'Transfer-Encoding: chunked\r\n'
   const body = '2\r\nhi\r\n0\r\n\r\n'
   for (const [start, lines, sent] of [
     ['GET /', '', ''],
-    ['GET /', ways["Node's server"], ''],
+    ['GET /', servers["Node's server"], ''],
     ['PUT /', chunked, body],
     ['GET /', upgrade, ''],
   ] as [string, string, string][]) {
@@ -143,7 +143,7 @@ t.test('a route that preserves the host sends on the client’s, whatever way th
 
 t.test('a client is one to every limit, whatever port its proxy writes', async (t) => {
   const { behind, send, log } = await open(t, {}, { TRUSTED_PROXIES: '127.0.0.1', RATE_LIMIT_MAX: '4' })
-  for (const [at, line] of Object.values(ways).entries()) {
+  for (const [at, line] of Object.values(servers).entries()) {
     const statuses: string[] = []
     for (const from of [1, 2, 3, 4, 5].map((port) => `203.0.113.${at}:4000${port}`))
       statuses.push((await send('GET /', `X-Forwarded-For: ${from}\r\n${line}`)).slice(9, 12))
@@ -169,8 +169,8 @@ t.test('what is refused before its route is known counts for its client', async 
     await t.test(name, async (t) => {
       const { send, behind } = await open(t, { prefix: '/few', rateLimit: 1 }, { RATE_LIMIT_MAX: '4' })
       const answers: string[] = []
-      for (const way of [...Object.values(ways), ...Object.values(ways), ''])
-        answers.push(await send(start, lines + way))
+      for (const line of [...Object.values(servers), ...Object.values(servers), ''])
+        answers.push(await send(start, lines + line))
       t.strictSame(
         answers.map((answer) => answer.slice(9, 12)),
         [first, first, first, first, '429'],
@@ -216,9 +216,9 @@ t.test('pages may read what is exposed to them', async (t) => {
   ]
   for (const [setting, expected] of settings) {
     const { send } = await open(t, {}, setting === undefined ? {} : { CORS_EXPOSED_HEADERS: setting })
-    for (const [way, line] of Object.entries(ways)) {
+    for (const [server, line] of Object.entries(servers)) {
       const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
-      t.equal(headerOf('access-control-expose-headers', answer), expected, way)
+      t.equal(headerOf('access-control-expose-headers', answer), expected, server)
       t.equal(headerOf('access-control-expose-headers', await send('GET /', line)), undefined)
     }
   }
@@ -243,7 +243,7 @@ t.test('the strict policy is for data, and a page keeps what it says', async (t)
   ]
   for (const [status, headers, policy] of policies) {
     behind.answer = (_request, response) => response.writeHead(status, headers).end()
-    for (const line of Object.values(ways)) {
+    for (const line of Object.values(servers)) {
       const answer = await send('GET /', line)
       t.equal(headerOf('content-security-policy', answer), policy, `${status} ${headers['content-type']}`)
       t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'the others stay')
@@ -266,7 +266,7 @@ t.test('an upstream cannot take a header of ours away', async (t) => {
   for (const connection of [ours.join(', '), ['close', ...ours], ['x-own', ours.join(' ,')]]) {
     behind.answer = (_request, response) =>
       response.writeHead(200, { connection, 'x-content-type-options': 'none', 'x-own': '1', 'x-other': '2' }).end('ok')
-    for (const line of Object.values(ways)) {
+    for (const line of Object.values(servers)) {
       const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
       for (const name of ours) t.ok(headerOf(name, answer), `${name} after ${connection}`)
       t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'what it named of its own is gone')
@@ -278,7 +278,7 @@ t.test('an upstream cannot take a header of ours away', async (t) => {
 
 t.test('a response of ours that cannot be written ends its connection, and not the process', async (t) => {
   const { send, log } = await open(t, { prefix: '/somewhere' })
-  t.equal(await send('GET /fault-of-ours', ways["Node's server"]), '')
+  t.equal(await send('GET /fault-of-ours', servers["Node's server"]), '')
   t.ok(log.some(({ event }) => event === 'connection_ended'))
   t.match(await send('GET /somewhere'), /^HTTP\/1\.1 200 OK/)
 })
