@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events'
+import type { Logger } from '@sallyport/chassis'
 import { Counter } from 'prom-client'
 
 const contained = new Counter({
@@ -26,14 +27,16 @@ export function contain(emitter: EventEmitter, end: (error: unknown) => void): v
       try {
         listener.apply(emitter, values)
       } catch (error) {
-        countContained()
+        contained.inc()
         end(error)
       }
     return listeners.length > 0
   }
 }
 
-/** Counts an error that was kept from ending the process in another way. */
-export function countContained(): void {
+/** The same for a response that could not be written: it ends the connection of its request. */
+export function endConnection(connection: { destroy(): void }, err: unknown, logger: Logger): void {
   contained.inc()
+  logger.error({ event: 'connection_ended', err }, 'no response could be written to a request')
+  connection.destroy()
 }

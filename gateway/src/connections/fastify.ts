@@ -13,7 +13,7 @@ import { requestIdOf } from '../pipeline/trace.ts'
 import { hasBody, type TakeBody } from '../proxy/body.ts'
 import type { RequestHandler } from '../proxy/request-handler.ts'
 import type { WebSockets } from '../proxy/websocket.ts'
-import { countContained } from './contain.ts'
+import { endConnection } from './contain.ts'
 import { faultOf } from './message.ts'
 import { NodeResponseWriter } from './node-response-writer.ts'
 
@@ -92,24 +92,16 @@ interface Dependencies {
 
 /** Gives every request, and every error of Fastify's, to the handler, which writes the response past Fastify. */
 export function handleAll(app: FastifyInstance, { handler, webSockets, takeBody, logger }: Dependencies): void {
-  app.setNotFoundHandler((request, reply) => {
-    const { raw, context } = request
+  app.setNotFoundHandler(({ raw, context }, reply) => {
     const response = reply.hijack().raw
     const writer = new NodeResponseWriter(response)
     const handled = webSockets.isUpgrade(raw)
       ? handler.upgrade(context, writer, raw, response)
       : handler.handle(context, writer, hasBody(raw) ? (limit) => takeBody(raw, response, context.ip, limit) : '')
-    handled.catch((error) => fail(error, request))
+    handled.catch((error) => endConnection(raw, error, logger))
   })
   app.setErrorHandler((error, request, reply) => {
     const writer = new NodeResponseWriter(reply.hijack().raw)
-    handler.refuse(request.context, error, writer).catch((err) => fail(err, request))
+    handler.refuse(request.context, error, writer).catch((err) => endConnection(request.raw, err, logger))
   })
-
-  /** What goes wrong while a response is written ends its connection, and not the process. */
-  function fail(err: unknown, { raw }: FastifyRequest): void {
-    countContained()
-    logger.error({ event: 'connection_ended', err }, 'no response could be written to a request')
-    raw.destroy()
-  }
 }

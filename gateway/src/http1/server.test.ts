@@ -174,7 +174,7 @@ t.test('while draining, every response says that its connection closes, and idle
   await new Promise((resolve) => setTimeout(resolve, 20))
   fastPath.close()
   await Promise.all([closed(idle.socket), closed(busy.socket), closed(socket)])
-  t.match(heard.all, /service$/, 'a request under fastPath is answered')
+  t.match(heard.all, /service$/, 'a request that is being served is answered')
 })
 
 t.test('what is not eligible is handed over to Node’s server, with all that follows', async (t) => {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Logger } from '@sallyport/chassis'
-import { countContained } from '../connections/contain.ts'
+import { endConnection } from '../connections/contain.ts'
 import { lingeringClose } from '../connections/lingering-close.ts'
 import { countLimit } from '../limits.ts'
 import { measure } from '../pipeline/measure.ts'
@@ -32,9 +32,9 @@ interface Dependencies {
  * costs far less than Node's server (docs/performance.md).
  *
  * A connection is idle, serves one request, or waits until the client has taken the response; what comes meanwhile is
- * held. Only when idle, with nothing of a response still to leave, is a request taken in, and only then does a connection
- * change hands: whatever is not eligible (other framing, upgrades, preflights, bodies that are still to come, everything
- * malformed) goes to Node's server byte by byte as it came, and its connection with it for good.
+ * held. Only when idle, with nothing of a response still to be sent, is a request read, and only then does a connection change
+ * hands: whatever is not eligible (other framing, upgrades, preflights, bodies that are still to come, everything
+ * malformed) goes to Node's server byte by byte as it was received, and its connection with it for good.
  */
 export class FastPath {
   readonly dependencies: Dependencies
@@ -69,7 +69,7 @@ export class FastPath {
     for (const connection of this.#connections) connection.endIfIdle()
   }
 
-  gone(connection: FastPathConnection): void {
+  forget(connection: FastPathConnection): void {
     this.#connections.delete(connection)
   }
 }
@@ -107,7 +107,7 @@ class FastPathConnection {
   readonly #onEnd = () => this.#socket.destroy()
 
   readonly #onClose = () => {
-    this.#server.gone(this)
+    this.#server.forget(this)
     this.#writer?.close()
   }
 
@@ -171,15 +171,7 @@ class FastPathConnection {
     return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
   }
 
-  /** What goes wrong while a response is written ends its connection, and not the process. */
-  readonly #fail = (err: unknown) => {
-    countContained()
-    this.#server.dependencies.logger.error(
-      { event: 'connection_ended', err },
-      'no response could be written to a request',
-    )
-    this.#socket.destroy()
-  }
+  readonly #fail = (error: unknown) => endConnection(this.#socket, error, this.#server.dependencies.logger)
 
   #done(context: RequestContext, writer: FastPathResponseWriter): void {
     measure(context, writer.status)
@@ -208,7 +200,7 @@ class FastPathConnection {
 
   #handOver(received: Buffer): void {
     const socket = this.#socket
-    this.#server.gone(this)
+    this.#server.forget(this)
     socket.pause()
     socket.setTimeout(0)
     socket.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('timeout', this.#onTimeout)

@@ -121,7 +121,7 @@ class Exchange implements Listener {
   onHead(status: number, statusText: string, received: string[]): void {
     const { context, ownHeaders } = this.#request
     const writer = this.#writer
-    this.#upstream.answered()
+    this.#upstream.succeeded()
     const headers = responseHeaders(received, ownHeaders, status)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
     const isStream = context.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')

@@ -20,7 +20,7 @@ export interface Upstream {
   /** Whether it gets requests; an ejected one, which failed again and again, gets none until it passes a health check. */
   isUp: boolean
   /** To be called for every response, and for every request that got none. */
-  answered(): void
+  succeeded(): void
   failed(): void
   /** What is open through this gateway, to whatever upstream, and stays so. */
   streams: Streams
@@ -80,7 +80,7 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
     if (!(await passesHealthCheck(origin, logger))) return
     clearInterval(healthChecks)
     healthChecks = undefined
-    upstream.answered()
+    upstream.succeeded()
     upstream.isUp = true
     logger.info({ event: 'upstream_back', upstream: origin })
   }
@@ -93,7 +93,7 @@ function openUpstream(origin: string, streams: Streams, settings: Partial<PoolSe
       return connections.state
     },
     send: (request: UpstreamRequest, listener: Listener) => connections.send(request, listener),
-    answered() {
+    succeeded() {
       failures = 0
     },
     failed() {

@@ -82,20 +82,20 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
         timer = setTimeout(destroy, context.route.timeout, 'no response to the upgrade')
       })
     })
-    request.prependListener('upgrade', (answered) => {
+    request.prependListener('upgrade', (received) => {
       settle()
       // http-proxy writes the 101 next, as a text in which each byte is one character.
       socket.setDefaultEncoding('latin1')
       response.detachSocket(socket as never)
-      answered.headers = upgradedHeaders(answered.rawHeaders)
+      received.headers = upgradedHeaders(received.rawHeaders)
     })
-    request.on('upgrade', (_answered, upstream) => {
+    request.on('upgrade', (_received, upstream) => {
       onOpen(upstream)
       resolve(undefined)
     })
-    request.removeAllListeners('response').on('response', (answered) => {
+    request.removeAllListeners('response').on('response', (received) => {
       settle()
-      resolve(answered)
+      resolve(received)
     })
     request.removeAllListeners('error').on('error', (error) => {
       settle()
@@ -105,9 +105,9 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
 }
 
 /** Of an upstream's headers those that may go back with a 101. */
-function upgradedHeaders(answered: string[]): IncomingMessage['headers'] {
+function upgradedHeaders(received: string[]): IncomingMessage['headers'] {
   const headers: Record<string, string[]> = Object.create(null)
-  const passed = responseHeaders(answered, [])
+  const passed = responseHeaders(received, [])
   for (let at = 0; at < passed.length; at += 2) {
     const name = passed[at] as string
     if (name === 'content-length') continue
@@ -132,35 +132,35 @@ interface Deadlines {
  * @returns false if it is none that can be passed on; nothing is sent then
  */
 export function passResponse(
-  answered: IncomingMessage,
+  received: IncomingMessage,
   response: ServerResponse,
   ownHeaders: string[],
   { idleTimeout, clientIdleTimeout }: Deadlines,
 ): boolean {
-  const status = answered.statusCode as number
-  const texts = [answered.statusMessage as string, ...answered.rawHeaders]
-  const { 'transfer-encoding': coding = 'chunked' } = answered.headers
+  const status = received.statusCode as number
+  const texts = [received.statusMessage as string, ...received.rawHeaders]
+  const { 'transfer-encoding': coding = 'chunked' } = received.headers
   if (
     status < 200 ||
     status > 999 ||
-    isTooLong(answered) ||
+    isTooLong(received) ||
     coding.toLowerCase() !== 'chunked' ||
     texts.some((text) => control.test(text))
   ) {
-    answered.destroy()
+    received.destroy()
     return false
   }
   const writer = new NodeResponseWriter(response)
-  const headers = responseHeaders(answered.rawHeaders, ownHeaders)
+  const headers = responseHeaders(received.rawHeaders, ownHeaders)
   // It has no body, so no length either (RFC 9110 section 8.6).
   const isEmpty = status === 204
   writer.begin(
     status,
-    answered.statusMessage as string,
+    received.statusMessage as string,
     isEmpty ? headers.filter((_, at) => headers[at - (at % 2)] !== 'content-length') : headers,
   )
   writer.flush()
-  const resume = () => answered.resume()
+  const resume = () => received.resume()
   // Node's server has let go of the connection of an upgrade: it neither says when it can take more, nor ends it.
   response.socket
     ?.on('drain', () => response.emit('drain'))
@@ -169,16 +169,16 @@ export function passResponse(
       countLimit('send_time')
       writer.cut()
     })
-  answered.socket.setTimeout(idleTimeout, () => {
-    if (answered.isPaused()) return
+  received.socket.setTimeout(idleTimeout, () => {
+    if (received.isPaused()) return
     countLimit('upstream_time')
-    answered.destroy(new UpstreamTimeout('the response did not go on'))
+    received.destroy(new UpstreamTimeout('the response did not go on'))
   })
-  answered.on('data', (chunk) => {
-    if (!writer.write(chunk, resume)) answered.pause()
+  received.on('data', (chunk) => {
+    if (!writer.write(chunk, resume)) received.pause()
   })
-  answered.on('end', () => writer.end(undefined, responseTrailers(answered.rawTrailers)))
-  answered.on('error', () => writer.cut())
-  writer.onClose(() => answered.destroy())
+  received.on('end', () => writer.end(undefined, responseTrailers(received.rawTrailers)))
+  received.on('error', () => writer.cut())
+  writer.onClose(() => received.destroy())
   return true
 }

@@ -90,9 +90,9 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
         const onOpen = (behind: Duplex) => opened(context, socket, behind)
         const options = { proxy, raw, socket, response, head, context, origin: upstream.origin, onOpen }
         try {
-          const answered = await requestUpgrade(options)
-          upstream.answered()
-          return answered
+          const received = await requestUpgrade(options)
+          upstream.succeeded()
+          return received
         } catch (error) {
           if (!socket.destroyed) upstream.failed()
           throw error
@@ -104,9 +104,9 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
         return ask(context.route.pick(first), Buffer.alloc(0))
       }
       try {
-        const answered = await ask(first, take()).catch(askAnother)
+        const received = await ask(first, take()).catch(askAnother)
         const deadlines = { idleTimeout: context.route.timeout, clientIdleTimeout: config.idleTimeout * 1_000 }
-        if (answered && !passResponse(answered, response, ownHeaders, deadlines))
+        if (received && !passResponse(received, response, ownHeaders, deadlines))
           throw new Error('the response is not valid HTTP')
       } catch (error) {
         // A client that is gone gets no response.
