@@ -17,8 +17,8 @@ interface Options {
 export type Serve = (socket: Socket, peer: string) => void
 
 /**
- * Stands before a server that does not listen yet, and owns every connection for its whole life, whoever reads it at
- * the moment: there is always a listener for its errors, what is thrown in its events ends it alone, and it is counted.
+ * Stands before a server that does not listen yet, and owns every connection for all of its life, whichever server reads
+ * it: there is always a listener for its errors, what is thrown in its events ends it alone, and it is counted.
  */
 export function ownConnections(server: Server, { connectionsPerClient, isTrusted, logger }: Options) {
   const [serveByNode] = server.listeners('connection') as [(socket: Socket) => void]

@@ -102,7 +102,7 @@ class NodeConnection {
   /** From here on Node's server does not read the connection any more. */
   takeUpgrade(request: IncomingMessage, head: Buffer): void {
     // Where it stopped reading for the sake of a body before, it does not go on, and what reads next takes its last read
-    // for one that is still under way: this ends that one.
+    // for one that has not ended: this ends that one.
     this.#socket.push('')
     const take = this.#hold(head)
     this.#add({ begin: () => this.#beginUpgrade(request, take) })
@@ -130,7 +130,7 @@ class NodeConnection {
     }
   }
 
-  /** Node's server cannot read on: the message is malformed, or its header or the next one did not come in time. */
+  /** Node's server cannot read on: the message is malformed, or its header or the next one was not received in time. */
   refuse(error: Error & { code: string }): void {
     const latest = this.#waiting.at(-1) ?? this.#current
     // It is the body of that one that is malformed: this is its response.

@@ -223,7 +223,7 @@ export class UpstreamConnection {
     listener.onFailure(new Error('the request was aborted'))
   }
 
-  /** Whoever can take more again may have waited until after its response was complete. */
+  /** Lets the response go on. A listener that can take more again may have waited until after it was complete. */
   resume(listener: Listener): void {
     if (this.#listener !== listener || !this.#socket.isPaused()) return
     // The time the upstream has to go on begins now.
@@ -371,7 +371,8 @@ export class UpstreamConnection {
   #takeChunks(piece: Buffer, chunks: ChunkedDecoder): void {
     const end = chunks.take(piece, (data) => this.#pass(data))
     if (end === undefined) return
-    // Such trailers are taken out (proxy/response-trailers.ts), and a server that sends them may mean something else by what comes next.
+    // Such trailers are taken out (proxy/response-trailers.ts), and a server that sends them may mean something else by
+    // what comes next.
     if (chunks.trailers.some((name, at) => at % 2 === 0 && framing.test(name))) this.#isKept = false
     this.#complete(chunks.trailers, end < piece.length)
   }

@@ -10,7 +10,7 @@ const headerLine = /[\w!#$%&'*+\-.^`|~]+:[\t\x20-\x7e\x80-\xff]*\r\n/y
  *
  * @param text in latin1, so that each character is one byte
  * @param at where the first line begins
- * @returns names as they were sent and values, in turn; undefined unless every line has just one reading
+ * @returns names as sent and values, in a flat list; undefined unless every line has just one reading
  */
 export function readHeaderLines(text: string, at: number): string[] | undefined {
   const headers: string[] = []
@@ -32,7 +32,7 @@ export function readHeaderLines(text: string, at: number): string[] | undefined 
 /** HTTP has two kinds of white space; `trim` knows more, and would take a byte of UTF-8 for one. */
 const isSpace = (code: number) => code === 0x20 || code === 0x09
 
-/** The most bytes of a header that are read before its end is there. */
+/** The most bytes of a header that are read before its end. */
 export const longestHead = 16_384
 
 /** Where a header ends, behind the empty line; -1 if that is still to come. */
@@ -40,18 +40,3 @@ export function endOfHead(text: string): number {
   const end = text.indexOf('\r\n\r\n')
   return end === -1 ? -1 : end + 4
 }
-
-/** Most headers that are ever sent have one of a few names, so what becomes of a name is remembered. */
-export function memo(decide: (name: string) => string): (sent: string) => string {
-  const most = 1_000
-  const decided = new Map<string, string>()
-  return (sent) => {
-    const known = decided.get(sent)
-    if (known !== undefined) return known
-    const decision = decide(sent.toLowerCase())
-    if (decided.size < most && sent.length < 64) decided.set(sent, decision)
-    return decision
-  }
-}
-
-export const lowerCase = memo((name) => name)

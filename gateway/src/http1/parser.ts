@@ -1,5 +1,6 @@
 import { host as hostForm } from '../connections/message.ts'
-import { endOfHead, longestHead, lowerCase, readHeaderLines } from './header-lines.ts'
+import { endOfHead, longestHead, readHeaderLines } from './header-lines.ts'
+import { lowerCase } from './header-names.ts'
 
 /** A request that is eligible for the fast path, read from one piece. */
 export interface ParsedRequest {
@@ -7,7 +8,7 @@ export interface ParsedRequest {
   url: string
   /** Names as sent and values, in a flat list. */
   rawHeaders: string[]
-  /** The names in lower case, in the same order; each is there once. */
+  /** The names in lower case, in the same order, none of them repeated. */
   names: string[]
   /** In latin1. */
   body: string

@@ -1,6 +1,7 @@
 import { countLimit } from '../limits.ts'
 import { Malformed } from './chunked.ts'
-import { longestHead, lowerCase } from './header-lines.ts'
+import { longestHead } from './header-lines.ts'
+import { lowerCase } from './header-names.ts'
 
 /** The most lines of a header that an upstream may send. */
 const mostLines = 200
@@ -140,7 +141,7 @@ function setLength(head: ResponseHead, value: string | undefined): void {
   head.headers = headers
 }
 
-/** Collects a head that may come in pieces, and looks at each byte of it once. */
+/** Collects a head that may be received in pieces, and looks at each byte of it once. */
 export class HeadCollector {
   /** In latin1, once it is complete. */
   text = ''

@@ -50,7 +50,7 @@ export function openKeySet(
   function refresh(): Promise<void> {
     fetching ??= fetchKeys(url)
       .then((found) => {
-        // Whoever rotates a key sees here that this gateway has it.
+        // Operators who rotate a key see here that this gateway has it.
         if ([...found.keys()].join() !== [...keys.keys()].join())
           logger.info({ event: 'key_set_changed', kids: [...found.keys()] })
         keys = found

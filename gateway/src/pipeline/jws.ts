@@ -17,7 +17,7 @@ const longest = 4_096
 
 const compact = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
-/** Headers read before, since all tokens of one key have the same; few, as anybody can make one up. */
+/** Headers read before, since all tokens of one key have the same; few, as any client can make one up. */
 const headers = new Map<string, { keyId: string; algorithm: string }>()
 const mostHeaders = 100
 

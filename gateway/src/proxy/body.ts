@@ -34,9 +34,9 @@ export function openBodies({ perClient, timeout }: Limits) {
 
   /**
    * Takes in a body that says it is small, or the beginning of another one, so that no upstream waits for a client that
-   * does not begin. Reading on is then up to whoever takes it, as fast as they ask; time runs against the client only
-   * while they do: `timeout` from one piece to the next, and in all twice that and a second for each KiB. Trailers are
-   * not part of it: they end here.
+   * does not begin. The caller then reads on as fast as it asks; time runs against the client only while it does:
+   * `timeout` from one piece to the next, and in all twice that and a second for each KiB. Trailers are not part of it:
+   * they end here.
    *
    * @param ip the address of the client
    * @param limit in bytes
@@ -76,8 +76,8 @@ export function openBodies({ perClient, timeout }: Limits) {
       try {
         for (; !result.done; result = await next()) yield result.value
       } finally {
-        // Whoever stops early leaves a rest, which does not flow (discardRest) while this listens. Nobody waits for that: what
-        // was asked for last may never come.
+        // A reader that stops early leaves a rest, which does not flow (discardRest) while this listens. It is not awaited:
+        // what was asked for last may never be received.
         const goOn = () => void request.resume()
         chunks.return?.().then(goOn, goOn)
       }

@@ -1,5 +1,5 @@
 import { canonicalName, identityHeaders, isIdentityHeader } from '@sallyport/identity'
-import { memo } from '../http1/header-lines.ts'
+import { memo } from '../http1/header-names.ts'
 import { bearerProtocol } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import { traceOf } from '../pipeline/trace.ts'

@@ -1,10 +1,10 @@
 import { securityHeaders } from '@sallyport/chassis'
-import { lowerCase, memo } from '../http1/header-lines.ts'
+import { lowerCase, memo } from '../http1/header-names.ts'
 import { rateLimitHeaders } from '../pipeline/rate-limit.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import { connectionNames, hopByHop } from './hop-by-hop.ts'
 
-/** What becomes of a header on its way back to the client: hop-by-hop headers, and what the gateway says itself, end here. */
+/** What becomes of a header on its way back: hop-by-hop headers, and those that the gateway sets itself, end here. */
 const returning = memo((name) =>
   hopByHop.has(name) || name.startsWith('access-control-') || name === 'server' || name === 'x-powered-by' ? '' : name,
 )
