@@ -9,7 +9,7 @@ import { UpstreamClient } from '@sallyport/gateway/proxy/upstream-client'
 export interface ReadRequest {
   method: string
   url: string
-  /** Names and values, in turn. */
+  /** Names and values in a flat list. */
   headers: string[]
   /** In latin1. */
   body: string
@@ -18,11 +18,11 @@ export interface ReadRequest {
 
 /** What the fast path takes. @returns undefined for what it leaves to Node */
 export function readRequest(piece: Buffer): ReadRequest | undefined {
-  const whole = parseRequest(piece)
-  if (!whole) return undefined
+  const parsed = parseRequest(piece)
+  if (!parsed) return undefined
   // The path is looked at next, so it is timed with the rest.
-  normalise(whole.url)
-  const { method, url, rawHeaders: headers, body, length } = whole
+  normalise(parsed.url)
+  const { method, url, rawHeaders: headers, body, length } = parsed
   return { method, url, headers, body, length }
 }
 

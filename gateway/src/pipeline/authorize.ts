@@ -1,6 +1,6 @@
 import { Problem } from '@sallyport/chassis'
 import type { Caller } from './access-token.ts'
-import type { Route } from './route-table.ts'
+import type { Route } from './route-file.ts'
 
 /**
  * Applies a route's rule to its caller.

@@ -5,7 +5,7 @@ import { Counter } from 'prom-client'
 import type { Caller } from './access-token.ts'
 import type { RateLimitStore } from './rate-limit-store.ts'
 import type { RateLimitStatus, RequestContext } from './request-context.ts'
-import type { Route } from './route-table.ts'
+import type { Route } from './route-file.ts'
 
 /** Seconds that a limit is for. */
 const window = 60

@@ -4,7 +4,7 @@ import { host as hostForm } from '../connections/message.ts'
 import type { Caller } from './access-token.ts'
 import { addressOf, peerAddress } from './address.ts'
 import type { Target } from './path.ts'
-import type { Route } from './route-table.ts'
+import type { Route } from './route-file.ts'
 
 /** What a message says of a request. */
 interface Message {

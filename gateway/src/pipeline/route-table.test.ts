@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { Upstreams } from '../proxy/upstreams.ts'
-import { openRouteTable, type Route, readRoutes } from './route-table.ts'
+import { type Route, readRoutes } from './route-file.ts'
+import { openRouteTable } from './route-table.ts'
 
 const upstreams = new Upstreams(createLogger('test', 'silent'))
 t.teardown(() => upstreams.close())
