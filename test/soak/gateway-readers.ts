@@ -1,6 +1,6 @@
 import { createLogger } from '@sallyport/chassis'
-import type { Listener, UpstreamRequest } from '@sallyport/gateway/http1/client'
 import { parseRequest } from '@sallyport/gateway/http1/parser'
+import type { Listener, UpstreamRequest } from '@sallyport/gateway/http1/upstream-request'
 import { normalise } from '@sallyport/gateway/pipeline/path'
 import { UpstreamClient } from '@sallyport/gateway/proxy/upstream-client'
 

@@ -3,51 +3,15 @@ import { connect as connectSecurely } from 'node:tls'
 import { Problem } from '@sallyport/chassis'
 import { countLimit } from '../limits.ts'
 import { ChunkedDecoder, Malformed } from './chunked.ts'
+import { outliveFailedWrites } from './failed-writes.ts'
 import { framing, HeadCollector, parseResponseHead, type ResponseHead } from './response-parser.ts'
-
-/** A request as it goes on. */
-export interface UpstreamRequest {
-  method: string
-  /** Path and query, as they are sent. */
-  path: string
-  /** Names and values in a flat list, without hop-by-hop headers; Host comes first, if it is not the upstream's own. */
-  headers: string[]
-  /**
-   * A complete body in latin1, empty if there is none; or one still to be received, which has the length that the headers
-   * say, or is sent in chunks if they say none.
-   */
-  body: string | AsyncIterable<Buffer>
-  /** Milliseconds for the response to begin, those in the queue among them. */
-  timeout: number
-  /** Whose request it is, by whatever name; each may have a share of the connections. */
-  client: string
-}
-
-/** Is notified of what becomes of a request, and of its response as it is received. */
-export interface Listener {
-  /** The request waits for a connection. `leave` takes it out of the queue. */
-  onWait(leave: () => void): void
-  /** The request is being written: from now on it may have an effect. */
-  onSent(connection: UpstreamConnection): void
-  /** An informational response (1xx) ahead of the one that counts. */
-  onInformation(status: number, statusText: string, headers: string[]): void
-  onHead(status: number, statusText: string, headers: string[]): void
-  /** What came together with the head is over, and more is to come. */
-  onPause(): void
-  /** @returns whether more can be taken at once; if not, `resume` lets the response go on */
-  onData(chunk: Buffer): boolean
-  onEnd(trailers: string[]): void
-  onFailure(error: Error): void
-}
-
-/** An upstream timed out: connecting, beginning its response, or going on with it. */
-export class UpstreamTimeout extends Error {}
-
-/**
- * A connection that was used before was closed before anything of a response came. Most likely the upstream did not keep
- * it any longer, just as the request was sent.
- */
-export class StaleConnection extends Error {}
+import {
+  type Connection,
+  type Listener,
+  StaleConnection,
+  type UpstreamRequest,
+  UpstreamTimeout,
+} from './upstream-request.ts'
 
 /** The pool that a connection belongs to. */
 interface Pool {
@@ -92,7 +56,7 @@ const received = Buffer.allocUnsafeSlow(65_536)
 const closedError = () => new Error('the upstream closed the connection')
 
 /** One connection to an upstream, and the request that is being sent on it (RFC 9112). */
-export class UpstreamConnection {
+export class UpstreamConnection implements Connection {
   /** By performance.now(). */
   idleUntil = 0
   isConnected = false
@@ -459,19 +423,4 @@ const isOurs = (error: Error): boolean => error instanceof UpstreamTimeout || er
 function tookNothing(): Problem {
   countLimit('send_time')
   return new Problem(408, 'REQUEST_TIMEOUT', 'The client did not go on taking the response')
-}
-
-/**
- * Node destroys a socket as soon as writing to it fails, and with it what was not read yet. An upstream that refuses a
- * body and closes has said why: so reading goes on until the upstream closes too.
- */
-function outliveFailedWrites(socket: Socket, onFailed: (error: Error) => void): void {
-  const write = socket._write
-  const writev = socket._writev as NonNullable<Socket['_writev']>
-  const settled = (callback: (error?: Error | null) => void) => (error?: Error | null) => {
-    if (error) onFailed(error)
-    callback()
-  }
-  socket._write = (chunk, encoding, callback) => write.call(socket, chunk, encoding, settled(callback))
-  socket._writev = (chunks, callback) => writev.call(socket, chunks, settled(callback))
 }

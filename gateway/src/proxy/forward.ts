@@ -1,11 +1,11 @@
 import { Problem } from '@sallyport/chassis'
 import {
+  type Connection,
   type Listener,
   StaleConnection,
-  type UpstreamConnection,
   type UpstreamRequest,
   UpstreamTimeout,
-} from '../http1/client.ts'
+} from '../http1/upstream-request.ts'
 import { countLimit } from '../limits.ts'
 import { openEventStreams } from '../pipeline/measure.ts'
 import { clientKeyOf, type RequestContext } from '../pipeline/request-context.ts'
@@ -61,7 +61,7 @@ class Exchange implements Listener {
   /** Takes the request out of the queue. */
   #leave: (() => void) | undefined
   /** Set once the request is being written to an upstream: from then on it may have had an effect. */
-  #connection: UpstreamConnection | undefined
+  #connection: Connection | undefined
   /** Why the exchange ends, if it is we who end it. */
   #ending: Error | undefined
   #hasBegun = false
@@ -108,7 +108,7 @@ class Exchange implements Listener {
     this.#leave = leave
   }
 
-  onSent(connection: UpstreamConnection): void {
+  onSent(connection: Connection): void {
     this.#connection = connection
   }
 

@@ -3,12 +3,12 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import {
+  type Connection,
   type Listener,
   StaleConnection,
-  type UpstreamConnection,
   type UpstreamRequest,
   UpstreamTimeout,
-} from '../http1/client.ts'
+} from '../http1/upstream-request.ts'
 import { type PoolSettings, UpstreamBusy, UpstreamClient } from './upstream-client.ts'
 
 const logger = createLogger('test', 'silent')
@@ -690,7 +690,7 @@ t.test('a long-lived stream takes no ordinary request’s place', async (t) => {
     },
     settings,
   )
-  let connection: UpstreamConnection | undefined
+  let connection: Connection | undefined
   const lasting = send(
     connections,
     { path: '/stream' },
@@ -759,8 +759,8 @@ t.test('an upstream over TLS that does not shake hands is late', async (t) => {
 
 t.test('aborting what is complete aborts nothing', async (t) => {
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
-  let used: UpstreamConnection | undefined
-  const onSent = (connection: UpstreamConnection) => {
+  let used: Connection | undefined
+  const onSent = (connection: Connection) => {
     used ??= connection
   }
   t.match(await send(connections, {}, { onSent }), { body: 'ok' })

@@ -1,5 +1,6 @@
 import type { Logger } from '@sallyport/chassis'
-import { type Listener, UpstreamConnection, type UpstreamRequest, UpstreamTimeout } from '../http1/client.ts'
+import { UpstreamConnection } from '../http1/client.ts'
+import { type Listener, type UpstreamRequest, UpstreamTimeout } from '../http1/upstream-request.ts'
 import { countLimit } from '../limits.ts'
 
 export interface PoolSettings {

@@ -1,5 +1,5 @@
 import type { Logger } from '@sallyport/chassis'
-import type { Listener, UpstreamRequest } from '../http1/client.ts'
+import type { Listener, UpstreamRequest } from '../http1/upstream-request.ts'
 import { type StreamLimits, Streams } from './streams.ts'
 import { type PoolSettings, UpstreamClient } from './upstream-client.ts'
 
