@@ -1,7 +1,7 @@
 import { verify as checkSignature, createPublicKey } from 'node:crypto'
 import { createLogger } from '@sallyport/chassis'
-import { openKeySet } from '@sallyport/gateway/key-set'
-import { createVerifier } from '@sallyport/gateway/verify'
+import { createVerifier } from '@sallyport/gateway/pipeline/access-token'
+import { openKeySet } from '@sallyport/gateway/pipeline/jwks'
 import { startIssuer } from './issuer.ts'
 
 /**

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createLogger } from '@sallyport/chassis'
-import { openRevocations } from '@sallyport/gateway/revocations'
+import { openRevocations } from '@sallyport/gateway/pipeline/revocations'
 
 /**
  * What it costs a gateway to hold a million ended sessions: memory for them all, and time to look one up.

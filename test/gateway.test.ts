@@ -20,7 +20,7 @@ t.test('routes and access', async (t) => {
     { prefix: '/api/maybe', upstreams: [api.url], access: 'optional', forwardAuthorization: true },
     { prefix: '/api/doctors', upstreams: [other.url], access: 'authenticated', roles: ['doctor', 'admin'] },
     { prefix: '/api/admins/', upstreams: [other.url], access: 'authenticated', roles: ['admin'] },
-    { prefix: '/api/auth', upstreams: [api.url], access: 'public' },
+    { prefix: '/api/auth', upstreams: [api.url], access: 'public', refreshCookie: true },
   ])
   const call = (path: string, token?: string, headers: Record<string, string> = {}) =>
     fetch(gateway + path, { headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers } })

@@ -9,7 +9,7 @@ import { createLogger, noteProblem, Problem } from '@sallyport/chassis'
 import { buildApp } from '@sallyport/gateway/app'
 import { type Config, readConfig } from '@sallyport/gateway/config'
 import { showState } from '@sallyport/gateway/metrics'
-import { usualSettings } from '@sallyport/gateway/upstream-connections'
+import { defaultSettings } from '@sallyport/gateway/proxy/upstream-client'
 import { publicJwk } from '@sallyport/identity'
 import { createSigner } from 'fast-jwt'
 import { register } from 'prom-client'
@@ -65,7 +65,7 @@ interface Options {
   route?: object
   settings?: Record<string, string>
   /** What no setting is for. */
-  pool?: Partial<typeof usualSettings>
+  pool?: Partial<typeof defaultSettings>
   /** In place of the one that answers. */
   upstream?: string
 }
@@ -344,7 +344,7 @@ const trials: Record<string, Trial> = {
     settings: { IDLE_TIMEOUT: '500ms' },
   }),
   'time for which an upstream waits until its client can take more of a response': takesNothing({
-    pool: { takeWithin: 500 },
+    pool: { clientIdleTimeout: 500 },
   }),
   'characters of a path': byNumber(({ send }, length) => send(`GET /${'a'.repeat(length - 1)}`)),
   'segments of a path': byNumber(({ send }, segments) => send(`GET ${'/a'.repeat(segments)}`)),
@@ -454,7 +454,7 @@ const trials: Record<string, Trial> = {
       for (const socket of sockets) socket.destroy()
       silent.close()
     })
-    const { send } = await open({ upstream, pool: { connectWithin: 300 } })
+    const { send } = await open({ upstream, pool: { connectTimeout: 300 } })
     await reached()
     return send('POST /')
   },
@@ -465,7 +465,7 @@ const trials: Record<string, Trial> = {
     return send('GET /')
   },
   'time for an upstream to go on with its response': async (_t, open, _limit, reached) => {
-    const { behind, send } = await open({ pool: { goOnWithin: 300 } })
+    const { behind, send } = await open({ pool: { idleTimeout: 300 } })
     behind.answer = (_request, response) => void response.writeHead(200, { 'content-length': 2 }).write('a')
     await reached()
     return send('GET /')
@@ -569,9 +569,9 @@ function checkDefault(t: Test, { setting, fallback }: Limit): void {
 
 /** What has no setting, and is not tried with the number itself. */
 const fixed: Record<string, number> = {
-  'time to connect to an upstream': usualSettings.connectWithin,
-  'time for an upstream to go on with its response': usualSettings.goOnWithin,
-  'time for which an upstream waits until its client can take more of a response': usualSettings.takeWithin,
+  'time to connect to an upstream': defaultSettings.connectTimeout,
+  'time for an upstream to go on with its response': defaultSettings.idleTimeout,
+  'time for which an upstream waits until its client can take more of a response': defaultSettings.clientIdleTimeout,
 }
 
 t.test('every limit is there, as docs/limits.md says it', async (t) => {

@@ -1,206 +1,93 @@
 import proxyAddress from '@fastify/proxy-addr'
-import { type Logger, noteProblem, type Problem, securityHeaders, sendProblem } from '@sallyport/chassis'
+import type { Logger } from '@sallyport/chassis'
 import { createAssertions } from '@sallyport/identity'
-import Fastify, {
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  LogController,
-} from 'fastify'
-import { ServedAnswer } from './answer.ts'
-import { discardRest, hasBody, openBodies } from './body.ts'
-import { Call, sourceOf } from './call.ts'
-import { ownConnections } from './client-connections.ts'
 import type { Config } from './config.ts'
-import { countContained } from './contain.ts'
-import { forward } from './forward.ts'
-import { openKeySet } from './key-set.ts'
-import { measure, openEventStreams } from './measure.ts'
-import { faultOf } from './message.ts'
-import { takeInOrder } from './node-server.ts'
-import { crossOrigin, exposedHeaders, fromPage, openToPages } from './pages.ts'
-import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
-import { openRevocations } from './revocations.ts'
-import { openRouteTable } from './routes.ts'
-import { openSharedCounts } from './shared-counts.ts'
-import { ShortWay } from './short-way.ts'
-import { createSteps, isAllowed, methodNotAllowed, methods } from './steps.ts'
-import { requestIdOf } from './trace.ts'
-import { createUpgrader } from './upgrade.ts'
-import { Upstreams } from './upstreams.ts'
-import { createVerifier } from './verify.ts'
-import { createWatch } from './watch.ts'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    call: Call
-  }
-}
-
-/** What is known of a message that could not be read. */
-const header = () => undefined
-const nothingKnown = { method: '', url: '', httpVersion: '', rawHeaders: [], header, trace: undefined }
+import { ownConnections } from './connections/client-connections.ts'
+import { malformedContext } from './connections/client-error.ts'
+import { createFastify, handleAll } from './connections/fastify.ts'
+import { serveInOrder } from './connections/node-server.ts'
+import { FastPath } from './http1/server.ts'
+import { createVerifier } from './pipeline/access-token.ts'
+import { openKeySet } from './pipeline/jwks.ts'
+import { openEventStreams } from './pipeline/measure.ts'
+import { createPipeline } from './pipeline/pipeline.ts'
+import { openRateLimit } from './pipeline/rate-limit.ts'
+import { openRateLimitStore } from './pipeline/rate-limit-store.ts'
+import { openRevocations } from './pipeline/revocations.ts'
+import { openRouteTable } from './pipeline/route-table.ts'
+import { createTokenMonitor } from './pipeline/token-monitor.ts'
+import { openBodies } from './proxy/body.ts'
+import { answerPreflights, corsHeaders } from './proxy/cors.ts'
+import { createRequestHandler } from './proxy/request-handler.ts'
+import { createOwnHeaders } from './proxy/response-headers.ts'
+import { Upstreams } from './proxy/upstreams.ts'
+import { createWebSockets } from './proxy/websocket.ts'
 
 /**
- * The gateway: every request, and every WebSocket upgrade, takes the same steps (steps.ts), and is then sent on.
- *
- * Most come in by the short way (short-way.ts), all others by Node's server and Fastify.
+ * The gateway: every request, and every WebSocket upgrade, takes the same steps (pipeline/) and is then forwarded
+ * (proxy/), whichever server read it: the fast path (http1/) or, for whatever that leaves, Node's (connections/).
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
+  const isProxy = proxyAddress.compile(config.trustedProxies)
+  const isTrusted = (address: string) => isProxy(address, 0)
+  const app = createFastify({ ...config, isTrusted, logger })
+
+  // What a request is checked by.
   const upstreams = new Upstreams(logger, config.connections, config.streams)
   const routes = openRouteTable(config.routesFile, environment, upstreams, logger)
+  const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
+  const rateLimit = await openRateLimit(app, config, rateLimitStore)
   const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
   const verifier = createVerifier(config, keySet)
   const revocations = openRevocations(config.revocations, logger)
   const assertions = createAssertions(config.identityKey)
-  const watch = createWatch(revocations)
-  const upgrader = createUpgrader({ config, watch, logger })
-  const sharedCounts = config.redisUrl === undefined ? undefined : await openSharedCounts(config.redisUrl, logger)
-  const isProxy = proxyAddress.compile(config.trustedProxies)
-  const isTrusted = (address: string) => isProxy(address, 0)
+  const run = createPipeline({ routes, rateLimit, verifier, revocations, assertions })
 
-  const app: FastifyInstance = Fastify({
-    loggerInstance: logger as FastifyBaseLogger,
-    logController: new LogController({ disableRequestLogging: true }),
-    // A logger for each request would be made for nothing: only those that fail are logged.
-    childLoggerFactory: (parent) => parent,
-    trustProxy: config.trustedProxies.length > 0 ? isTrusted : false,
-    genReqId: (raw) =>
-      requestIdOf(raw.headers['x-request-id'] as string | undefined, raw.socket.remoteAddress as string, isTrusted),
-    // A request that comes over a connection still open is served to the end of the process.
-    return503OnClosing: false,
-    // Which path a request has is for the steps alone to say: to Fastify every one is the same.
-    rewriteUrl: () => '/',
-    // Fastify has one of its own, which goes before that of Node's server.
-    keepAliveTimeout: config.idleTimeout * 1000,
-    routerOptions: { constraints: { fromPage } },
-    http: {
-      headersTimeout: 5_000,
-      connectionsCheckingInterval: 500,
-      requestTimeout: 0,
-      // What has no Host is refused like everything else that has more than one reading (message.ts).
-      requireHostHeader: false,
-    },
-  })
-  // Bodies are streamed, never parsed: their type is nothing to us, whether it is one or not.
-  for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true })
-  app.addHook('onRequest', (request, reply, done) => {
-    // Of other methods Fastify has ideas of its own, before it comes to the handlers.
-    done(begin(request, reply) ?? (isAllowed(request.method) ? undefined : methodNotAllowed()))
-  })
-  const beginBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
-  const exposed = exposedHeaders(config.exposedHeaders)
-  const crossOriginOf = crossOrigin(exposed)
-  const security = Object.entries(securityHeaders(config.production)).flat()
+  // How it is forwarded, or refused.
+  const tokenMonitor = createTokenMonitor(revocations)
+  const webSockets = createWebSockets({ config, tokenMonitor, logger })
+  const ownHeaders = createOwnHeaders({ production: config.production, cors: corsHeaders(config) })
+  const handler = createRequestHandler({ run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger })
 
-  const rateLimit = await openRateLimit(app, config, sharedCounts)
-  const admit = createSteps({ routes, rateLimit, verifier, revocations, assertions })
-
-  /**
-   * Notes what is known of a request when it comes, and counts it when it is over.
-   *
-   * @returns why it is refused for its form, whatever it asks for
-   */
-  function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
-    const { raw, id, method, trace } = request
-    const header = (name: string) => raw.headers[name] as string | undefined
-    const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
-    const { httpVersion, rawHeaders } = raw
-    const call = new Call({ id, method, url: request.originalUrl, httpVersion, rawHeaders, header, source, trace })
-    request.call = call
-    // It closes once, and `once` costs more.
-    reply.raw.on('close', () => measure(call, reply.raw.headersSent ? reply.raw.statusCode : 0))
-    return faultOf(raw)
-  }
-
-  /** The way of a request that Node's server has read. */
-  async function handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const { raw, call } = request
-    const isUpgrade = upgrader.isUpgrade(raw)
-    const headers = await admit(call, isUpgrade)
-    if (isUpgrade) return upgrader.forward(request, reply, headers, ownHeaders(call, setByCors(reply)))
-    const body = hasBody(raw) ? await beginBody(raw, reply.raw, call.source.ip, call.route.bodyLimit) : ''
-    const answer = new ServedAnswer(reply.raw)
-    await forward({ call, answer, headers, body, ownHeaders: ownHeaders(call, setByCors(reply)), watch })
-    reply.hijack()
-    return reply
-  }
-
-  /** What an answer carries beside what the upstream gives it. */
-  function ownHeaders(call: Call, forPages: string[]): string[] {
-    return security.concat(['x-request-id', call.id], rateLimitHeaders(call.limit), forPages)
-  }
-
-  /** A request that goes nowhere. What goes wrong while it is answered ends its connection, and not the process. */
-  async function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    try {
-      const problem = noteProblem(await rateLimit.refused(request.call, error), request.call, logger)
-      const headers = ownHeaders(request.call, setByCors(reply))
-      for (let at = 0; at < headers.length; at += 2) reply.header(headers[at] as string, headers[at + 1])
-      discardRest(request.raw)
-      return sendProblem(problem, reply)
-    } catch (err) {
-      countContained()
-      logger.error({ event: 'connection_ended', err }, 'a request could not be answered')
-      request.raw.destroy()
-      return reply.hijack()
-    }
-  }
-
-  /** What @fastify/cors, which sees the requests of pages, has set for the answer. */
-  function setByCors(reply: FastifyReply): string[] {
-    if (reply.request.raw.headers.origin === undefined) return crossOriginOf(undefined)
-    return Object.entries(reply.getHeaders()).flatMap(([name, value]) => [name, String(value)])
-  }
-
-  app.setErrorHandler(refuse)
-  app.setNotFoundHandler(handle)
-  const countPreflight = ({ call }: FastifyRequest) => rateLimit.client(call)
-  await openToPages(app, { origins: config.origins, methods, exposed, handle, countPreflight, logger })
-  const isOurs = (origin: string) => config.origins.includes(origin)
-  const { serveByNode, byNode, begin: beginServing } = ownConnections(app.server, { ...config, isTrusted, logger })
-  const endIfIdle = takeInOrder(app.server, {
+  // Who reads it.
+  const takeBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
+  handleAll(app, { handler, webSockets, takeBody, logger })
+  await answerPreflights(app, config, { rateLimit, logger })
+  const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, isTrusted, logger })
+  const endIfIdle = serveInOrder(app.server, {
     handle: app.routing,
-    noteUpgrade: upgrader.note,
+    noteUpgrade: webSockets.note,
     serve: serveByNode,
-    refused: async (problem, peer) => {
-      const source = sourceOf(peer, header, isTrusted)
-      const call = new Call({ ...nothingKnown, id: requestIdOf(undefined, peer, isTrusted), source })
-      return noteProblem(await rateLimit.refused(call, problem), call, logger)
-    },
+    refused: (problem, peer) => handler.explain(malformedContext(peer, isTrusted), problem),
     idleTimeout: config.idleTimeout,
     logger,
   })
-  // Traced requests are followed on their way through Node's server.
-  const shortWay =
+  // Requests are traced by hooks of Fastify, so those take Node's server.
+  const fastPath =
     config.traced || !config.fastPath
       ? undefined
-      : new ShortWay({
-          isTrusted,
-          isOurs,
-          watch,
-          logger,
-          admit,
-          idleTimeout: config.idleTimeout,
-          ownHeaders: (call) => ownHeaders(call, crossOriginOf(call.header('origin'))),
+      : new FastPath({
+          handle: handler.handle,
           handOver: serveByNode,
+          idleTimeout: config.idleTimeout,
+          isTrusted,
+          logger,
         })
-  beginServing(shortWay ? shortWay.serve : (socket) => serveByNode(socket))
+  begin(fastPath ? fastPath.serve : (socket) => serveByNode(socket))
 
   app.addHook('preClose', async () => {
     routes.close()
     keySet.close()
     revocations.close()
-    upgrader.close()
-    shortWay?.close()
+    webSockets.close()
+    fastPath?.close()
     for (const end of openEventStreams.values()) end()
     for (const socket of byNode) endIfIdle(socket)
   })
   app.addHook('onClose', async () => {
-    sharedCounts?.close()
+    rateLimitStore?.close()
     await upstreams.close()
   })
-  const onClosing = () => shortWay?.beginClosing()
-  return { app, keySet, routes, revocations, upstreams, upgrader, verifier, sharedCounts, onClosing }
+  const onClosing = () => fastPath?.beginClosing()
+  return { app, keySet, routes, revocations, upstreams, webSockets, verifier, rateLimitStore, onClosing }
 }

@@ -17,7 +17,7 @@ import {
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to fix */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
@@ -123,7 +123,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       connections: settings.UPSTREAM_CONNECTIONS,
       perClient: settings.UPSTREAM_CONNECTIONS_PER_CLIENT,
       queue: settings.UPSTREAM_QUEUE,
-      queueFor: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
+      queueTimeout: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
       maxAge: settings.UPSTREAM_CONNECTION_MAX_AGE * 1_000,
     },
     streams: { perUser: settings.STREAMS_PER_USER, most: settings.STREAMS_MAX },

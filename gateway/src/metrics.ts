@@ -1,14 +1,14 @@
 import { Counter, Gauge } from 'prom-client'
 import type { buildApp } from './app.ts'
-import { openEventStreams } from './measure.ts'
+import { openEventStreams } from './pipeline/measure.ts'
 
-type Parts = Pick<
+type Dependencies = Pick<
   Awaited<ReturnType<typeof buildApp>>,
-  'revocations' | 'upstreams' | 'upgrader' | 'verifier' | 'sharedCounts'
+  'revocations' | 'upstreams' | 'webSockets' | 'verifier' | 'rateLimitStore'
 >
 
 /** Shows the state of a gateway as it is when it is asked. Requests are counted in measure.ts. */
-export function showState({ revocations, upstreams, upgrader, verifier, sharedCounts }: Parts): void {
+export function showState({ revocations, upstreams, webSockets, verifier, rateLimitStore }: Dependencies): void {
   new Gauge({
     name: 'sallyport_upstream_up',
     help: 'Whether requests are sent to an upstream (1), or it failed too often (0)',
@@ -53,7 +53,7 @@ export function showState({ revocations, upstreams, upgrader, verifier, sharedCo
     help: 'WebSockets and streams of server-sent events that are open',
     labelNames: ['kind'],
     collect() {
-      this.set({ kind: 'websocket' }, upgrader.open.size)
+      this.set({ kind: 'websocket' }, webSockets.open.size)
       this.set({ kind: 'event_stream' }, openEventStreams.size)
     },
   })
@@ -101,12 +101,12 @@ export function showState({ revocations, upstreams, upgrader, verifier, sharedCo
     },
   })
 
-  if (sharedCounts)
+  if (rateLimitStore)
     new Gauge({
       name: 'sallyport_rate_limit_shared',
       help: 'Whether requests are counted together with the other gateways (1), or here alone (0)',
       collect() {
-        this.set(Number(sharedCounts.isThere))
+        this.set(Number(rateLimitStore.isConnected))
       },
     })
 }

@@ -1,15 +1,15 @@
 import { createLogger } from '@sallyport/chassis'
-import { normalise } from '@sallyport/gateway/path'
-import type { Listener, OutgoingRequest } from '@sallyport/gateway/upstream-connection'
-import { UpstreamConnections } from '@sallyport/gateway/upstream-connections'
-import { readWhole } from '@sallyport/gateway/whole-request'
+import { parseRequest } from '@sallyport/gateway/http1/parser'
+import type { Listener, UpstreamRequest } from '@sallyport/gateway/http1/upstream-request'
+import { normalise } from '@sallyport/gateway/pipeline/path'
+import { UpstreamClient } from '@sallyport/gateway/proxy/upstream-client'
 
 /* The parts of the gateway that `readers` compares with Node's: all that these programs know of its insides. */
 
 export interface ReadRequest {
   method: string
   url: string
-  /** Names and values, in turn. */
+  /** Names and values in a flat list. */
   headers: string[]
   /** In latin1. */
   body: string
@@ -18,11 +18,11 @@ export interface ReadRequest {
 
 /** What the fast path takes. @returns undefined for what it leaves to Node */
 export function readRequest(piece: Buffer): ReadRequest | undefined {
-  const whole = readWhole(piece)
-  if (!whole) return undefined
+  const parsed = parseRequest(piece)
+  if (!parsed) return undefined
   // The path is looked at next, so it is timed with the rest.
-  normalise(whole.url)
-  const { method, url, rawHeaders: headers, body, length } = whole
+  normalise(parsed.url)
+  const { method, url, rawHeaders: headers, body, length } = parsed
   return { method, url, headers, body, length }
 }
 
@@ -36,17 +36,17 @@ export interface ReadResponse {
 
 /** The connections to one upstream, with timeouts of `patience` milliseconds. */
 export function openConnections(origin: string, patience: number) {
-  const connections = new UpstreamConnections(origin, createLogger('readers', 'silent'), {
-    connectWithin: patience,
-    goOnWithin: patience,
-    idleFor: patience,
+  const connections = new UpstreamClient(origin, createLogger('readers', 'silent'), {
+    connectTimeout: patience,
+    idleTimeout: patience,
+    keepAliveTimeout: patience,
   })
   return {
     /** @returns an Error for a response that is refused */
     read(method: string, path: string): Promise<ReadResponse | Error> {
       return new Promise((resolve) => {
         const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
-        const request: OutgoingRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
+        const request: UpstreamRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
         const listener: Listener = {
           onWait() {},
           onSent() {},

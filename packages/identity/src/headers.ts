@@ -22,14 +22,14 @@ const names = new Set<string>(Object.values(identityHeaders))
  * digit the same. CGI and what descends from it (RFC 3875 section 4.1.18) make one variable of `X-User-Id` and
  * `x_user_id`, and some of `x.user~id` too.
  */
-export function carelessly(name: string): string {
+export function canonicalName(name: string): string {
   const lower = name.toLowerCase()
   return /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, '-') : lower
 }
 
 /** Whether a header name is an identity header, or would read as one to some server. */
 export function isIdentityHeader(name: string): boolean {
-  return names.has(carelessly(name))
+  return names.has(canonicalName(name))
 }
 
 /** Begins an e-mail address that is written as an extended value of RFC 8187 section 3.2. */

@@ -1,7 +1,7 @@
 export { type Assertions, createAssertions, createAssertionVerifier, type VerifyAssertion } from './assertion.ts'
 export { type Guard, requireIdentity, requireRole, requireUuids, type Trust } from './guards.ts'
 export {
-  carelessly,
+  canonicalName,
   decodeEmail,
   headersOf,
   identityFromHeaders,

@@ -1,0 +1,62 @@
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Logger } from '@sallyport/chassis'
+import { countLimit } from '../limits.ts'
+import type { IsTrusted } from '../pipeline/request-context.ts'
+import { contain } from './contain.ts'
+import { openPerClient } from './open-per-client.ts'
+
+interface Options {
+  /** Connections of one client at once; those of proxies that we trust are not counted, as they are of many clients. */
+  connectionsPerClient: number
+  isTrusted: IsTrusted
+  logger: Logger
+}
+
+/** Takes a connection in. `peer` is the address at the other end. */
+export type Serve = (socket: Socket, peer: string) => void
+
+/**
+ * Stands before a server that does not listen yet, and owns every connection for all of its life, whichever server reads
+ * it: there is always a listener for its errors, what is thrown in its events ends it alone, and it is counted.
+ */
+export function ownConnections(server: Server, { connectionsPerClient, isTrusted, logger }: Options) {
+  const [serveByNode] = server.listeners('connection') as [(socket: Socket) => void]
+  server.removeAllListeners('connection')
+  const noteOpen = openPerClient(connectionsPerClient)
+  const byNode = new Set<Socket>()
+
+  return {
+    /** The connections that Node's own server reads. */
+    byNode: byNode as ReadonlySet<Socket>,
+
+    /** Gives a connection to Node's own server, with what came on it and was not read. */
+    serveByNode: (socket: Socket, received?: Buffer): void => {
+      serveByNode.call(server, socket)
+      if (!byNode.has(socket)) socket.once('close', () => byNode.delete(socket))
+      byNode.add(socket)
+      if (!received) return
+      socket.unshift(received)
+      socket.resume()
+    },
+
+    /** From now on `serve` gets every connection. */
+    begin(serve: Serve): void {
+      server.on('connection', (socket) => {
+        socket.on('error', (err) => logger.debug({ event: 'socket_failed', err }))
+        contain(socket, (err) => {
+          logger.error({ event: 'connection_ended', err }, 'an error in an event of a connection')
+          socket.destroy()
+        })
+        const peer = socket.remoteAddress
+        // It was reset before we came to it.
+        if (peer === undefined) socket.destroy()
+        else if (isTrusted(peer) || noteOpen(peer, socket)) serve(socket, peer)
+        else {
+          countLimit('connections_per_client')
+          socket.destroy()
+        }
+      })
+    },
+  }
+}

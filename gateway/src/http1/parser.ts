@@ -1,0 +1,81 @@
+import { host as hostForm } from '../connections/message.ts'
+import { endOfHead, longestHead, readHeaderLines } from './header-lines.ts'
+import { lowerCase } from './header-names.ts'
+
+/** A request that is eligible for the fast path, read from one piece. */
+export interface ParsedRequest {
+  method: string
+  url: string
+  /** Names as sent and values, in a flat list. */
+  rawHeaders: string[]
+  /** The names in lower case, in the same order, none of them repeated. */
+  names: string[]
+  /** In latin1. */
+  body: string
+  /** Bytes of the piece that are this request's. */
+  length: number
+}
+
+const requestLine = /(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (\/[\x21-\x7e]*) HTTP\/1\.1\r\n/y
+
+/** The most header lines, and bytes of a body, that an eligible request has. */
+const mostLines = 100
+const longestBody = 65_536
+
+/** Headers that ask for more than one response to one request: another framing, protocol or order of events. */
+const ineligible = new Set([
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'expect',
+  'upgrade',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'access-control-request-method',
+])
+
+/**
+ * Parses a request if it is eligible for the fast path: HTTP/1.1, one spelling of everything, each header once, a body no
+ * longer than what came with it. Every server reads such a request the same.
+ *
+ * @returns undefined for any other request, valid or not
+ */
+export function parseRequest(piece: Buffer): ParsedRequest | undefined {
+  const text = piece.toString('latin1', 0, longestHead)
+  const end = endOfHead(text)
+  // Servers differ in where they let a tab pass for a space.
+  if (end === -1 || text.slice(0, end).includes('\t')) return undefined
+  requestLine.lastIndex = 0
+  const [, method, url] = requestLine.exec(text) ?? []
+  const rawHeaders = method === undefined ? undefined : readHeaderLines(text, requestLine.lastIndex)
+  if (!rawHeaders || rawHeaders.length > 2 * mostLines) return undefined
+
+  const names: string[] = []
+  let bodyLength = 0
+  let host: string | undefined
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = lowerCase(rawHeaders[at] as string)
+    const value = rawHeaders[at + 1] as string
+    if (ineligible.has(name) || names.includes(name)) return undefined
+    if (name === 'connection' && value !== 'keep-alive' && value !== 'Keep-Alive') return undefined
+    if (name === 'host') host = value
+    if (name === 'content-length') {
+      if (!/^(0|[1-9]\d{0,4})$/.test(value)) return undefined
+      bodyLength = Number(value)
+    }
+    names.push(name)
+  }
+  if (host === undefined || !hostForm.test(host)) return undefined
+  const length = end + bodyLength
+  if (length > piece.length || bodyLength > longestBody || (bodyLength > 0 && (method === 'GET' || method === 'HEAD')))
+    return undefined
+  return {
+    method: method as string,
+    url: url as string,
+    rawHeaders,
+    names,
+    body: bodyLength === 0 ? '' : piece.toString('latin1', end, length),
+    length,
+  }
+}

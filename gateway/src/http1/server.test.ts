@@ -1,0 +1,186 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, Socket } from 'node:net'
+import { createLogger, Problem } from '@sallyport/chassis'
+import t, { type Test } from 'tap'
+import { ownConnections } from '../connections/client-connections.ts'
+import type { RateLimit } from '../pipeline/rate-limit.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import type { Route } from '../pipeline/route-file.ts'
+import { createRequestHandler } from '../proxy/request-handler.ts'
+import { roundRobin, Upstreams } from '../proxy/upstreams.ts'
+import type { WebSockets } from '../proxy/websocket.ts'
+import { FastPathResponseWriter } from './response-writer.ts'
+import { FastPath } from './server.ts'
+
+interface Options {
+  /** Milliseconds an answer takes. */
+  takes?: number
+  run?: (context: RequestContext) => Promise<string[]>
+  ownHeaders?: () => string[]
+}
+
+/** The fast path before a server of Node's, and a service behind it. */
+async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = () => [] }: Options = {}) {
+  const service = createServer((_request, response) => setTimeout(() => response.end('service'), takes))
+  service.listen(0, '127.0.0.1')
+  await once(service, 'listening')
+  const logger = createLogger('test', 'silent')
+  const upstreams = new Upstreams(logger)
+  const behind = [upstreams.at(`http://127.0.0.1:${(service.address() as AddressInfo).port}`)]
+  const route = { prefix: '/', timeout: 5_000, pick: roundRobin(behind) } as Route
+  const server = createServer((_request, response) => response.end('node'))
+  const isTrusted = () => false
+  const { serveByNode, begin } = ownConnections(server, { connectionsPerClient: 100, isTrusted, logger })
+  const handler = createRequestHandler({
+    run: (context) => {
+      Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })
+      return run(context)
+    },
+    rateLimit: { refused: async (_context, error) => error } as RateLimit,
+    webSockets: {} as WebSockets,
+    tokenMonitor: { onInvalid: () => () => {} },
+    ownHeaders,
+    logger,
+  })
+  const fastPath = new FastPath(
+    { handle: handler.handle, handOver: serveByNode, idleTimeout: 0.4, isTrusted, logger },
+    200,
+  )
+  begin(fastPath.serve)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    fastPath.close()
+    for (const each of [server, service]) {
+      each.closeAllConnections()
+      each.close()
+    }
+    await upstreams.close()
+  })
+  const open = async () => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').setEncoding('latin1')
+    const heard = { all: '' }
+    socket
+      .on('error', () => {})
+      .on('data', (chunk) => {
+        heard.all += chunk
+      })
+    await once(socket, 'connect')
+    return { socket, heard }
+  }
+  return { fastPath, server, open }
+}
+
+const get = 'GET / HTTP/1.1\r\nHost: g\r\n\r\n'
+const closed = (socket: Socket) => once(socket, 'close')
+
+t.test('a silent connection is closed, without a response', async (t) => {
+  const { open } = await build(t)
+  const silent = await open()
+  await closed(silent.socket)
+  t.equal(silent.heard.all, '')
+
+  const idle = await open()
+  idle.socket.write(get)
+  await closed(idle.socket)
+  t.match(idle.heard.all, /^HTTP\/1\.1 200 OK\r\n.*service$/s)
+})
+
+t.test('a response may take longer than a connection may be idle', async (t) => {
+  const { open } = await build(t, { takes: 700 })
+  const { socket, heard } = await open()
+  socket.write(get)
+  await closed(socket)
+  t.match(heard.all, /service$/)
+})
+
+t.test('a pipelined request waits for the response to the one before it', async (t) => {
+  const { open } = await build(t, { takes: 50 })
+  const { socket, heard } = await open()
+  socket.write(get)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  socket.write(get)
+  await closed(socket)
+  t.equal(heard.all.match(/service/g)?.length, 2)
+})
+
+t.test('a client that leaves before its request is forwarded costs the upstream nothing that lasts', async (t) => {
+  let leave = () => {}
+  const { open, fastPath } = await build(t, {
+    async run() {
+      leave()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      return []
+    },
+  })
+  const { socket } = await open()
+  leave = () => socket.resetAndDestroy()
+  socket.write(get)
+  await closed(socket)
+  const { socket: half } = await open()
+  leave = () => {}
+  half.end(get)
+  await closed(half)
+  t.notOk(fastPath.isClosed())
+})
+
+t.test(
+  'a client that leaves before its request is refused gets nothing, and one whose response fails is disconnected',
+  async (t) => {
+    let leave = () => {}
+    const { open } = await build(t, {
+      async run() {
+        leave()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        throw new Problem(403, 'REFUSED', 'Refused')
+      },
+      ownHeaders() {
+        throw new Error('of ours')
+      },
+    })
+    const { socket } = await open()
+    leave = () => socket.resetAndDestroy()
+    socket.write(get)
+    await closed(socket)
+    leave = () => {}
+    const { socket: next, heard } = await open()
+    next.write(get)
+    await closed(next)
+    t.equal(heard.all, '')
+  },
+)
+
+t.test('a listener for the end of a response that is complete is called at once', (t) => {
+  const writer = new FastPathResponseWriter(new Socket(), 'GET', 1, () => false)
+  writer.close()
+  writer.onClose(() => t.end())
+})
+
+t.test('while draining, every response says that its connection closes, and idle connections are closed', async (t) => {
+  const { open, fastPath } = await build(t, { takes: 50 })
+  const [idle, busy, next] = await Promise.all([open(), open(), open()])
+  for (const { socket } of [idle, busy]) socket.write(get)
+  await Promise.all([once(idle.socket, 'data'), once(busy.socket, 'data')])
+  fastPath.beginClosing()
+  next.socket.write(get + get)
+  await closed(next.socket)
+  t.match(next.heard.all, /connection: close\r\n\r\nservice$/)
+  t.equal(next.heard.all.split('HTTP/1.1').length, 2, 'no other request is begun')
+
+  const { socket, heard } = await open()
+  t.notMatch(busy.heard.all, 'connection: close')
+  socket.write(get)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  fastPath.close()
+  await Promise.all([closed(idle.socket), closed(busy.socket), closed(socket)])
+  t.match(heard.all, /service$/, 'a request that is being served is answered')
+})
+
+t.test('what is not eligible is handed over to Node’s server, with all that follows', async (t) => {
+  const { open } = await build(t)
+  const { socket, heard } = await open()
+  socket.write(`${get}GET / HTTP/1.1\r\nHost: g\r\nConnection: Close\r\n\r\n`)
+  await closed(socket)
+  t.match(heard.all, /service.*HTTP\/1\.1 200 OK.*node$/s)
+})

@@ -1,0 +1,101 @@
+import { canonicalName, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { memo } from '../http1/header-names.ts'
+import { bearerProtocol } from '../pipeline/authenticate.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import { traceOf } from '../pipeline/trace.ts'
+import { connectionNames, hopByHop } from './hop-by-hop.ts'
+
+/** Rebuilt from what we know, never passed on from a client; CGI makes of `Proxy` a setting of its own (HTTP_PROXY). */
+const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent', 'proxy'])
+/** The same, and what tells some servers of another path or host than the one that was matched. */
+const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
+
+/** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
+function isOurs(name: string): boolean {
+  const plain = canonicalName(name)
+  return (
+    hopByHop.has(plain) ||
+    rebuilt.has(plain) ||
+    rebuiltFamilies.test(plain) ||
+    isIdentityHeader(plain) ||
+    // `content_length` is no length to us, and one to some server.
+    (plain === 'content-length' && name !== plain)
+  )
+}
+
+/** For the auth service alone, as its routes say (`refreshCookie`); nothing else has a use for it. */
+const refreshCookie = /^(__Host-)?refreshToken$/
+
+/** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
+const outgoing = memo((name) => (isOurs(name) ? '' : name))
+
+/**
+ * The headers that a request is forwarded with, as a flat list of names and values: the client's own without
+ * hop-by-hop headers, without every spelling of an identity header, and without the refresh cookie; then who is calling.
+ *
+ * @param identity names and values of the identity headers, as the pipeline gives them
+ */
+export function requestHeaders(context: RequestContext, identity: readonly string[]): string[] {
+  const { rawHeaders: sent, route, source } = context
+  const named = connectionNames(context.header('connection'))
+  const headers: string[] = route.preserveHost ? ['host', source.host] : []
+  for (let at = 0; at < sent.length; at += 2) {
+    const name = outgoing(sent[at] as string)
+    const value = sent[at + 1] as string
+    if (name === '' || named?.has(name)) continue
+    if (name === 'authorization' && !route.forwardAuthorization) continue
+    if (name === 'cookie' && !route.refreshCookie) {
+      const cookies = withoutRefreshCookie(value)
+      if (cookies !== '') headers.push(name, cookies)
+      continue
+    }
+    if (name === 'sec-websocket-protocol') {
+      const protocols = withoutToken(value)
+      if (protocols !== '') headers.push(name, protocols)
+      continue
+    }
+    // Leading zeros, which Node reads as decimal, are octal to some server.
+    headers.push(name, name === 'content-length' ? String(Number(value)) : value)
+  }
+  headers.push(
+    'via',
+    via(context),
+    'x-forwarded-for',
+    source.way.length === 1 ? source.ip : source.way.join(', '),
+    'x-forwarded-host',
+    source.host,
+    'x-forwarded-proto',
+    source.protocol,
+    'traceparent',
+    context.trace?.traceparent ?? traceOf(context.header('traceparent'), context.id),
+    identityHeaders.requestId,
+    context.id,
+  )
+  if (route.strippedPrefix !== undefined) headers.push('x-forwarded-prefix', route.strippedPrefix)
+  headers.push(...identity)
+  return headers
+}
+
+function withoutRefreshCookie(cookies: string): string {
+  return cookies
+    .split(';')
+    .filter((cookie) => !refreshCookie.test((cookie.split('=', 1)[0] as string).trim()))
+    .join(';')
+    .trim()
+}
+
+/** The subprotocols that are the application's own. */
+function withoutToken(protocols: string): string {
+  return protocols
+    .split(',')
+    .map((protocol) => protocol.trim())
+    .filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
+    .join(', ')
+}
+
+/** The proxies that a request came by (RFC 9110 section 7.6.3), as far as trusted ones say, and this gateway. */
+function via({ source, httpVersion, header }: RequestContext): string {
+  const step = httpVersion === '1.0' ? '1.0 sallyport' : '1.1 sallyport'
+  const before = source.way.length > 1 ? header('via') : undefined
+  return before === undefined ? step : `${before}, ${step}`
+}

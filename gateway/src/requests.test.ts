@@ -1,0 +1,345 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { EventEmitter, once } from 'node:events'
+import { createServer, type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { createLogger } from '@sallyport/chassis'
+import t, { type Test } from 'tap'
+import { buildApp } from './app.ts'
+import { readConfig } from './config.ts'
+
+const { privateKey } = generateKeyPairSync('ec', {
+  namedCurve: 'P-256',
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+})
+
+/** A line that only Node's server reads, so that both servers through the gateway are taken. */
+const servers: Record<string, string> = { 'the fast path': '', "Node's server": 'TE: trailers\r\n' }
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void
+
+/** A gateway on a port of its own, before an upstream that answers as it is told to. */
+async function open(t: Test, route: object, settings: Record<string, string> = {}) {
+  const behind = { answer: ((_request, response) => response.end('ok')) as Answer, seen: [] as IncomingMessage[] }
+  const upstream = createServer((request, response) => {
+    behind.seen.push(request)
+    behind.answer(request, response)
+  })
+  upstream.on('upgrade', (request, socket) => {
+    behind.seen.push(request)
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+  })
+  upstream.listen(0, '127.0.0.1')
+  await once(upstream, 'listening')
+  const authority = `127.0.0.1:${(upstream.address() as AddressInfo).port}`
+  const routes = [{ prefix: '/', access: 'public', upstreams: [`http://${authority}`], ...route }]
+  const environment = {
+    GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
+    JWKS_URL: 'http://127.0.0.1:1/jwks.json',
+    JWT_ISSUER: 'https://issuer.test',
+    JWT_AUDIENCE: 'https://api.test',
+    IDENTITY_PRIVATE_KEY: privateKey,
+    CORS_ORIGINS: 'https://app.test',
+    ...settings,
+  }
+  const held = new EventEmitter()
+  const log: Record<string, unknown>[] = []
+  const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })
+  const { app, webSockets } = await buildApp(readConfig(environment), environment, logger)
+  app.addHook('onRequest', async (request, { raw }) => {
+    // As Node's server throws at a header that it cannot write.
+    if (request.originalUrl === '/fault-of-ours')
+      raw.writeHead = () => {
+        throw new Error('of ours')
+      }
+    if (request.originalUrl === '/left-early') {
+      held.emit('upgrade')
+      await new Promise((resolve) => request.raw.socket.once('close', resolve))
+    }
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(async () => {
+    upstream.closeAllConnections()
+    upstream.close()
+    await app.close()
+  })
+  const { port } = app.server.address() as AddressInfo
+  /** Sends a request and what comes of it up to the end of its connection. */
+  const send = async (start: string, lines = '', body = '') => {
+    const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+    socket.on('error', () => {})
+    let heard = ''
+    socket.on('data', (chunk) => {
+      heard += chunk
+      // Kept open by whoever answers: what has come is looked at, not waited for.
+      if (/\r\n\r\n/.test(heard) && isWhole(heard, start)) socket.destroy()
+    })
+    socket.write(`${start} HTTP/1.1\r\nHost: shop.test:81\r\n${lines}\r\n${body}`, 'latin1')
+    await once(socket, 'close')
+    return heard
+  }
+  return { behind, send, log, authority, port, held, webSockets, upstream }
+}
+
+/** Whether an answer has come to its end, as far as its head tells. */
+function isWhole(heard: string, start: string): boolean {
+  const [head = '', ...rest] = heard.split('\r\n\r\n')
+  const length = /content-length: (\d+)/i.exec(head)?.[1]
+  if (start.startsWith('HEAD') || /^HTTP\/1\.1 (101|204|304)/.test(head)) return true
+  if (length !== undefined) return rest.join('\r\n\r\n').length >= Number(length)
+  return heard.endsWith('0\r\n\r\n')
+}
+
+const headerOf = (name: string, answer: string) =>
+  new RegExp(`^${name}: (.*)\r$`, 'im').exec(answer.split('\r\n\r\n', 1)[0] as string)?.[1]
+
+t.test('a route that rewrites sends on another path than the one it was matched by', async (t) => {
+  const { behind, send, authority } = await open(t, { prefix: '/api/billing', stripPrefix: true, websocket: true })
+  for (const [server, line] of Object.entries(servers)) {
+    for (const [path, expected] of Object.entries({
+      '/api/billing': '/',
+      '/api/billing/': '/',
+      '/api/billing/%75sers?a=/../b': '/users?a=/../b',
+    })) {
+      t.match(await send(`GET ${path}`, line), /^HTTP\/1\.1 200/, `${path} by ${server}`)
+      t.equal(behind.seen.at(-1)?.url, expected)
+      t.match(behind.seen.at(-1)?.headers, { 'x-forwarded-prefix': '/api/billing', host: authority })
+    }
+    const before = behind.seen.length
+    t.match(await send('GET /api/billing/metrics', line), /^HTTP\/1\.1 404/, `what is internal stays so by ${server}`)
+    t.match(await send('GET /api/billingx', line), /^HTTP\/1\.1 404/)
+    t.equal(behind.seen.length, before)
+    await send('GET /api/billing/x', `X-Forwarded-Prefix: /evil\r\n${line}`)
+    t.equal(behind.seen.at(-1)?.headers['x-forwarded-prefix'], '/api/billing', 'whatever the client says')
+  }
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+  t.match(await send('GET /api/billing/live?a', upgrade), /^HTTP\/1\.1 101/)
+  t.match(behind.seen.at(-1), { url: '/live?a', headers: { host: authority, 'x-forwarded-prefix': '/api/billing' } })
+})
+
+t.test('a route that preserves the host sends on the client’s, whichever server reads the request', async (t) => {
+  const { behind, send } = await open(t, { preserveHost: true, websocket: true }, { TRUSTED_PROXIES: '127.0.0.1' })
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+  const chunked = 'Transfer-Encoding: chunked\r\n'
+  const body = '2\r\nhi\r\n0\r\n\r\n'
+  for (const [start, lines, sent] of [
+    ['GET /', '', ''],
+    ['GET /', servers["Node's server"], ''],
+    ['PUT /', chunked, body],
+    ['GET /', upgrade, ''],
+  ] as [string, string, string][]) {
+    await send(start, lines, sent)
+    t.equal(behind.seen.at(-1)?.headers.host, 'shop.test:81', start + lines)
+    t.equal(behind.seen.at(-1)?.rawHeaders.filter((name) => name.toLowerCase() === 'host').length, 1)
+    t.equal(behind.seen.at(-1)?.headers['x-forwarded-prefix'], undefined)
+    await send(start, `X-Forwarded-Host: www.test\r\n${lines}`, sent)
+    t.equal(behind.seen.at(-1)?.headers.host, 'www.test', 'as the proxy in front tells it')
+    await send(start, `X-Forwarded-Host: www.test/evil\r\n${lines}`, sent)
+    t.equal(behind.seen.at(-1)?.headers.host, 'shop.test:81', 'if that is a host')
+  }
+})
+
+t.test('a client is one to every limit, whatever port its proxy writes', async (t) => {
+  const { behind, send, log } = await open(t, {}, { TRUSTED_PROXIES: '127.0.0.1', RATE_LIMIT_MAX: '4' })
+  for (const [at, line] of Object.values(servers).entries()) {
+    const statuses: string[] = []
+    for (const from of [1, 2, 3, 4, 5].map((port) => `203.0.113.${at}:4000${port}`))
+      statuses.push((await send('GET /', `X-Forwarded-For: ${from}\r\n${line}`)).slice(9, 12))
+    t.strictSame(statuses, ['200', '200', '200', '200', '429'])
+    t.equal(behind.seen.at(-1)?.headers['x-forwarded-for'], `203.0.113.${at}, 127.0.0.1`, 'services see no port')
+    t.strictSame([log.at(-1)?.code, log.at(-1)?.ip], ['RATE_LIMITED', `203.0.113.${at}`], 'nor does the log')
+  }
+})
+
+t.test('what is refused before its route is known counts for its client', async (t) => {
+  const preflight = 'Origin: https://app.test\r\nAccess-Control-Request-Method: GET\r\n'
+  for (const [name, start, lines, first] of [
+    ['a path that is nobody’s', 'GET /nowhere', '', '404'],
+    ['a path with two readings', 'GET /a//b', '', '400'],
+    ['a broken escape', 'GET /%zz', '', '400'],
+    ['a path without end', `GET /${'a'.repeat(9_000)}`, '', '414'],
+    ['a method', 'TRACE /few', '', '405'],
+    ['a method with a type', 'PROPFIND /few', 'Content-Type: no type\r\n', '405'],
+    ['an ambiguous message', 'GET /few', 'Host: other\r\n', '400'],
+    ['an upgrade', 'GET /few', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '404'],
+    ['a preflight', 'OPTIONS /few', preflight, '204'],
+  ] as [string, string, string, string][])
+    await t.test(name, async (t) => {
+      const { send, behind } = await open(t, { prefix: '/few', rateLimit: 1 }, { RATE_LIMIT_MAX: '4' })
+      const answers: string[] = []
+      for (const line of [...Object.values(servers), ...Object.values(servers), ''])
+        answers.push(await send(start, lines + line))
+      t.strictSame(
+        answers.map((answer) => answer.slice(9, 12)),
+        [first, first, first, first, '429'],
+      )
+      t.match(headerOf('retry-after', answers[4] as string), /^\d+$/)
+      t.match(headerOf('ratelimit', answers[4] as string), /^"client";r=0;/)
+      const origin = name === 'a preflight' ? 'https://app.test' : undefined
+      t.equal(headerOf('access-control-allow-origin', answers[4] as string), origin, 'a page can read why')
+      t.equal(behind.seen.length, 0)
+      t.match(await send('GET /few'), /^HTTP\/1\.1 200/, 'a route with a limit of its own has its own count')
+    })
+})
+
+t.test('a path that cannot be read is refused in the same words whichever way it takes, for a page too', async (t) => {
+  const { send } = await open(t, {})
+  for (const path of ['/%', '/%zz', '/a%', '/%c3%28', '//', '/%2f', '*', `/${'x'.repeat(9_000)}`])
+    for (const origin of ['', 'Origin: https://app.test\r\n']) {
+      const answers = await Promise.all(Object.values(ways).map((line) => send(`GET ${path}`, origin + line)))
+      const [first, second] = answers.map((answer) => answer.slice(answer.indexOf('\r\n\r\n')))
+      t.match(first, /PATH_(INVALID|TOO_LONG)/, path.slice(0, 10))
+      t.equal(first, second)
+      for (const answer of answers)
+        t.equal(headerOf('access-control-allow-origin', answer), origin === '' ? undefined : 'https://app.test')
+    }
+})
+
+t.test('a preflight is answered as before, and takes from the limit once', async (t) => {
+  const { send } = await open(t, {}, { RATE_LIMIT_MAX: '3' })
+  const asks = 'Access-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-own\r\n'
+  const answer = await send('OPTIONS /x', `Origin: https://app.test\r\n${asks}`)
+  t.match(answer, /^HTTP\/1\.1 204/)
+  t.equal(headerOf('access-control-allow-origin', answer), 'https://app.test')
+  t.equal(headerOf('access-control-allow-headers', answer), 'x-own')
+  t.match(headerOf('access-control-allow-methods', answer), 'PATCH')
+  const stranger = await send('OPTIONS /x', `Origin: https://evil.test\r\n${asks}`)
+  t.equal(headerOf('access-control-allow-origin', stranger), undefined)
+  t.match(headerOf('ratelimit', await send('GET /x', 'Origin: https://app.test\r\n')), /r=0/)
+})
+
+t.test('a method that nobody needs is 405, whatever comes with it', async (t) => {
+  const { send } = await open(t, {})
+  const known = ['QUERY', 'PROPFIND', 'TRACE', 'LOCK', 'REPORT', 'MKCOL'].filter((name) => METHODS.includes(name))
+  for (const method of known)
+    for (const lines of ['', 'Content-Type: x\r\n', 'Content-Length: 0\r\n', 'Origin: https://app.test\r\n']) {
+      const answer = await send(`${method} /`, lines)
+      t.match(answer, /^HTTP\/1\.1 405 [\s\S]*METHOD_NOT_ALLOWED/, `${method} ${lines}`)
+      t.match(headerOf('allow', answer), 'GET, HEAD, POST')
+    }
+})
+
+t.test('pages may read what is exposed to them', async (t) => {
+  const own = 'retry-after, x-request-id, ratelimit, ratelimit-policy'
+  const settings: [string | undefined, string][] = [
+    [undefined, `${own}, etag, location, link, content-disposition, x-total-count`],
+    ['X-Page, etag,RateLimit', `${own}, x-page, etag`],
+  ]
+  for (const [setting, expected] of settings) {
+    const { send } = await open(t, {}, setting === undefined ? {} : { CORS_EXPOSED_HEADERS: setting })
+    for (const [server, line] of Object.entries(servers)) {
+      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      t.equal(headerOf('access-control-expose-headers', answer), expected, server)
+      t.equal(headerOf('access-control-expose-headers', await send('GET /', line)), undefined)
+    }
+  }
+})
+
+t.test('the strict policy is for data, and a page keeps what it says', async (t) => {
+  const { behind, send } = await open(t, {})
+  const strict = "default-src 'none'; frame-ancestors 'none'"
+  const policies: [status: number, headers: Record<string, string>, policy: string | undefined][] = [
+    [200, {}, strict],
+    [204, {}, strict],
+    [200, { 'content-type': 'application/json; charset=utf-8' }, strict],
+    [404, { 'content-type': 'application/problem+json' }, strict],
+    [200, { 'content-type': 'text/html; charset=utf-8' }, undefined],
+    [500, { 'content-type': 'text/html' }, undefined],
+    [200, { 'content-type': 'application/xhtml+xml' }, undefined],
+    [200, { 'content-type': 'text/javascript' }, undefined],
+    [200, { 'content-type': 'application/jsonx' }, undefined],
+    [304, {}, undefined],
+    [200, { 'content-type': 'text/html', 'content-security-policy': "default-src 'self'" }, "default-src 'self'"],
+    [200, { 'content-type': 'application/json', 'content-security-policy': 'sandbox' }, 'sandbox'],
+  ]
+  for (const [status, headers, policy] of policies) {
+    behind.answer = (_request, response) => response.writeHead(status, headers).end()
+    for (const line of Object.values(servers)) {
+      const answer = await send('GET /', line)
+      t.equal(headerOf('content-security-policy', answer), policy, `${status} ${headers['content-type']}`)
+      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'the others stay')
+      t.equal(headerOf('referrer-policy', answer), 'no-referrer')
+    }
+  }
+  t.equal(headerOf('content-security-policy', await send('GET /a//b')), strict, 'what is our own has it')
+})
+
+t.test('an upstream cannot take a header of ours away', async (t) => {
+  const { behind, send } = await open(t, {})
+  const ours = [
+    'content-security-policy',
+    'x-content-type-options',
+    'cache-control',
+    'x-request-id',
+    'ratelimit',
+    'vary',
+  ]
+  for (const connection of [ours.join(', '), ['close', ...ours], ['x-own', ours.join(' ,')]]) {
+    behind.answer = (_request, response) =>
+      response.writeHead(200, { connection, 'x-content-type-options': 'none', 'x-own': '1', 'x-other': '2' }).end('ok')
+    for (const line of Object.values(servers)) {
+      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      for (const name of ours) t.ok(headerOf(name, answer), `${name} after ${connection}`)
+      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'what it named of its own is gone')
+      t.equal(headerOf('x-other', answer), '2')
+    }
+  }
+  t.equal(headerOf('x-own', await send('GET /')), undefined)
+})
+
+t.test('a response of ours that cannot be written ends its connection, and not the process', async (t) => {
+  const { send, log } = await open(t, { prefix: '/somewhere' })
+  t.equal(await send('GET /fault-of-ours', servers["Node's server"]), '')
+  t.ok(log.some(({ event }) => event === 'connection_ended'))
+  t.match(await send('GET /somewhere'), /^HTTP\/1\.1 200 OK/)
+})
+
+t.test('a client that leaves before its upgrade is sent on costs the upstream nothing', async (t) => {
+  const { behind, send, port, held, log } = await open(t, { websocket: true })
+  for (const leave of ['end', 'resetAndDestroy'] as const) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET /left-early HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    await once(held, 'upgrade')
+    socket[leave]()
+    await once(socket, 'close')
+    t.match(await send('GET /stays'), /^HTTP\/1\.1 200 OK/)
+  }
+  t.strictSame(
+    behind.seen.map(({ url }) => url),
+    ['/stays', '/stays'],
+  )
+  t.strictSame(
+    log.filter(({ level }) => level === 'error'),
+    [],
+  )
+})
+
+t.test('a WebSocket whose upstream is gone is gone, whatever its client had still to say', async (t) => {
+  const { port, webSockets, upstream } = await open(t, { websocket: true })
+  const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+  const endings: Record<string, (socket: Duplex) => unknown> = {
+    ends: (socket) => socket.end(head),
+    'is reset': (socket) => socket.write(head, () => (socket as Socket).resetAndDestroy()),
+    'says much and ends': (socket) => socket.end(head + 'x'.repeat(1_000_000)),
+  }
+  upstream
+    .removeAllListeners('upgrade')
+    .on('upgrade', ({ url = '' }, socket) => endings[decodeURI(url.slice(1))]?.(socket))
+  const all = Object.keys(endings).flatMap((how) => ['', 'X\r\n', 'x'.repeat(500_000)].map((sent) => ({ how, sent })))
+  await Promise.all(
+    all.map(async ({ how, sent }) => {
+      // It does not close by itself.
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => {})
+      t.teardown(() => socket.destroy())
+      socket.write(
+        `GET /${encodeURI(how)} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n${sent}`,
+      )
+      await new Promise<void>((resolve) => socket.once('data', () => resolve()))
+    }),
+  )
+  const deadline = Date.now() + 10_000
+  while (webSockets.open.size > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(webSockets.open.size, 0)
+})
