@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Test } from 'tap'
-import { type Edge, startGateway } from '../edge.ts'
+import { type Edge, startGateway } from '../support/edge.ts'
 import type { Fault } from './harness.ts'
 
 /** What the gateway's process says of its memory, after a collection of garbage. In bytes. */
