@@ -4,6 +4,9 @@ import t from 'tap'
 import { request } from 'undici'
 import { Client, claimsOf, demoPassword, eventually, signIn, startSystem } from '../support/system.ts'
 
+/** Statements of this database that wait for a lock. */
+const lockWaits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 t.test('what the auth service answers to bad input and to strangers', async (t) => {
   const { gateway, processes, sql, log, secrets, url } = await startSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
   const auth = `http://127.0.0.1:${processes.auth.port}`
@@ -215,7 +218,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       await locked.query('LOCK TABLE auth.sessions')
       const waiting = connect()
       await eventually('the stream waits', async () => {
-        const { rows } = await sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        const { rows } = await sql(lockWaits)
         return rows.length > 0
       })
       const event = JSON.stringify({ session: 'early', reason: 'logout', at: 0 })
@@ -249,7 +252,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       await other.query(change, ['changed'])
       const answer = login({ email: 'doctor@example.com', password: demoPassword })
       await eventually('the login waits for the change', async () => {
-        const { rows } = await sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        const { rows } = await sql(lockWaits)
         return rows.length > 0
       })
       await other.query('COMMIT')

@@ -19,7 +19,7 @@ t.test('a day with the system, across real processes', async (t) => {
   await t.test('no service owns anything in the database', async (t) => {
     const { rows } = await sql(
       `SELECT DISTINCT usename, pg_has_role(usename, current_user, 'MEMBER') AS owns FROM pg_stat_activity
-       WHERE application_name = 'sallyport' ORDER BY usename`,
+       WHERE datname = current_database() AND application_name = 'sallyport' ORDER BY usename`,
     )
     t.strictSame(rows, [
       { usename: 'sallyport_appointments', owns: false },

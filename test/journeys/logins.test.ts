@@ -1,20 +1,12 @@
 import { endProcesses, keepSecrets, type RunningProcess, startProcess } from '@sallyport/local'
 import t from 'tap'
-import {
-  type Answer,
-  Client,
-  children,
-  eventually,
-  isAlive,
-  startDatabase,
-  temporaryFolder,
-} from '../support/system.ts'
+import { type Answer, Client, children, eventually, isAlive, startServer, temporaryFolder } from '../support/system.ts'
 
 /** The process that hashes for an auth process. */
 const hashingProcess = (auth: RunningProcess) => children(auth)[0] as number
 
 t.test('logins beyond what hashing can do', async (t) => {
-  const { postgres, urls } = await startDatabase(t)
+  const { postgres, urls } = await startServer(t)
   const environment = {
     ...process.env,
     ...keepSecrets(temporaryFolder(t)),

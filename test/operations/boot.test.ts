@@ -10,7 +10,7 @@ import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
-import { eventually, startDatabase, temporaryFolder } from '../support/system.ts'
+import { eventually, startDatabase, startServer, temporaryFolder } from '../support/system.ts'
 
 const migrateProgram = fileURLToPath(new URL('../../../prisma/dist/migrate.js', import.meta.url))
 
@@ -201,7 +201,7 @@ t.test('secrets can come from files, and from one variable each', async (t) => {
 })
 
 t.test('a database without tables: the line says to migrate, and migrating twice is harmless', async (t) => {
-  const { url, sql } = await startDatabase(t)
+  const { url, sql } = await startServer(t)
   await sql('CREATE DATABASE empty')
   const empty = url.replace(/sallyport$/, 'empty')
   t.match(await run(programs.auth, { ...settings(t), DATABASE_URL: empty }), {
@@ -230,7 +230,7 @@ t.test('a database without tables: the line says to migrate, and migrating twice
 })
 
 t.test('a migration that is killed half-way is made again from its beginning', async (t) => {
-  const { url, sql } = await startDatabase(t)
+  const { url, sql } = await startServer(t)
   await sql('CREATE DATABASE half')
   const half = url.replace(/sallyport$/, 'half')
   const holder = new pg.Client({ connectionString: half })

@@ -6,7 +6,7 @@ import { endProcesses, keepSecrets, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { startFreezingWay } from '../support/freezing-way.ts'
-import { Client, claimsOf, eventually, signIn, startDatabase, startSystem, temporaryFolder } from '../support/system.ts'
+import { Client, claimsOf, eventually, signIn, startServer, startSystemOn, temporaryFolder } from '../support/system.ts'
 
 /** Runs statements as whoever the address signs in as. */
 async function signInTo(t: Test, url: string) {
@@ -17,7 +17,7 @@ async function signInTo(t: Test, url: string) {
 }
 
 t.test('least privilege: a service can do its work in the database, and nothing else', async (t) => {
-  const { url, urls, sql, postgres } = await startDatabase(t, ['log_statement=all'])
+  const { url, urls, sql, postgres } = await startServer(t, ['log_statement=all'])
   const auth = await signInTo(t, urls.auth)
   const appointments = await signInTo(t, urls.appointments)
   const denied = { code: '42501' }
@@ -128,7 +128,7 @@ t.test('least privilege: a service can do its work in the database, and nothing 
 })
 
 t.test('a statement past Prisma', async (t) => {
-  const { urls, sql } = await startDatabase(t)
+  const { urls, sql } = await startServer(t)
   const database = createDatabase(urls.auth, { connections: 1, onError: () => {} })
 
   await t.test('gives and takes the types of Postgres', async (t) => {
@@ -206,7 +206,7 @@ t.test('a statement past Prisma', async (t) => {
 })
 
 t.test('whatever a server, a database or a role has for defaults', async (t) => {
-  const system = await startSystem(t, {}, ['appointments'])
+  const system = await startSystemOn(await startServer(t), t, {}, ['appointments'])
   const { gateway, sql, url } = system
   const client = await signIn(gateway)
   const oddities = {
@@ -316,7 +316,7 @@ t.test('whatever a server, a database or a role has for defaults', async (t) => 
 })
 
 t.test('a standby is none to serve with', async (t) => {
-  const standby = await startDatabase(t)
+  const standby = await startServer(t)
   const { rows } = await standby.sql('SHOW data_directory')
   await standby.postgres.stop()
   writeFileSync(join(rows[0].data_directory, 'standby.signal'), '')
@@ -326,7 +326,7 @@ t.test('a standby is none to serve with', async (t) => {
 })
 
 t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => {
-  const { url, urls } = await startDatabase(t)
+  const { url, urls } = await startServer(t)
   // What Postgres says of a NOTIFY ('A' and its length) is left out, as where the connection is somebody else's by then.
   const way = await startFreezingWay(t, Number(new URL(url).port), (piece) => {
     const kept: Buffer[] = []
@@ -359,7 +359,7 @@ t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => 
 })
 
 t.test('a proof that cannot be sent is no proof, and the reason is told', async (t) => {
-  const { urls } = await startDatabase(t)
+  const { urls } = await startServer(t)
   const errors: Error[] = []
   const listener = listen(
     urls.auth,
@@ -404,7 +404,7 @@ t.test(
       ...['-addext', 'subjectAltName=DNS:localhost', '-addext', 'basicConstraints=critical,CA:FALSE'],
     )
     chmodSync(`${server}.key`, 0o600)
-    const { urls, url, sql } = await startDatabase(t, [
+    const { urls, url, sql } = await startServer(t, [
       'ssl=on',
       `ssl_cert_file=${server}.pem`,
       `ssl_key_file=${server}.key`,
@@ -462,7 +462,7 @@ t.test(
       })
 
     t.test('a server without a certificate is refused', async (t) => {
-      const plain = await startDatabase(t)
+      const plain = await startServer(t)
       const address = secure(plain.urls.auth, 'localhost', authority)
       await t.rejects(migrate(address), /does not support SSL/)
     })

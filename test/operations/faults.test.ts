@@ -1,8 +1,17 @@
 import t from 'tap'
-import { Client, children, eventually, isAlive, signIn, startSystem } from '../support/system.ts'
+import {
+  Client,
+  children,
+  eventually,
+  isAlive,
+  signIn,
+  startServer,
+  startSystem,
+  startSystemOn,
+} from '../support/system.ts'
 
 t.test('Postgres is killed while everything runs', async (t) => {
-  const system = await startSystem(t, {}, ['appointments', 'notifications'])
+  const system = await startSystemOn(await startServer(t), t, {}, ['appointments', 'notifications'])
   const { gateway, postgres, sql } = system
 
   await t.test('before that: fifty logins of one user, ten at once, give fifty sessions', async (t) => {

@@ -2,7 +2,16 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Client, eventually, isAlive, patience, signIn, startSystem, temporaryFolder } from '../support/system.ts'
+import {
+  Client,
+  eventually,
+  isAlive,
+  patience,
+  signIn,
+  startServer,
+  startSystemOn,
+  temporaryFolder,
+} from '../support/system.ts'
 
 /** A disk of its own, small, in memory. @returns where it is, or undefined where we may not mount one */
 function mountDisk(t: Test): string | undefined {
@@ -35,7 +44,7 @@ t.test(
   disk ? {} : { skip: 'only root may mount a disk' },
   async (t) => {
     process.env.TMPDIR = disk
-    const system = await startSystem(t, {}, ['appointments'])
+    const system = await startSystemOn(await startServer(t), t, {}, ['appointments'])
     const { gateway, sql } = system
     const client = await signIn(gateway)
 

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import WebSocket from 'ws'
 import { parse } from 'yaml'
 import { each, exchange } from '../support/edge.ts'
-import { Client, eventually, freePort, type System, signIn, startSystem } from '../support/system.ts'
+import { Client, eventually, freePort, type System, signIn, startServer, startSystemOn } from '../support/system.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8')
 
@@ -80,7 +80,8 @@ const outcomes = async (system: System, name: string) =>
   )
 
 t.test('what operators see', async (t) => {
-  const system = await startSystem(
+  const system = await startSystemOn(
+    await startServer(t),
     t,
     {
       LOGIN_RATE_LIMIT_MAX: '5',

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
-import { Client, eventually, patience, signIn, startSystem } from '../support/system.ts'
+import { Client, eventually, patience, signIn, startServer, startSystem, startSystemOn } from '../support/system.ts'
 
 /** A plain TCP way to a port, on which every piece takes a while longer. */
 async function startSlowWay(t: Test, port: number) {
@@ -38,7 +38,7 @@ function steppingClock(seconds: number): { NODE_OPTIONS: string } {
 }
 
 t.test('a database in trouble', async (t) => {
-  const system = await startSystem(t, {}, ['appointments'])
+  const system = await startSystemOn(await startServer(t), t, {}, ['appointments'])
   const { gateway, sql } = system
   const client = await signIn(gateway)
 

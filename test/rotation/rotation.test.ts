@@ -5,7 +5,16 @@ import { endAllSessions, endSession, openSession, rotateSession } from '@sallypo
 import type { Database } from '@sallyport/database'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
-import { Client, claimsOf, eventually, signIn, startDatabase, startSystem } from '../support/system.ts'
+import {
+  Client,
+  claimsOf,
+  eventually,
+  signIn,
+  startDatabase,
+  startServer,
+  startSystem,
+  startSystemOn,
+} from '../support/system.ts'
 
 const attempt = () => ({ 'x-refresh-attempt': randomBytes(16).toString('base64url') })
 
@@ -97,7 +106,7 @@ t.test('refreshing, over HTTP', async (t) => {
 })
 
 t.test('what is not ours is refused without a query', async (t) => {
-  const { gateway, postgres, secrets, sql } = await startSystem(t)
+  const { gateway, postgres, secrets, sql } = await startSystemOn(await startServer(t), t)
   const client = await signIn(gateway)
   const claims = claimsOf(client.cookie as string)
   const sign = (changes: object, header: object = {}, key = secrets.JWT_REFRESH_SECRET as string) =>

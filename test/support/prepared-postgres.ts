@@ -16,11 +16,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type DatabaseUrls, freePort, prepareOwnDatabase, startPostgres } from '@sallyport/local'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+export const root = fileURLToPath(new URL('../../..', import.meta.url))
 const cache = join(root, 'node_modules/.cache/sallyport')
 
 /** What a prepared database is made from: if it changes, another one is made. */
-function digestOfSources(): string {
+export function digestOfSources(): string {
   const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')))
   for (const folder of ['prisma/dist', 'local/dist', 'prisma/migrations'])
     for (const name of (readdirSync(join(root, folder), { recursive: true }) as string[]).sort())

@@ -17,6 +17,7 @@ import {
 import pg from 'pg'
 import type { Test } from 'tap'
 import { copyPreparedPostgres } from './prepared-postgres.ts'
+import { borrowDatabase } from './shared-postgres.ts'
 
 export { demoPassword } from '@sallyport/database'
 export { freePort } from '@sallyport/local'
@@ -73,7 +74,6 @@ export function isAlive(pid: number): boolean {
 }
 
 export interface TestDatabase {
-  postgres: EmbeddedPostgres
   /** As the owner of everything. */
   url: string
   /** As the services sign in. */
@@ -82,44 +82,55 @@ export interface TestDatabase {
   database: Database
   /** Runs plain SQL as the owner, for looking at the database from outside. */
   sql: (text: string, values?: unknown[]) => Promise<pg.QueryResult>
-  /** Starts the server again on the same data, after it was stopped or killed. */
-  restart: () => Promise<void>
 }
 
-/**
- * A Postgres of the test's own, migrated and with the demo users.
- *
- * @param settings of the server, such as `ssl=on`
- */
-export async function startDatabase(t: Test, settings: string[] = []): Promise<TestDatabase> {
-  const folder = temporaryFolder(t)
-  const port = await freePort()
-  const prepared = await copyPreparedPostgres(folder)
-  const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200', ...settings] })
-  const state = { postgres: await start() }
-  const { url } = state.postgres
-  const at = (address: string) => Object.assign(new URL(address), { port }).toString()
-  const urls = {
-    auth: at(prepared.auth),
-    appointments: at(prepared.appointments),
-    notifications: at(prepared.notifications),
-  }
+/** A database of the test's own, migrated and with the demo users, on a server that it shares with other tests. */
+export async function startDatabase(t: Test): Promise<TestDatabase> {
+  const { url, urls, giveBack } = await borrowDatabase()
+  // Teardowns run from the last to the first.
+  t.teardown(giveBack)
+  return openDatabase(t, url, urls)
+}
+
+function openDatabase(t: Test, url: string, urls: DatabaseUrls): TestDatabase {
   const database = createDatabase(urls.auth, { connections: 8, onError: () => {} })
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   pool.on('error', () => {})
   t.teardown(async () => {
     await database.$disconnect()
     await pool.end()
-    await state.postgres.stop()
   })
-  return {
+  return { url, urls, database, sql: (text, values) => pool.query(text, values) }
+}
+
+export interface TestServer extends TestDatabase {
+  postgres: EmbeddedPostgres
+  /** Starts the server again on the same data, after it was stopped or killed. */
+  restart: () => Promise<void>
+}
+
+/**
+ * As startDatabase, on a PostgreSQL of the test's own: for tests that stop it, set it up or look at all of it.
+ *
+ * @param settings of the server, such as `ssl=on`
+ */
+export async function startServer(t: Test, settings: string[] = []): Promise<TestServer> {
+  const folder = temporaryFolder(t)
+  const port = await freePort()
+  const prepared = await copyPreparedPostgres(folder)
+  const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200', ...settings] })
+  const state = { postgres: await start() }
+  const at = (address: string) => Object.assign(new URL(address), { port }).toString()
+  const urls = {
+    auth: at(prepared.auth),
+    appointments: at(prepared.appointments),
+    notifications: at(prepared.notifications),
+  }
+  t.teardown(() => state.postgres.stop())
+  const own = {
     get postgres() {
       return state.postgres
     },
-    url,
-    urls,
-    database,
-    sql: (text, values) => pool.query(text, values),
     // The children of a server that was killed may hold its data for a moment.
     restart: () =>
       eventually('Postgres starts again', () =>
@@ -132,9 +143,11 @@ export async function startDatabase(t: Test, settings: string[] = []): Promise<T
         ),
       ),
   }
+  // A spread would freeze what the getter says now.
+  return Object.assign(own, openDatabase(t, state.postgres.url, urls))
 }
 
-export interface System extends TestDatabase {
+export type System<Of extends TestDatabase = TestDatabase> = Of & {
   gateway: string
   processes: Record<'auth' | 'appointments' | 'notifications' | 'gateway', RunningProcess>
   /** Every line that any of the processes logged. */
@@ -150,12 +163,17 @@ type Sample = 'appointments' | 'notifications'
  *
  * @param samples the services behind the gateway that the test calls; a process that nobody calls takes a while to start
  */
-export async function startSystem(
+export async function startSystem(t: Test, settings?: Record<string, string>, samples?: Sample[]): Promise<System> {
+  return startSystemOn(await startDatabase(t), t, settings, samples)
+}
+
+/** As startSystem, on a database that is there. */
+export async function startSystemOn<Of extends TestDatabase>(
+  database: Of,
   t: Test,
   settings: Record<string, string> = {},
   samples: Sample[] = [],
-): Promise<System> {
-  const database = await startDatabase(t)
+): Promise<System<Of>> {
   const secrets = keepSecrets(temporaryFolder(t))
   const log: string[] = []
   const processes: Partial<System['processes']> = {}
