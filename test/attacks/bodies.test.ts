@@ -5,7 +5,7 @@ import { createAssertions } from '@sallyport/identity'
 import t from 'tap'
 import { Pool } from 'undici'
 import { each } from '../support/edge.ts'
-import { claimsOf, demoPassword, signIn, startSystem } from '../support/system.ts'
+import { claimsOf, demoPassword, openSystem, signIn } from '../support/system.ts'
 
 interface Call {
   what: string
@@ -32,7 +32,7 @@ t.test(
     const bodies: { id: string; raw_b64: string }[] = read('json_bodies.json').cases
     t.ok(texts.length >= 515 && bodies.length >= 318)
 
-    const { gateway, processes, secrets } = await startSystem(t, {
+    const { gateway, auth, secrets } = await openSystem(t, {
       LOGIN_RATE_LIMIT_MAX: '1000000',
       RATE_LIMIT_MAX: '1000000',
       LOG_LEVEL: 'error',
@@ -45,7 +45,7 @@ t.test(
 
     const pools = {
       gateway: new Pool(gateway, { connections: 16 }),
-      auth: new Pool(`http://127.0.0.1:${processes.auth.port}`, { connections: 16 }),
+      auth: new Pool(auth, { connections: 16 }),
     }
     t.teardown(() => Promise.all([pools.gateway.close(), pools.auth.close()]))
     const signedIn = { authorization: `Bearer ${admin.accessToken}` }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { exchange, startGateway } from '../support/edge.ts'
+import { exchange, openGateway } from '../support/edge.ts'
 
 interface Message {
   line: string
@@ -96,7 +96,7 @@ const folder = process.env.VECTORS_DIR
 
 t.test('no request hides in another', async (t) => {
   const { connections, url } = await recordBytes(t)
-  const { port } = await startGateway(
+  const { port } = await openGateway(
     t,
     [
       { prefix: '/api', upstreams: [url], access: 'public' },

@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto'
 import { createAssertionVerifier, identityHeaders } from '@sallyport/identity'
 import t from 'tap'
-import { each, exchange, type Recorded, startGateway, Upstream } from '../support/edge.ts'
+import { each, exchange, openGateway, type Recorded, Upstream } from '../support/edge.ts'
 
 /** Lines of a header that try to make a name arrive with the value `forged`. `\r\n` goes between them. */
 type Shape = (name: string) => string[]
@@ -113,7 +113,7 @@ const careless = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '-')
 
 t.test('no header of a client’s arrives as identity, in whatever shape', async (t) => {
   const api = await new Upstream().serve(t)
-  const { port, issuer, identityKey } = await startGateway(
+  const { port, issuer, identityKey } = await openGateway(
     t,
     [
       { prefix: '/closed', upstreams: [api.url], access: 'authenticated', audience: 'api' },

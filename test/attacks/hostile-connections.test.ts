@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type Edge, exchange, listen, startGateway, Upstream } from '../support/edge.ts'
+import { type EdgeProcess, exchange, listen, startGateway, Upstream } from '../support/edge.ts'
 import { eventually } from '../support/system.ts'
 
 const get = (path: string, ...lines: string[]) => `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines.join('')}\r\n`
@@ -27,7 +27,7 @@ async function serve(t: Test) {
   return { api, open }
 }
 
-function residentMemory({ process: { child } }: Edge): number {
+function residentMemory({ process: { child } }: EdgeProcess): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024
 }
 

@@ -4,7 +4,7 @@ import { createUser } from '@sallyport/auth/create-user'
 import { createAssertions, headersOf, type Identity } from '@sallyport/identity'
 import { hash } from 'argon2'
 import t from 'tap'
-import { Client, claimsOf, demoPassword, eventually, signIn, startSystem } from '../support/system.ts'
+import { Client, claimsOf, demoPassword, eventually, openSystem, signIn } from '../support/system.ts'
 
 const uuid = '0a1b2c3d-0000-4000-8000-000000000000'
 const password = 'a long enough one'
@@ -70,8 +70,13 @@ const texts = ['', '\u0000', 'a\u0000b', '\ud800', 'a\udc00b', '%', '\\', 'x'.re
 const others: unknown[] = [null, 0, -1, 2 ** 31, 1.5, true, [], {}, [null], ['x'], { in: [] }, '']
 
 t.test('values that are none', async (t) => {
-  const system = await startSystem(t, {}, ['appointments', 'notifications'])
-  const { gateway, sql, log, database, processes, secrets } = system
+  const system = await openSystem(t, {}, ['appointments', 'notifications'])
+  const { gateway, sql, log, database, environment, secrets } = system
+  const addresses = {
+    auth: environment.AUTH_URL,
+    appointments: environment.APPOINTMENTS_URL,
+    notifications: environment.NOTIFICATIONS_URL,
+  }
   const events = async (event: string) =>
     (await sql('SELECT * FROM auth.security_events WHERE event = $1 ORDER BY id', [event])).rows
   const login = (email: string, word = demoPassword) => new Client(gateway).login(email, word)
@@ -84,7 +89,7 @@ t.test('values that are none', async (t) => {
     [method, path, body]: [string, string, unknown?],
     identity: Identity = admin,
   ) {
-    const response = await fetch(`http://127.0.0.1:${processes[service].port}${path}`, {
+    const response = await fetch(`${addresses[service]}${path}`, {
       method,
       headers: {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -193,15 +198,15 @@ t.test('values that are none', async (t) => {
 
   t.test('of a method are 405 with those there are, whatever comes with it', async (t) => {
     for (const service of ['auth', 'appointments', 'notifications'] as const) {
-      const { port } = processes[service]
+      const address = addresses[service]
       const path = { auth: '/api/auth/me', appointments: '/api/whoami', notifications: '/api/notifications/stream' }[
         service
       ]
       for (const method of ['QUERY', 'PROPFIND', 'PUT'])
         for (const headers of [{}, { 'content-type': 'text/plain' }] as Record<string, string>[]) {
-          const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers })
+          const answer = await fetch(`${address}${path}`, { method, headers })
           t.equal(answer.status, 405, `${method} ${service}`)
-          t.equal((await fetch(`http://127.0.0.1:${port}/`, { method, headers })).status, 404)
+          t.equal((await fetch(`${address}/`, { method, headers })).status, 404)
         }
     }
   })

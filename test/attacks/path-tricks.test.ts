@@ -1,5 +1,5 @@
 import t from 'tap'
-import { each, exchange, startGateway, Upstream } from '../support/edge.ts'
+import { each, exchange, openGateway, Upstream } from '../support/edge.ts'
 
 /** Ways to write the path of something that the caller may not reach, from below something that everybody may. */
 const tricks: Record<string, string[]> = {
@@ -258,7 +258,7 @@ const guarded = /^\/(admin|internal|metrics|healthz|readyz)(\/|$)/
 
 t.test('no way to write a path leads past the rule for it', async (t) => {
   const api = await new Upstream().serve(t)
-  const { port, issuer } = await startGateway(
+  const { port, issuer } = await openGateway(
     t,
     [
       { prefix: '/', upstreams: [api.url], access: 'public' },

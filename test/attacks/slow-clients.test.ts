@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { exchange, startGateway, Upstream } from '../support/edge.ts'
+import { exchange, openGateway, Upstream } from '../support/edge.ts'
 import { eventually } from '../support/system.ts'
 
 t.test('slow clients', async (t) => {
@@ -23,7 +23,7 @@ t.test('slow clients', async (t) => {
   }).listen(0, '127.0.0.1')
   t.teardown(() => busy.close())
   await once(busy, 'listening')
-  const { gateway, port } = await startGateway(
+  const { gateway, port } = await openGateway(
     t,
     [
       { prefix: '/', upstreams: [api.url], access: 'public' },

@@ -9,7 +9,7 @@ import {
 } from 'node:crypto'
 import { algorithmOf, createAssertions, publicJwk } from '@sallyport/identity'
 import t from 'tap'
-import { each, exchange, Issuer, startGateway, Upstream } from '../support/edge.ts'
+import { each, exchange, Issuer, openGateway, Upstream } from '../support/edge.ts'
 
 const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
 const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
@@ -467,7 +467,7 @@ function algorithmName(key: KeyObject): string {
 
 t.test('no forged, altered or foreign token is an access token', async (t) => {
   const api = await new Upstream().serve(t)
-  const { port, identityKey } = await startGateway(
+  const { port, identityKey } = await openGateway(
     t,
     [
       { prefix: '/closed', upstreams: [api.url], access: 'authenticated' },

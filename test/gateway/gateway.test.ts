@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net'
 import { createAssertionVerifier, identityHeaders } from '@sallyport/identity'
 import t from 'tap'
 import { request } from 'undici'
-import { exchange, Issuer, startGateway, Upstream } from '../support/edge.ts'
+import { exchange, Issuer, openGateway, startGateway, Upstream } from '../support/edge.ts'
 import { eventually, freePort } from '../support/system.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
@@ -14,7 +14,7 @@ const json = async (response: Promise<Response>): Promise<any> => (await respons
 t.test('routes and access', async (t) => {
   const api = await new Upstream().serve(t)
   const other = await new Upstream().serve(t)
-  const { gateway, issuer, identityKey, log } = await startGateway(t, [
+  const { gateway, issuer, identityKey, log } = await openGateway(t, [
     { prefix: '/api', upstreams: [api.url], access: 'authenticated', audience: 'api' },
     { prefix: '/api/open', upstreams: [api.url], access: 'public' },
     { prefix: '/api/maybe', upstreams: [api.url], access: 'optional', forwardAuthorization: true },
@@ -429,7 +429,7 @@ t.test('keys', async (t) => {
   })
 
   t.test('an unknown key id fetches the set at most once a minute, for all who ask at once', async (t) => {
-    const { gateway, issuer } = await startGateway(t, routes)
+    const { gateway, issuer } = await openGateway(t, routes)
     const call = (token: string) => fetch(gateway, { headers: { authorization: `Bearer ${token}` } })
     t.equal((await call(issuer.token())).status, 200)
     const before = issuer.fetches

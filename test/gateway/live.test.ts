@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import WebSocket, { WebSocketServer } from 'ws'
-import { Issuer, startGateway, Upstream } from '../support/edge.ts'
+import { Issuer, openGateway, startGateway, Upstream } from '../support/edge.ts'
 import { claimsOf, eventually, freePort, signIn, startSystem } from '../support/system.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: messages are whatever the service sends
@@ -383,7 +383,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     await once(silent, 'listening')
     const { port } = silent.address() as AddressInfo
     const origin = `http://127.0.0.1:${port}`
-    const other = await startGateway(
+    const other = await openGateway(
       t,
       [
         { prefix: '/late', upstreams: [origin], access: 'public', websocket: true, timeout: 200 },

@@ -10,7 +10,7 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { Agent, request } from 'undici'
-import { exchange, listen, startGateway, talk, Upstream } from '../support/edge.ts'
+import { exchange, listen, openGateway, startGateway, talk, Upstream } from '../support/edge.ts'
 import { eventually, freePort, temporaryFolder } from '../support/system.ts'
 
 /** Bytes of a large body; `npm test` makes do with less than CI. */
@@ -309,7 +309,7 @@ t.test('a route file that changes under load loses no request', async (t) => {
 
 t.test('behind a proxy that is trusted', async (t) => {
   const api = await new Upstream().serve(t)
-  const { gateway, issuer } = await startGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'optional' }], {
+  const { gateway, issuer } = await openGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'optional' }], {
     TRUSTED_PROXIES: '127.0.0.1,10.0.0.0/8',
     RATE_LIMIT_MAX: '3',
     USER_RATE_LIMIT_MAX: '3',
@@ -383,7 +383,7 @@ t.test('behind a proxy that is trusted', async (t) => {
 
 t.test('nobody is trusted unless named: rotating X-Forwarded-For does not evade a limit', async (t) => {
   const api = await new Upstream().serve(t)
-  const { gateway } = await startGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }], {
+  const { gateway } = await openGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }], {
     RATE_LIMIT_MAX: '5',
   })
   const answers = await Promise.all(
@@ -420,7 +420,7 @@ t.test(
       })
       return (await listen(t, server as never)).replace('http://127.0.0.1', 'https://localhost')
     }
-    const { gateway } = await startGateway(
+    const { gateway } = await openGateway(
       t,
       [
         { prefix: '/', upstreams: [await serve(known)], access: 'public' },

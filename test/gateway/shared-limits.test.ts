@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t from 'tap'
-import { type Edge, startGateway, Upstream } from '../support/edge.ts'
+import { type EdgeProcess, startGateway, Upstream } from '../support/edge.ts'
 import { eventually, freePort, temporaryFolder } from '../support/system.ts'
 
 const program = process.env.REDIS_SERVER
@@ -34,7 +34,7 @@ t.test('two gateways with one store', skip, async (t) => {
   /** How many of some requests, sent to both gateways at once, were let through. */
   const passed = async (times: number, headers: Record<string, string>) => {
     const answers = await Promise.all(
-      Array.from({ length: times }, (_, at) => fetch((gateways[at % 2] as Edge).gateway, { headers })),
+      Array.from({ length: times }, (_, at) => fetch((gateways[at % 2] as EdgeProcess).gateway, { headers })),
     )
     const statuses = answers.map(({ status }) => status)
     t.ok(
@@ -43,7 +43,7 @@ t.test('two gateways with one store', skip, async (t) => {
     )
     return statuses.filter((status) => status === 200).length
   }
-  const shared = async ({ process }: Edge) =>
+  const shared = async ({ process }: EdgeProcess) =>
     /^sallyport_rate_limit_shared (\d)$/m.exec(
       await (await fetch(`http://127.0.0.1:${process.managementPort}/metrics`)).text(),
     )?.[1]

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { type Edge, exchange, listen, startGateway, talk, Upstream } from '../support/edge.ts'
+import { type Edge, exchange, listen, openGateway, talk, Upstream } from '../support/edge.ts'
 import { eventually } from '../support/system.ts'
 
 /** A line that Node's server must read, and that no service gets to see. */
@@ -73,8 +73,8 @@ t.test('both ways through the gateway do the same', async (t) => {
     { prefix: '/limited', upstreams: [api.url], access: 'public', rateLimit: 1 },
   ]
   const edges = {
-    'to a client': await startGateway(t, routes, { HTTP1_FAST_PATH: 'on' }),
-    'behind a proxy': await startGateway(t, routes, { HTTP1_FAST_PATH: 'on', TRUSTED_PROXIES: '127.0.0.1' }),
+    'to a client': await openGateway(t, routes, { HTTP1_FAST_PATH: 'on' }),
+    'behind a proxy': await openGateway(t, routes, { HTTP1_FAST_PATH: 'on', TRUSTED_PROXIES: '127.0.0.1' }),
   }
   async function compare(t: Test, { port }: Edge, start: string, lines: string, body = '') {
     const length = body ? `Content-Length: ${body.length}\r\n` : ''
@@ -174,7 +174,7 @@ t.test('requests on one connection are answered in turn, whatever way each of th
   const slow = createServer((request, response) =>
     setTimeout(() => response.end(`<${request.url}>`), request.url === '/1' ? 150 : 0),
   )
-  const { port } = await startGateway(t, [{ prefix: '/', upstreams: [await listen(t, slow)], access: 'public' }])
+  const { port } = await openGateway(t, [{ prefix: '/', upstreams: [await listen(t, slow)], access: 'public' }])
   const get = (path: string, lines = '') => `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines}\r\n`
   const bytes = get('/1') + get('/2') + get('/3') + get('/4', longWay) + get('/5') + get('/6')
   const heard = await talk(t, port, [bytes, /<\/6>/])

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { endProcesses, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
-import { startGateway } from '../support/edge.ts'
+import { openGateway } from '../support/edge.ts'
 
 const page = { accept: 'text/html' }
 
@@ -15,7 +15,7 @@ async function startWeb(t: Test, settings: Record<string, string> = {}) {
 t.test('behind the gateway the page and the API are one origin, and the page keeps its own policy', async (t) => {
   const { web, management } = await startWeb(t)
   t.equal((await fetch(`${management}/readyz`)).status, 200)
-  const { gateway } = await startGateway(t, [{ prefix: '/', upstreams: [web], access: 'public' }])
+  const { gateway } = await openGateway(t, [{ prefix: '/', upstreams: [web], access: 'public' }])
   for (const path of ['/', '/appointments']) {
     const answer = await fetch(gateway + path, { headers: page })
     t.equal(answer.status, 200)

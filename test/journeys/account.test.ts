@@ -6,12 +6,12 @@ import { changePassword } from '@sallyport/auth/users'
 import { createLogger } from '@sallyport/chassis'
 import pg from 'pg'
 import t from 'tap'
-import { Client, claimsOf, demoPassword, eventually, signIn, startDatabase, startSystem } from '../support/system.ts'
+import { Client, claimsOf, demoPassword, eventually, openSystem, signIn, startDatabase } from '../support/system.ts'
 
 const idOf = (client: Client) => claimsOf(client.accessToken as string).sub as string
 
 t.test('accounts, and who may change them', async (t) => {
-  const { gateway, sql, log, database, urls } = await startSystem(t, {}, ['appointments'])
+  const { gateway, sql, log, database, urls } = await openSystem(t, {}, ['appointments'])
   const events = async (event: string) =>
     (await sql('SELECT * FROM auth.security_events WHERE event = $1 ORDER BY id', [event])).rows
 

@@ -2,14 +2,13 @@ import { hash } from 'argon2'
 import pg from 'pg'
 import t from 'tap'
 import { request } from 'undici'
-import { Client, claimsOf, demoPassword, eventually, signIn, startSystem } from '../support/system.ts'
+import { Client, claimsOf, demoPassword, eventually, openSystem, signIn } from '../support/system.ts'
 
 /** Statements of this database that wait for a lock. */
 const lockWaits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 t.test('what the auth service answers to bad input and to strangers', async (t) => {
-  const { gateway, processes, sql, log, secrets, url } = await startSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
-  const auth = `http://127.0.0.1:${processes.auth.port}`
+  const { gateway, auth, sql, log, secrets, url } = await openSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
   const login = (body: unknown, headers: Record<string, string> = {}) =>
     new Client(gateway).call('POST', '/api/auth/login', { body, headers })
 
@@ -311,7 +310,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
 })
 
 t.test('in production', async (t) => {
-  const { gateway } = await startSystem(t, {
+  const { gateway } = await openSystem(t, {
     NODE_ENV: 'production',
     JWT_REFRESH_SECRET: 'f9Jq2xW7vT1zKp8LmN4bYc6RgHd3SaEu5QwX',
   })

@@ -1,6 +1,6 @@
 /**
  * Prints how many sessions each rule loses and how many thieves it misses, played by the model of rotation-model.ts.
- * The seed is fixed, so every run prints the same table: node test/dist/rotation-comparison.js
+ * The seed is fixed, so every run prints the same table: node test/dist/rotation/rotation-comparison.js
  */
 import fc from 'fast-check'
 import { historiesOf, play, type Report, type Server } from './rotation-model.ts'

@@ -9,17 +9,17 @@ import {
   Client,
   claimsOf,
   eventually,
+  openSystem,
   signIn,
   startDatabase,
   startServer,
-  startSystem,
   startSystemOn,
 } from '../support/system.ts'
 
 const attempt = () => ({ 'x-refresh-attempt': randomBytes(16).toString('base64url') })
 
 t.test('refreshing, over HTTP', async (t) => {
-  const { gateway, sql, log } = await startSystem(t, {
+  const { gateway, sql, log } = await openSystem(t, {
     REFRESH_GRACE: '1s',
     JWT_REFRESH_SECRET: `${'new-'.repeat(10)},${'old-'.repeat(10)}`,
   })

@@ -8,6 +8,7 @@ import { publicJwk } from '@sallyport/identity'
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
 import { createSigner } from 'fast-jwt'
 import type { Test } from 'tap'
+import { openGatewayHere } from './in-process.ts'
 import { eventually, temporaryFolder } from './system.ts'
 
 const makeKey = () =>
@@ -118,44 +119,62 @@ export class Upstream {
 export interface Edge {
   gateway: string
   port: number
-  process: RunningProcess
   log: string[]
   issuer: Issuer
   identityKey: string
   routesFile: string
 }
 
-/** A gateway process by itself, in front of whatever the routes name. */
-export async function startGateway(
+export interface EdgeProcess extends Edge {
+  process: RunningProcess
+}
+
+/** A gateway by itself, in the test's own process, in front of whatever the routes name. */
+export async function openGateway(
   t: Test,
   routes: object[],
   settings: Record<string, string> = {},
   issuer = new Issuer(),
 ): Promise<Edge> {
+  const { environment, ...edge } = await prepareEdge(t, routes, settings, issuer)
+  const { port, close } = await openGatewayHere(environment, (line) => edge.log.push(line))
+  t.teardown(close)
+  return { ...edge, port, gateway: `http://127.0.0.1:${port}` }
+}
+
+/** As openGateway, as a process: for tests of what only a process has or does. */
+export async function startGateway(
+  t: Test,
+  routes: object[],
+  settings: Record<string, string> = {},
+  issuer = new Issuer(),
+): Promise<EdgeProcess> {
+  const { environment, ...edge } = await prepareEdge(t, routes, settings, issuer)
+  const running = await startProcess('gateway', environment, (line) => edge.log.push(line))
+  t.teardown(() => endProcesses([running]))
+  const { port } = running
+  return { ...edge, port, gateway: `http://127.0.0.1:${port}`, process: running }
+}
+
+async function prepareEdge(t: Test, routes: object[], settings: Record<string, string>, issuer: Issuer) {
   const routesFile = join(temporaryFolder(t), 'routes.json')
   writeFileSync(routesFile, JSON.stringify({ routes }))
   const identityKey = makeKey().privateKey
   const log: string[] = []
-  const running = await startProcess(
-    'gateway',
-    {
-      ...process.env,
-      GATEWAY_PORT: '0',
-      GATEWAY_ROUTES: routesFile,
-      JWKS_URL: await issuer.serve(t),
-      JWT_ISSUER: 'https://issuer.test',
-      JWT_AUDIENCE: 'https://api.test',
-      IDENTITY_PRIVATE_KEY: identityKey,
-      CORS_ORIGINS: 'https://app.test',
-      RATE_LIMIT_MAX: '100000',
-      USER_RATE_LIMIT_MAX: '100000',
-      ...settings,
-    },
-    (line) => log.push(line),
-  )
-  t.teardown(() => endProcesses([running]))
-  const gateway = `http://127.0.0.1:${running.port}`
-  return { gateway, port: running.port, process: running, log, issuer, identityKey, routesFile }
+  const environment = {
+    ...process.env,
+    GATEWAY_PORT: '0',
+    GATEWAY_ROUTES: routesFile,
+    JWKS_URL: await issuer.serve(t),
+    JWT_ISSUER: 'https://issuer.test',
+    JWT_AUDIENCE: 'https://api.test',
+    IDENTITY_PRIVATE_KEY: identityKey,
+    CORS_ORIGINS: 'https://app.test',
+    RATE_LIMIT_MAX: '100000',
+    USER_RATE_LIMIT_MAX: '100000',
+    ...settings,
+  }
+  return { environment, log, issuer, identityKey, routesFile }
 }
 
 /** Sends bytes as they are, and gives back everything that comes until the other end closes. */

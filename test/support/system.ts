@@ -16,6 +16,7 @@ import {
 } from '@sallyport/local'
 import pg from 'pg'
 import type { Test } from 'tap'
+import { openAuthHere, openGatewayHere } from './in-process.ts'
 import { copyPreparedPostgres } from './prepared-postgres.ts'
 import { borrowDatabase } from './shared-postgres.ts'
 
@@ -120,11 +121,11 @@ export async function startServer(t: Test, settings: string[] = []): Promise<Tes
   const prepared = await copyPreparedPostgres(folder)
   const start = () => startPostgres({ folder, port, settings: ['fsync=off', 'max_connections=200', ...settings] })
   const state = { postgres: await start() }
-  const at = (address: string) => Object.assign(new URL(address), { port }).toString()
+  const here = (address: string) => Object.assign(new URL(address), { port }).toString()
   const urls = {
-    auth: at(prepared.auth),
-    appointments: at(prepared.appointments),
-    notifications: at(prepared.notifications),
+    auth: here(prepared.auth),
+    appointments: here(prepared.appointments),
+    notifications: here(prepared.notifications),
   }
   t.teardown(() => state.postgres.stop())
   const own = {
@@ -147,16 +148,45 @@ export async function startServer(t: Test, settings: string[] = []): Promise<Tes
   return Object.assign(own, openDatabase(t, state.postgres.url, urls))
 }
 
-export type System<Of extends TestDatabase = TestDatabase> = Of & {
+interface Addresses {
   gateway: string
-  processes: Record<'auth' | 'appointments' | 'notifications' | 'gateway', RunningProcess>
-  /** Every line that any of the processes logged. */
+  /** Every line that any of them logged. */
   log: string[]
   secrets: Record<string, string>
   environment: Record<string, string | undefined>
 }
 
+/** Auth and gateway, with what they run on. */
+export type OpenSystem = TestDatabase & Addresses & { auth: string }
+
+export type System<Of extends TestDatabase = TestDatabase> = Of &
+  Addresses & { processes: Record<'auth' | 'appointments' | 'notifications' | 'gateway', RunningProcess> }
+
 type Sample = 'appointments' | 'notifications'
+
+/**
+ * The system with auth and gateway in the test's own process.
+ *
+ * @param samples the services behind the gateway that the test calls; they are processes
+ */
+export async function openSystem(
+  t: Test,
+  settings: Record<string, string> = {},
+  samples: Sample[] = [],
+): Promise<OpenSystem> {
+  const database = await startDatabase(t)
+  const { environment, secrets } = prepareSystem(t, database, settings)
+  const log: string[] = []
+  const onLine = (line: string) => log.push(line)
+  const auth = await openAuthHere(environment, onLine)
+  t.teardown(auth.close)
+  const services = await startSamples(samples, database, environment, onLine)
+  t.teardown(() => endProcesses(Object.values(services)))
+  const found = { ...environment, ...addressesOf({ auth, ...services }) }
+  const gateway = await openGatewayHere({ ...found, ...streamsOf(found.AUTH_URL), ...settings }, onLine)
+  t.teardown(gateway.close)
+  return { ...database, gateway: at(gateway), auth: at(auth), log, secrets, environment: found }
+}
 
 /**
  * The system as it is deployed: every process its own, on ports of the system's choice.
@@ -174,13 +204,33 @@ export async function startSystemOn<Of extends TestDatabase>(
   settings: Record<string, string> = {},
   samples: Sample[] = [],
 ): Promise<System<Of>> {
-  const secrets = keepSecrets(temporaryFolder(t))
+  const { environment, secrets } = prepareSystem(t, database, settings)
   const log: string[] = []
+  const onLine = (line: string) => log.push(line)
   const processes: Partial<System['processes']> = {}
+  t.teardown(() => endProcesses(Object.values(processes)))
+  const [auth, services] = await Promise.all([
+    startProcess('auth', environment, onLine),
+    startSamples(samples, database, environment, onLine),
+  ])
+  Object.assign(processes, { auth, ...services })
+  const found = { ...environment, ...addressesOf({ auth, ...services }) }
+  processes.gateway = await startProcess('gateway', { ...found, ...streamsOf(found.AUTH_URL), ...settings }, onLine)
+  return Object.assign(database, {
+    gateway: at(processes.gateway),
+    processes: processes as System['processes'],
+    log,
+    secrets,
+    environment: found,
+  })
+}
+
+function prepareSystem(t: Test, { urls }: TestDatabase, settings: Record<string, string>) {
+  const secrets = keepSecrets(temporaryFolder(t))
   const environment: Record<string, string | undefined> = {
     ...process.env,
     ...secrets,
-    DATABASE_URL: database.urls.auth,
+    DATABASE_URL: urls.auth,
     AUTH_PORT: '0',
     APPOINTMENTS_PORT: '0',
     NOTIFICATIONS_PORT: '0',
@@ -195,36 +245,37 @@ export async function startSystemOn<Of extends TestDatabase>(
     USER_RATE_LIMIT_MAX: '100000',
     ...settings,
   }
-  t.teardown(() => endProcesses(Object.values(processes)))
-  const run = async (name: keyof System['processes'], more: Record<string, string> = {}) => {
-    const started = await startProcess(name, { ...environment, ...more }, (line) => log.push(line))
-    processes[name] = started
-    return `http://127.0.0.1:${started.port}`
-  }
-  const sample = (name: Sample) =>
-    samples.includes(name) ? run(name, { DATABASE_URL: database.urls[name] }) : 'http://127.0.0.1:1'
-  const [AUTH_URL, APPOINTMENTS_URL, NOTIFICATIONS_URL] = await Promise.all([
-    run('auth'),
-    sample('appointments'),
-    sample('notifications'),
-  ])
-  const gateway = await run('gateway', {
-    AUTH_URL,
-    APPOINTMENTS_URL,
-    NOTIFICATIONS_URL,
-    JWKS_URL: `${AUTH_URL}/.well-known/jwks.json`,
-    REVOCATIONS_URL: `${AUTH_URL}/internal/revocations`,
-    ...settings,
-  })
-  // A spread would freeze what the getters say now.
-  return Object.assign(database, {
-    gateway,
-    processes: processes as System['processes'],
-    log,
-    secrets,
-    environment: { ...environment, AUTH_URL, APPOINTMENTS_URL, NOTIFICATIONS_URL },
-  })
+  return { environment, secrets }
 }
+
+async function startSamples(
+  samples: Sample[],
+  { urls }: TestDatabase,
+  environment: Record<string, string | undefined>,
+  onLine: (line: string) => void,
+): Promise<Partial<Record<Sample, RunningProcess>>> {
+  const start = async (name: Sample) =>
+    [name, await startProcess(name, { ...environment, DATABASE_URL: urls[name] }, onLine)] as const
+  return Object.fromEntries(await Promise.all(samples.map(start)))
+}
+
+const at = ({ port }: { port: number }) => `http://127.0.0.1:${port}`
+
+/** Where what runs is found, as the gateway's routes name it; what does not run is nowhere. */
+function addressesOf(running: { auth: { port: number } } & Partial<Record<Sample, RunningProcess>>) {
+  const nowhere = { port: 1 }
+  return {
+    AUTH_URL: at(running.auth),
+    APPOINTMENTS_URL: at(running.appointments ?? nowhere),
+    NOTIFICATIONS_URL: at(running.notifications ?? nowhere),
+  }
+}
+
+/** What a gateway reads from the auth service. */
+const streamsOf = (auth: string) => ({
+  JWKS_URL: `${auth}/.well-known/jwks.json`,
+  REVOCATIONS_URL: `${auth}/internal/revocations`,
+})
 
 export interface Answer {
   status: number
