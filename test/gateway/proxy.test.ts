@@ -420,7 +420,7 @@ t.test(
       })
       return (await listen(t, server as never)).replace('http://127.0.0.1', 'https://localhost')
     }
-    const { gateway } = await openGateway(
+    const { gateway } = await startGateway(
       t,
       [
         { prefix: '/', upstreams: [await serve(known)], access: 'public' },

@@ -2,7 +2,16 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { endProcesses, type RunningProcess, startProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
-import { Client, eventually, patience, signIn, startServer, startSystem, startSystemOn } from '../support/system.ts'
+import {
+  Client,
+  eventually,
+  openSystem,
+  patience,
+  signIn,
+  startServer,
+  startSystem,
+  startSystemOn,
+} from '../support/system.ts'
 
 /** A plain TCP way to a port, on which every piece takes a while longer. */
 async function startSlowWay(t: Test, port: number) {
@@ -152,7 +161,7 @@ t.test('a clock that steps five minutes signs nobody out', async (t) => {
 })
 
 t.test('names that cannot be resolved', async (t) => {
-  const system = await startSystem(t, {
+  const system = await openSystem(t, {
     APPOINTMENTS_URL: 'http://appointments.invalid',
     REDIS_URL: 'redis://valkey.invalid:6379',
   })
