@@ -6,7 +6,16 @@ import { endProcesses, keepSecrets, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { startFreezingWay } from '../support/freezing-way.ts'
-import { Client, claimsOf, eventually, signIn, startServer, startSystemOn, temporaryFolder } from '../support/system.ts'
+import {
+  Client,
+  claimsOf,
+  eventually,
+  signIn,
+  startDatabase,
+  startServer,
+  startSystemOn,
+  temporaryFolder,
+} from '../support/system.ts'
 
 /** Runs statements as whoever the address signs in as. */
 async function signInTo(t: Test, url: string) {
@@ -128,8 +137,10 @@ t.test('least privilege: a service can do its work in the database, and nothing 
 })
 
 t.test('a statement past Prisma', async (t) => {
-  const { urls, sql } = await startServer(t)
+  const { urls, sql } = await startDatabase(t)
   const database = createDatabase(urls.auth, { connections: 1, onError: () => {} })
+  const connections =
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'sallyport'"
 
   await t.test('gives and takes the types of Postgres', async (t) => {
     const row = {
@@ -148,7 +159,7 @@ t.test('a statement past Prisma', async (t) => {
     }
     for (const time of ['prepared', 'repeated'])
       t.strictSame(await database.run(types, Object.values(row)), [row], time)
-    const { rows } = await sql("SELECT FROM pg_stat_activity WHERE application_name = 'sallyport'")
+    const { rows } = await sql(connections)
     t.equal(rows.length, 1, 'on the one connection')
   })
 
@@ -199,7 +210,7 @@ t.test('a statement past Prisma', async (t) => {
   await t.test('leaves no connection behind, though Prisma was never asked', async () => {
     await database.$disconnect()
     await eventually('it is gone', async () => {
-      const { rows } = await sql("SELECT FROM pg_stat_activity WHERE application_name = 'sallyport'")
+      const { rows } = await sql(connections)
       return rows.length === 0
     })
   })
@@ -326,7 +337,7 @@ t.test('a standby is none to serve with', async (t) => {
 })
 
 t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => {
-  const { url, urls } = await startServer(t)
+  const { url, urls } = await startDatabase(t)
   // What Postgres says of a NOTIFY ('A' and its length) is left out, as where the connection is somebody else's by then.
   const way = await startFreezingWay(t, Number(new URL(url).port), (piece) => {
     const kept: Buffer[] = []
@@ -359,7 +370,7 @@ t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => 
 })
 
 t.test('a proof that cannot be sent is no proof, and the reason is told', async (t) => {
-  const { urls } = await startServer(t)
+  const { urls } = await startDatabase(t)
   const errors: Error[] = []
   const listener = listen(
     urls.auth,
@@ -462,7 +473,7 @@ t.test(
       })
 
     t.test('a server without a certificate is refused', async (t) => {
-      const plain = await startServer(t)
+      const plain = await startDatabase(t)
       const address = secure(plain.urls.auth, 'localhost', authority)
       await t.rejects(migrate(address), /does not support SSL/)
     })
