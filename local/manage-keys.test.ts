@@ -8,7 +8,7 @@ import { publicJwk } from '@sallyport/identity'
 import t, { type Test } from 'tap'
 import { manageKeys } from './manage-keys.ts'
 
-/** What the program does and says, with no other settings than these; test/keys.test.ts runs the program itself. */
+/** What the program does and says, with no other settings than these; test/operations/keys.test.ts runs the program itself. */
 function keys(words: string, settings: Record<string, string> = {}) {
   let [output, errors] = ['', '']
   const code = manageKeys(

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Test } from 'tap'
-import { type Edge, startGateway } from '../edge.ts'
+import { type EdgeProcess, startGateway } from '../support/edge.ts'
 import type { Fault } from './harness.ts'
 
 /** What the gateway's process says of its memory, after a collection of garbage. In bytes. */
@@ -25,7 +25,7 @@ export class Gateway {
   readonly #routes: object[]
   readonly #settings: Record<string, string>
   readonly #ends: (() => unknown)[] = []
-  #edge: Edge | undefined
+  #edge: EdgeProcess | undefined
   /** Why the process ended. */
   #end: Fault | undefined
 
@@ -116,7 +116,7 @@ export class Gateway {
     this.#edge = undefined
   }
 
-  get #now(): Edge {
+  get #now(): EdgeProcess {
     if (!this.#edge) throw new Error('not started')
     return this.#edge
   }

@@ -9,7 +9,7 @@ import type { RequestContext } from './request-context.ts'
 
 /**
  * A store that speaks as much of Redis' protocol as counting takes, so that these tests need no Redis: the test with
- * two gateways (test/shared-limits.test.ts) has a real one. It can be told to keep silent.
+ * two gateways (test/gateway/shared-limits.test.ts) has a real one. It can be told to keep silent.
  */
 function countingStore() {
   const state = { silent: false, odd: '', counts: new Map<string, number>() }

@@ -1,0 +1,133 @@
+import { type ChildProcess, execFileSync, fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createTokens } from '@sallyport/auth/tokens'
+import { endProcesses, freePort, keepSecrets, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
+import pg from 'pg'
+import { childrenOf } from './cpu.ts'
+
+export interface Server {
+  name: string
+  address: string
+  method: 'GET' | 'POST'
+  path: string
+  pid: number
+  /** Of the process that hashes passwords for it, if there is one. */
+  hashingPid?: number
+  /** One for each session; a refresh replaces its own. */
+  cookies: string[]
+  stop(): Promise<unknown>
+}
+
+/** So many that none is refreshed twice within a second, in which some designs find nothing to write. */
+const sessions = 4_000
+
+const baselines = fileURLToPath(new URL('../../baselines/auth/', import.meta.url))
+
+/** A PostgreSQL, and on it everything that can answer for a session. */
+export async function startServers() {
+  if (!existsSync(join(baselines, 'node_modules')))
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: baselines, stdio: 'ignore' })
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-auth-'))
+  const postgres = await startPostgres({ folder, port: await freePort(), settings: ['max_connections=200'] })
+  const owner = new pg.Client({ connectionString: postgres.url })
+  await owner.connect()
+
+  const ours = await startOurs(postgres.url, owner, join(folder, 'secrets'))
+  const others: Server[] = []
+  for (const [name, script, more] of [
+    ['bare node:http', 'bare', {}],
+    ['the design it replaces', 'original', {}],
+    ['the design it replaces, keys prepared', 'original', { KEYS: 'prepared' }],
+    ["better-auth's session check", 'better-auth', {}],
+  ] as const) {
+    const database = `other_${others.length}`
+    await owner.query(`CREATE DATABASE ${database}`)
+    const DATABASE_URL = postgres.url.replace(/sallyport$/, database)
+    const child = startBaseline(script, { ...more, DATABASE_URL, SESSIONS: String(sessions) })
+    const [{ port, cookies }] = (await once(child, 'message')) as [{ port: number; cookies: string[] }]
+    others.push({
+      name,
+      address: `http://127.0.0.1:${port}`,
+      ...(script === 'better-auth'
+        ? { method: 'GET', path: '/api/auth/get-session' }
+        : { method: 'POST', path: '/api/auth/refresh' }),
+      pid: child.pid as number,
+      cookies,
+      stop: () => endChild(child),
+    })
+  }
+  return {
+    ours,
+    others,
+    async stop() {
+      await Promise.all([ours, ...others].map((server) => server.stop()))
+      await owner.end()
+      await postgres.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export function startBaseline(script: string, environment: Record<string, string>): ChildProcess {
+  return fork(join(baselines, `${script}.js`), { env: { ...process.env, NODE_ENV: 'production', ...environment } })
+}
+
+export async function endChild(child: ChildProcess): Promise<void> {
+  const gone = once(child, 'exit')
+  child.disconnect()
+  await gone
+}
+
+async function startOurs(url: string, owner: pg.Client, secretsFolder: string): Promise<Server> {
+  const databases = await prepareOwnDatabase(url)
+  const secrets = keepSecrets(secretsFolder)
+  const environment = {
+    ...process.env,
+    ...secrets,
+    NODE_ENV: 'production',
+    DATABASE_URL: databases.auth,
+    AUTH_PORT: '0',
+    JWT_ISSUER: 'https://issuer.bench',
+    JWT_AUDIENCE: 'https://api.bench',
+    LOGIN_RATE_LIMIT_MAX: '100000000',
+    LOG_LEVEL: 'fatal',
+  }
+  const running = await startProcess('auth', environment, () => {})
+  const pid = running.child.pid as number
+  const tokens = await createTokens({
+    accessToken: {
+      issuer: environment.JWT_ISSUER,
+      audience: environment.JWT_AUDIENCE,
+      clientId: 'web',
+      seconds: 900,
+      privateKeys: [secrets.JWT_PRIVATE_KEY as string],
+    },
+    refreshSecrets: [secrets.JWT_REFRESH_SECRET as string],
+  })
+  const { rows } = await owner.query("SELECT id, email, name, roles FROM auth.users WHERE email = 'doctor@example.com'")
+  const ids = Array.from({ length: sessions }, () => randomUUID())
+  await owner.query(
+    `INSERT INTO auth.sessions (id, user_id, expires_at, absolute_expires_at)
+     SELECT unnest($1::uuid[]), $2, now() + interval '7 days', now() + interval '30 days'`,
+    [ids, rows[0].id],
+  )
+  const expiresAt = Math.floor(Date.now() / 1000) + 604_800
+  return {
+    name: 'Sallyport',
+    address: `http://127.0.0.1:${running.port}`,
+    method: 'POST',
+    path: '/api/auth/refresh',
+    pid,
+    hashingPid: childrenOf(pid)[0] as number,
+    cookies: ids.map(
+      (id) =>
+        `__Host-refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
+    ),
+    stop: () => endProcesses([running]),
+  }
+}

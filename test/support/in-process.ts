@@ -1,0 +1,69 @@
+import type { AddressInfo } from 'node:net'
+import { buildApp as buildAuth } from '@sallyport/auth/app'
+import { readConfig as readAuthConfig } from '@sallyport/auth/config'
+import { openTokens } from '@sallyport/auth/live-tokens'
+import { createPasswords } from '@sallyport/auth/passwords'
+import { createLogger } from '@sallyport/chassis'
+import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
+import { buildApp as buildGateway } from '@sallyport/gateway/app'
+import { readConfig as readGatewayConfig } from '@sallyport/gateway/config'
+import { register } from 'prom-client'
+
+/*
+ * The gateway and the auth service in the test's own process, built as their server.ts builds them. Starting a process
+ * takes a second of CPU; what a process adds (signals, the management port, metrics of its own, memory to look at) is
+ * for tests that start one.
+ */
+
+type Environment = Record<string, string | undefined>
+
+export interface InProcess {
+  port: number
+  close: () => Promise<void>
+}
+
+/** @param onLine gets every line it logs */
+export async function openGatewayHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
+  const config = readGatewayConfig(environment)
+  const { app, onClosing } = await buildGateway(config, environment, loggerOf('gateway', config.logLevel, onLine))
+  await app.listen({ host: config.host, port: config.port })
+  return {
+    port: (app.server.address() as AddressInfo).port,
+    async close() {
+      onClosing()
+      app.server.closeAllConnections()
+      await app.close()
+    },
+  }
+}
+
+/** One at a time: it brings metrics of its own, which go when it is closed. */
+export async function openAuthHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
+  const config = readAuthConfig(environment)
+  const logger = loggerOf('auth', config.logLevel, onLine)
+  const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
+  const { forLogins, others } = config.databaseConnections
+  const database = createDatabase(config.databaseUrl, { connections: others, onError })
+  const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
+  await waitForDatabase(database, config.databaseWait)
+  const tokens = await openTokens(() => readAuthConfig(environment), logger)
+  const passwords = await createPasswords()
+  const before = new Set(register.getMetricsAsArray())
+  const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
+  const own = register.getMetricsAsArray().filter((metric) => !before.has(metric))
+  await app.listen({ host: config.host, port: config.port })
+  return {
+    port: (app.server.address() as AddressInfo).port,
+    async close() {
+      tokens.close()
+      app.server.closeAllConnections()
+      await app.close()
+      await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
+      for (const { name } of own) register.removeSingleMetric(name)
+    },
+  }
+}
+
+function loggerOf(name: string, level: string, onLine: (line: string) => void) {
+  return createLogger(name, level, { write: (line) => onLine(line.trimEnd()) })
+}
