@@ -3,9 +3,9 @@ import { createLogger, runProcess } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
-import { openTokens } from './live-tokens.ts'
-import { showPasswordHashes } from './metrics.ts'
-import { createPasswords } from './passwords.ts'
+import { showPasswordHashes } from './passwords/metrics.ts'
+import { createPasswords } from './passwords/passwords.ts'
+import { openTokens } from './tokens/reloadable.ts'
 
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)

@@ -3,7 +3,7 @@ import type { Database } from '@sallyport/database'
 import { type Guard, rolePattern, uuidPattern } from '@sallyport/identity'
 import Type from 'typebox'
 
-interface Parts {
+interface Dependencies {
   database: Database
   signedIn: Guard
   /** Passes those who may look up people whose ids they do not have. */
@@ -19,7 +19,7 @@ const response = {
 }
 
 /** Names, and nothing else, for services that know people by their ids alone. */
-export function peopleRoutes(app: Application, { database, signedIn, mayLookUp }: Parts): void {
+export function directoryRoutes(app: Application, { database, signedIn, mayLookUp }: Dependencies): void {
   app.get(
     '/api/auth/people',
     {

@@ -2,9 +2,9 @@ import { type Application, Problem, storable } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
 import { type Guard, mostRoles, partsOf, rolePattern } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
-import { record, type SecurityEvent } from '../security-events.ts'
-import { endAllSessions } from '../sessions.ts'
-import { changeUser } from '../users.ts'
+import { record, type SecurityEvent } from '../events/security-events.ts'
+import { endAllSessions } from '../sessions/end.ts'
+import { changeUser } from './change-user.ts'
 
 const UserView = Type.Object({
   id: Type.String(),

@@ -4,6 +4,7 @@ import { Problem } from '@sallyport/chassis'
 import { argon2id, needsRehash } from 'argon2'
 import limit from 'p-limit'
 import { type HashingTask, startHashing } from './hashing.ts'
+import { isComparable } from './stored-hash.ts'
 
 /** OWASP's argon2id parameters: 19 MiB, two passes, one lane. */
 const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
@@ -130,38 +131,6 @@ export async function createPasswords(): Promise<Passwords> {
     },
     close: hashing.close,
   }
-}
-
-/**
- * The formats of passwords for schemas, which count characters as people do and not as UTF-16 has them: code points,
- * after NFC.
- */
-export const passwordFormats = {
-  password: (text: string) => !/\p{Cs}/u.test(text) && lengthOf(text) <= 1024,
-  'new-password': (text: string) => !/\p{Cs}/u.test(text) && isAcceptable(text),
-}
-
-/** Whether a new password is neither too short nor too long. */
-export const isAcceptable = (password: string) => lengthOf(password) >= 12 && lengthOf(password) <= 1024
-
-const lengthOf = (password: string) => [...password.normalize('NFC')].length
-
-/** A hash of argon2 as PHC strings have it, whose salt and tag are long enough to mean anything. */
-const phc =
-  /^\$argon2(?:id|i|d)\$v=(?:16|19)\$([mtp]=\d{1,6}(?:,[mtp]=\d{1,6}){2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
-
-/**
- * Whether a stored text is a hash that may be compared with. What others have put there (nothing, another system's, half
- * a hash) is none, nor is one that would take more than 128 MiB or ten passes: whoever wrote that into the database would
- * otherwise decide what a login costs.
- */
-function isComparable(stored: string): boolean {
-  const parameters = phc
-    .exec(stored)?.[1]
-    ?.split(',')
-    .map((one) => one.split('='))
-  const { m = 0, t = 0, p = 0 } = Object.fromEntries((parameters ?? []).map(([name, value]) => [name, Number(value)]))
-  return p >= 1 && p <= 16 && m >= 8 * p && m <= 131_072 && t >= 1 && t <= 10
 }
 
 /** Made once, since an error takes longer to make than to answer with, and whoever is sent away should cost little. */

@@ -1,10 +1,10 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage } from '@sallyport/database'
-import { buildApp } from './app.ts'
-import { readConfig } from './config.ts'
-import { createPasswords } from './passwords.ts'
-import { createTokens } from './tokens.ts'
+import { buildApp } from '../app.ts'
+import { readConfig } from '../config.ts'
+import { createPasswords } from '../passwords/passwords.ts'
+import { createTokens } from '../tokens/tokens.ts'
 
 // The app as it runs in development, with keys of the moment. Nothing listens, and no database is there to be asked.
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })

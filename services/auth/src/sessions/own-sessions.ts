@@ -3,9 +3,9 @@ import type { Database, Session } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import bowser from 'bowser'
 import Type, { type Static } from 'typebox'
-import { keptFor } from '../housekeeping.ts'
-import { record } from '../security-events.ts'
-import { endSession } from '../sessions.ts'
+import { record } from '../events/security-events.ts'
+import { endSession } from './end.ts'
+import { keptFor } from './housekeeping.ts'
 
 const SessionView = Type.Object({
   id: Type.String(),
@@ -20,7 +20,10 @@ const SessionView = Type.Object({
 const EndedSessionView = Type.Object({ ...SessionView.properties, endedAt: Type.String(), reason: Type.String() })
 
 /** A person's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
-export function sessionRoutes(app: Application, { database, signedIn }: { database: Database; signedIn: Guard }): void {
+export function ownSessionRoutes(
+  app: Application,
+  { database, signedIn }: { database: Database; signedIn: Guard },
+): void {
   app.get(
     '/api/auth/sessions',
     {

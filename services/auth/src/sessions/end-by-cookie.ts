@@ -1,12 +1,12 @@
 import type { Database } from '@sallyport/database'
 import type { FastifyRequest } from 'fastify'
-import type { Config } from './config.ts'
-import { readRefreshCookie } from './cookie.ts'
-import { record } from './security-events.ts'
-import { endSession } from './sessions.ts'
-import type { Tokens } from './tokens.ts'
+import type { Config } from '../config.ts'
+import { record } from '../events/security-events.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { endSession } from './end.ts'
+import { readRefreshCookie } from './refresh-cookie.ts'
 
-interface Parts {
+interface Dependencies {
   config: Config
   database: Database
   tokens: Tokens
@@ -16,7 +16,10 @@ interface Parts {
  * Ends the session whose refresh cookie came with a request, as the browser will no longer have it. A cookie that is
  * missing, forged or expired names none.
  */
-export async function endSessionOfCookie(request: FastifyRequest, { config, database, tokens }: Parts): Promise<void> {
+export async function endSessionOfCookie(
+  request: FastifyRequest,
+  { config, database, tokens }: Dependencies,
+): Promise<void> {
   const cookie = readRefreshCookie(request, config)
   if (cookie === undefined) return
   const claims = read(tokens, cookie)

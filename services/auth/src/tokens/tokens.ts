@@ -3,8 +3,8 @@ import fastifyJwt, { type JWT } from '@fastify/jwt'
 import { Problem } from '@sallyport/chassis'
 import { algorithmOf, isUuid, publicJwk } from '@sallyport/identity'
 import Fastify from 'fastify'
-import type { Config } from './config.ts'
-import type { LiveSession } from './sessions.ts'
+import type { Config } from '../config.ts'
+import type { LiveSession } from '../sessions/session.ts'
 
 /** What a refresh token says. `generation` counts the rotations of session `sessionId`. */
 export interface RefreshClaims {

@@ -1,6 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import type { Logger } from '@sallyport/chassis'
-import type { Config } from './config.ts'
+import type { Config } from '../config.ts'
 import { createTokens, type Tokens } from './tokens.ts'
 
 export interface LiveTokens extends Tokens {

@@ -3,14 +3,14 @@ import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
-import { clearRefreshCookie } from '../cookie.ts'
-import { endSessionOfCookie } from '../end-session.ts'
-import { requireOwnOrigin } from '../origin.ts'
-import { record } from '../security-events.ts'
-import { endAllSessions } from '../sessions.ts'
-import type { Tokens } from '../tokens.ts'
+import { record } from '../events/security-events.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { endAllSessions } from './end.ts'
+import { endSessionOfCookie } from './end-by-cookie.ts'
+import { requireOwnOrigin } from './own-origin.ts'
+import { clearRefreshCookie } from './refresh-cookie.ts'
 
-interface Parts {
+interface Dependencies {
   config: Config
   database: Database
   tokens: Tokens
@@ -26,7 +26,7 @@ const shared = {
 /** Signing out needs no cookie: without one it is done already. */
 const security = [{ refreshCookie: [] }, {}]
 
-export function logoutRoutes(app: Application, { config, database, tokens, signedIn }: Parts): void {
+export function logoutRoutes(app: Application, { config, database, tokens, signedIn }: Dependencies): void {
   const ownOrigin = requireOwnOrigin(config.origins)
 
   app.post(

@@ -2,7 +2,8 @@ import { type Logger, Problem } from '@sallyport/chassis'
 import { type Database, listen, type Statement } from '@sallyport/database'
 import Type from 'typebox'
 import Value from 'typebox/value'
-import type { Config } from './config.ts'
+import type { Config } from '../config.ts'
+import { revocationSubscribers } from './metrics.ts'
 
 /** The channel of Postgres on which triggers announce what ends tokens; the message is a JSON Revocation. */
 const channel = 'sallyport_revocations'
@@ -35,8 +36,6 @@ export interface RevocationEvents {
 type Send = <Name extends keyof RevocationEvents>(event: Name, data: RevocationEvents[Name]) => void
 
 export interface Revocations {
-  /** How many gateways are told. */
-  readonly subscribers: number
   /**
    * Calls `send` with every revocation that can still concern a token, then once with `current`, then with each as it
    * happens, and with `alive` whenever it is proved that none was missed. `end` is called when this process can no
@@ -67,9 +66,14 @@ const notify: Statement = { name: 'notify', text: 'SELECT pg_notify($1, $2)' }
 export function openRevocations(config: Config, database: Database, logger: Logger): Revocations {
   const memory = config.accessToken.seconds + clocksApart
   const subscribers = new Set<Subscriber>()
+  const leave = (subscriber: Subscriber) => {
+    if (subscribers.delete(subscriber)) revocationSubscribers.dec()
+  }
   const endAll = () => {
-    for (const { end } of subscribers) end()
-    subscribers.clear()
+    for (const subscriber of subscribers) {
+      subscriber.end()
+      leave(subscriber)
+    }
   }
   const listener = listen(config.databaseUrl, channel, {
     onMessage: (message) => {
@@ -88,10 +92,6 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   })
 
   return {
-    get subscribers() {
-      return subscribers.size
-    },
-
     async subscribe(send, end) {
       if (!listener.connected)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', { headers: { 'retry-after': '1' } })
@@ -102,18 +102,19 @@ export function openRevocations(config: Config, database: Database, logger: Logg
       const early: Revocation[] = []
       const subscriber: Subscriber = { revoked: (revocation) => early.push(revocation), alive: () => {}, end }
       subscribers.add(subscriber)
+      revocationSubscribers.inc()
       const at = performance.now() / 1000
       try {
         for (const { revocation, age } of await readRevocations(database, memory)) pass(revocation, age)
       } catch (error) {
-        subscribers.delete(subscriber)
+        leave(subscriber)
         throw error
       }
       for (const revocation of early) pass(revocation)
       send('current', { at })
       subscriber.revoked = pass
       subscriber.alive = (at) => send('alive', { at })
-      return () => subscribers.delete(subscriber)
+      return () => leave(subscriber)
     },
 
     async close() {

@@ -2,12 +2,13 @@ import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
+import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
-import type { Passwords } from '../passwords.ts'
-import { record } from '../security-events.ts'
-import { changePassword } from '../users.ts'
+import { record } from '../events/security-events.ts'
+import { endSessionsOf } from '../sessions/end.ts'
+import type { Passwords } from './passwords.ts'
 
-interface Parts {
+interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
@@ -30,7 +31,7 @@ const schema = {
 }
 
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
-export function passwordRoute(app: Application, { config, database, passwords, signedIn }: Parts): void {
+export function changePasswordRoute(app: Application, { config, database, passwords, signedIn }: Dependencies): void {
   app.post(
     '/api/auth/password',
     {
@@ -65,4 +66,24 @@ export function passwordRoute(app: Application, { config, database, passwords, s
         return { message: 'The password was changed, and every other session has ended' }
       }),
   )
+}
+
+/**
+ * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
+ * ends every other session of the user: whoever knows the old password is signed out.
+ *
+ * @returns whether it was set
+ */
+export async function changePassword(
+  database: Database,
+  { id, from, to, keep }: { id: string; from: string; to: string; keep: string },
+): Promise<boolean> {
+  return database.$transaction(async (transaction) => {
+    await lockUser(transaction, id)
+    const person = await transaction.user.findUnique({ where: { id } })
+    if (person?.passwordHash !== from) return false
+    await transaction.user.update({ where: { id }, data: { passwordHash: to } })
+    await endSessionsOf(transaction, id, 'password_changed', keep)
+    return true
+  })
 }

@@ -1,6 +1,6 @@
 import { createApplication, createLogger } from '@sallyport/chassis'
 import t from 'tap'
-import { requireOwnOrigin } from './origin.ts'
+import { requireOwnOrigin } from './own-origin.ts'
 
 const gateway = '192.0.2.1'
 

@@ -3,18 +3,18 @@ import type { Database, Statement } from '@sallyport/database'
 import { spellingsOf } from '@sallyport/identity'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import Type from 'typebox'
+import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
-import { setRefreshCookie } from '../cookie.ts'
-import { endSessionOfCookie } from '../end-session.ts'
-import { countLogin } from '../metrics.ts'
-import { requireOwnOrigin } from '../origin.ts'
-import type { Passwords } from '../passwords.ts'
-import { record } from '../security-events.ts'
-import { openSession } from '../sessions.ts'
-import type { Tokens } from '../tokens.ts'
-import { requireValid } from '../users.ts'
+import { record } from '../events/security-events.ts'
+import type { Passwords } from '../passwords/passwords.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { endSessionOfCookie } from './end-by-cookie.ts'
+import { countLogin } from './metrics.ts'
+import { openSession } from './open.ts'
+import { requireOwnOrigin } from './own-origin.ts'
+import { setRefreshCookie } from './refresh-cookie.ts'
 
-interface Parts {
+interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
@@ -59,7 +59,7 @@ const findPerson: Statement = {
 }
 
 /** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
-export function loginRoute(app: Application, { config, database, passwords, tokens }: Parts): void {
+export function loginRoute(app: Application, { config, database, passwords, tokens }: Dependencies): void {
   app.post(
     '/api/auth/login',
     {

@@ -1,6 +1,4 @@
 import { Counter, Gauge } from 'prom-client'
-import type { Passwords } from './passwords.ts'
-import type { Revocations } from './revocations.ts'
 
 /** Every value of the label is there from the start, so that a first event is a rise and not a new series. */
 function count<Label extends string>(name: string, help: string, label: Label, values: string[]): Counter<Label> {
@@ -43,26 +41,7 @@ export const sessionsEnded = count('sallyport_sessions_ended_total', 'Sessions e
   'reuse',
 ])
 
-/** Shows how many passwords are being hashed, and how many wait for their turn. */
-export function showPasswordHashes(passwords: Pick<Passwords, 'running' | 'waiting'>): void {
-  new Gauge({
-    name: 'sallyport_password_hashes',
-    help: 'Passwords being hashed, and waiting for it',
-    labelNames: ['state'],
-    collect() {
-      this.set({ state: 'running' }, passwords.running)
-      this.set({ state: 'waiting' }, passwords.waiting)
-    },
-  })
-}
-
-/** Shows how many gateways are told of ended sessions. */
-export function showRevocationSubscribers(revocations: Pick<Revocations, 'subscribers'>): void {
-  new Gauge({
-    name: 'sallyport_revocation_subscribers',
-    help: 'Gateways that are told of ended sessions',
-    collect() {
-      this.set(revocations.subscribers)
-    },
-  })
-}
+export const revocationSubscribers = new Gauge({
+  name: 'sallyport_revocation_subscribers',
+  help: 'Gateways that are told of ended sessions',
+})
