@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { rotateSession } from '@sallyport/auth/sessions'
+import { rotateSession } from '@sallyport/auth/sessions/rotate'
 import { createDatabase, type Database, migrate, seed } from '@sallyport/database'
 import { freePort, startPostgres } from '@sallyport/local'
 import pg from 'pg'

@@ -1,4 +1,4 @@
-import type { LiveSession } from '@sallyport/auth/sessions'
+import type { LiveSession } from '@sallyport/auth/sessions/session'
 import fc from 'fast-check'
 
 /** A refresh token. A rule that lets several successors of one token live tells them apart by `branch`. */

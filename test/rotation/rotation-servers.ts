@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { decide, hashAttempt, type RotationState } from '@sallyport/auth/rotation'
-import { endAllSessions, endSession, type LiveSession, openSession, rotateSession } from '@sallyport/auth/sessions'
+import { endAllSessions, endSession } from '@sallyport/auth/sessions/end'
+import { openSession } from '@sallyport/auth/sessions/open'
+import { rotateSession } from '@sallyport/auth/sessions/rotate'
+import { decide, hashAttempt, type RotationState } from '@sallyport/auth/sessions/rotation'
+import type { LiveSession } from '@sallyport/auth/sessions/session'
 import type { TestDatabase } from '../support/system.ts'
 import type { Answer, Ending, Server, Token } from './rotation-model.ts'
 

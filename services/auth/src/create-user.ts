@@ -3,8 +3,9 @@ import { text as readAll } from 'node:stream/consumers'
 import { createLogger, databaseAddress, duration, readSettings } from '@sallyport/chassis'
 import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
 import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
-import { createPasswords, isAcceptable, type Passwords } from './passwords.ts'
-import { record } from './security-events.ts'
+import { record } from './events/security-events.ts'
+import { createPasswords, type Passwords } from './passwords/passwords.ts'
+import { isAcceptable } from './passwords/policy.ts'
 
 interface NewUser {
   email: string

@@ -1,0 +1,47 @@
+import type { Database, Prisma, User } from '@sallyport/database'
+import { lockUser } from '../accounts/lock-user.ts'
+import { endSessionsOf } from '../sessions/end.ts'
+
+/** Any number will do, as long as every process that changes who is an admin takes the same lock. */
+const adminLock = 5_001_1
+
+/** A change to a user; what is not given stays. */
+export interface UserChange {
+  roles?: string[] | undefined
+  disabled?: boolean | undefined
+}
+
+export type ChangeOutcome =
+  | { kind: 'changed'; before: User; after: User }
+  | { kind: 'unknown' }
+  /** Nothing was changed: nobody would be left to administer users. */
+  | { kind: 'last_admin' }
+
+/**
+ * Changes a user's roles, or disables or enables them. Triggers tell every gateway in the same commit: of the new roles,
+ * so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
+ */
+export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
+  return database.$transaction(async (transaction): Promise<ChangeOutcome> => {
+    await transaction.$executeRaw`SELECT pg_advisory_xact_lock(${adminLock})`
+    await lockUser(transaction, id)
+    const before = await transaction.user.findUnique({ where: { id } })
+    if (!before) return { kind: 'unknown' }
+    const roles = change.roles ?? before.roles
+    const disabled = change.disabled ?? before.disabledAt !== null
+    if (isActiveAdmin(before) && (disabled || !roles.includes('admin')) && (await countActiveAdmins(transaction)) === 1)
+      return { kind: 'last_admin' }
+
+    // Before the row says so, or a trigger would end them, and nobody count them.
+    if (disabled) await endSessionsOf(transaction, id, 'disabled')
+    const disabledAt = disabled ? (before.disabledAt ?? new Date()) : null
+    const after = await transaction.user.update({ where: { id }, data: { roles, disabledAt } })
+    return { kind: 'changed', before, after }
+  })
+}
+
+const isActiveAdmin = ({ roles, disabledAt }: User) => roles.includes('admin') && disabledAt === null
+
+function countActiveAdmins(transaction: Prisma.TransactionClient): Promise<number> {
+  return transaction.user.count({ where: { roles: { has: 'admin' }, disabledAt: null } })
+}

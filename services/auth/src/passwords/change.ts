@@ -1,0 +1,89 @@
+import { type Application, Problem } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { Guard } from '@sallyport/identity'
+import Type from 'typebox'
+import { lockUser } from '../accounts/lock-user.ts'
+import type { Config } from '../config.ts'
+import { record } from '../events/security-events.ts'
+import { endSessionsOf } from '../sessions/end.ts'
+import type { Passwords } from './passwords.ts'
+
+interface Dependencies {
+  config: Config
+  database: Database
+  passwords: Passwords
+  signedIn: Guard
+}
+
+const schema = {
+  operationId: 'changePassword',
+  tags: ['account'],
+  summary: 'Change my password',
+  body: Type.Object({
+    currentPassword: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
+    newPassword: Type.String({
+      format: 'new-password',
+      description: '12 to 1024 characters, counted as code points after normalization to NFC',
+    }),
+  }),
+  response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
+  problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
+}
+
+/** Changes the caller's password, given the present one, and ends every session but the caller's own. */
+export function changePasswordRoute(app: Application, { config, database, passwords, signedIn }: Dependencies): void {
+  app.post(
+    '/api/auth/password',
+    {
+      schema,
+      preHandler: signedIn,
+      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+    },
+    async (request) =>
+      passwords.admit(async () => {
+        const { userId: user, sessionId: session } = request.identity
+        const { currentPassword, newPassword } = request.body
+        if (newPassword.normalize('NFC') === currentPassword.normalize('NFC'))
+          throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
+
+        const person = await database.user.findUnique({ where: { id: user } })
+        if (person && (await passwords.isGuessable(newPassword, person)))
+          throw new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
+            detail:
+              'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
+          })
+        const verdict = await passwords.verify(person?.passwordHash, currentPassword)
+        const matches = verdict === 'right' || verdict === 'outdated'
+        const to = matches ? await passwords.hash(newPassword) : ''
+        const from = person?.passwordHash ?? ''
+        const happened = { user, session, ip: request.ip }
+        if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
+          const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
+          await record(database, request.log, { event: 'password_refused', reason, ...happened })
+          throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
+        }
+        await record(database, request.log, { event: 'password_changed', ...happened })
+        return { message: 'The password was changed, and every other session has ended' }
+      }),
+  )
+}
+
+/**
+ * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
+ * ends every other session of the user: whoever knows the old password is signed out.
+ *
+ * @returns whether it was set
+ */
+export async function changePassword(
+  database: Database,
+  { id, from, to, keep }: { id: string; from: string; to: string; keep: string },
+): Promise<boolean> {
+  return database.$transaction(async (transaction) => {
+    await lockUser(transaction, id)
+    const person = await transaction.user.findUnique({ where: { id } })
+    if (person?.passwordHash !== from) return false
+    await transaction.user.update({ where: { id }, data: { passwordHash: to } })
+    await endSessionsOf(transaction, id, 'password_changed', keep)
+    return true
+  })
+}

@@ -1,0 +1,144 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { Problem } from '@sallyport/chassis'
+import { argon2id, needsRehash } from 'argon2'
+import limit from 'p-limit'
+import { type HashingTask, startHashing } from './hashing.ts'
+import { isComparable } from './stored-hash.ts'
+
+/** OWASP's argon2id parameters: 19 MiB, two passes, one lane. */
+const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
+
+/** How many hashes run at once: 76 MiB at most. More logins in a second come from more replicas. */
+const atOnce = Math.min(4, availableParallelism())
+
+/** How many more the process that hashes has at hand, so that no core waits for us to send the next one. */
+const ahead = 2
+
+/** Milliseconds that a login may be expected to wait for its turn, and that it may wait if more was in store. */
+const acceptableWait = 1_000
+const longestWait = 2_000
+
+/** Seconds after which those who were sent away come again, not all at once. */
+const returnWithin = 5
+
+/**
+ * What became of a comparison. `outdated`: right, and to be hashed anew, as its parameters or its spelling are not
+ * today's. `unreadable`: what is stored is no hash that we would compare with.
+ */
+export type Verdict = 'right' | 'outdated' | 'wrong' | 'unreadable'
+
+export interface Passwords {
+  /**
+   * For turning someone away before anything of the request is read, which costs least. It reserves nothing.
+   *
+   * @throws 503 LOGIN_BUSY when a second would pass before the turn of work that comes now
+   */
+  requireTurn(): void
+  /**
+   * Carries out work that checks or makes a password, if its turn can come soon. Whatever looks up whose password it is
+   * belongs into the work, so that who is sent away learns nothing.
+   *
+   * @throws 503 LOGIN_BUSY at once, as requireTurn does
+   */
+  admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
+  /**
+   * Compares in constant time, and takes as long for a person who does not exist, or whose hash is none of ours. Two
+   * spellings of one password are one: it is compared in Unicode's form NFC, and where it was typed in another, as it was
+   * typed, as it was hashed before.
+   *
+   * @param stored the hash kept for the person; undefined if there is no such person
+   * @throws 503 LOGIN_BUSY if its turn came too late after all, 503 UNAVAILABLE if hashing fails
+   */
+  verify(stored: string | undefined, password: string): Promise<Verdict>
+  /** Of the password in NFC. @throws as verify does */
+  hash(password: string): Promise<string>
+  /**
+   * Whether a new password is among the first that an attacker would try for this person (ASVS V6.2.4, V6.2.11), or has
+   * the e-mail address in it.
+   *
+   * @throws 503 UNAVAILABLE if the process that hashes fails
+   */
+  isGuessable(password: string, person: { email: string; name: string }): Promise<boolean>
+  /** How many passwords are being hashed or compared, and how many wait for it. */
+  readonly running: number
+  readonly waiting: number
+  close(): Promise<void>
+}
+
+export async function createPasswords(): Promise<Passwords> {
+  const hashing = startHashing(atOnce)
+  const turn = limit(atOnce + ahead)
+  let admitted = 0
+  /** Milliseconds that a hash takes, as the last few did; before that, a guess. */
+  let usual = 50
+
+  async function perform(task: HashingTask): Promise<string | boolean> {
+    const came = performance.now()
+    return turn(async () => {
+      const began = performance.now()
+      if (began - came > longestWait) throw busy()
+      const { activeCount } = turn
+      const answer = await hashing.perform(task)
+      // What stays there longer than one hash takes, stays longer by as many as are there at once (Little's law).
+      const took = ((performance.now() - began) * atOnce) / Math.max(atOnce, activeCount)
+      usual += (took - usual) / 8
+      return answer
+    })
+  }
+  const hash = async (password: string) =>
+    (await perform({ kind: 'hash', password: password.normalize('NFC'), parameters })) as string
+  const nobody = await hash(randomBytes(32).toString('base64'))
+
+  function requireTurn() {
+    const ahead = Math.max(0, admitted + 1 - atOnce)
+    if ((ahead * usual) / atOnce > acceptableWait) throw busy()
+  }
+
+  return {
+    requireTurn,
+    async admit(work) {
+      requireTurn()
+      admitted += 1
+      try {
+        return await work()
+      } finally {
+        admitted -= 1
+      }
+    },
+    async verify(stored, password) {
+      const known = stored !== undefined && isComparable(stored) ? stored : undefined
+      const matches = async (spelling: string) =>
+        (await perform({ kind: 'verify', password: spelling, stored: known ?? nobody })) === true && known !== undefined
+      const normal = password.normalize('NFC')
+      if (await matches(normal)) return needsRehash(known as string, parameters) ? 'outdated' : 'right'
+      if (normal !== password && (await matches(password))) return 'outdated'
+      return known === stored ? 'wrong' : 'unreadable'
+    },
+    hash,
+    async isGuessable(typed, { email, name }) {
+      const password = typed.normalize('NFC')
+      const words = [email, name, ...`${email} ${name}`.split(/[^\p{L}\p{N}]+/u), 'sallyport']
+      if (password.toLowerCase().includes(email.toLowerCase())) return true
+      // It takes no turn of a hash, and its time is none that a hash takes.
+      return (await hashing.perform({ kind: 'judge', password, words })) === true
+    },
+    get running() {
+      return Math.min(atOnce, turn.activeCount)
+    },
+    get waiting() {
+      return turn.pendingCount + Math.max(0, turn.activeCount - atOnce)
+    },
+    close: hashing.close,
+  }
+}
+
+/** Made once, since an error takes longer to make than to answer with, and whoever is sent away should cost little. */
+const answers = Array.from(
+  { length: returnWithin },
+  (_, index) =>
+    new Problem(503, 'LOGIN_BUSY', 'Too many people are signing in just now', {
+      headers: { 'retry-after': String(index + 1) },
+    }),
+)
+const busy = () => answers[randomInt(returnWithin)] as Problem

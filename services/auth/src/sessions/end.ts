@@ -1,0 +1,66 @@
+import type { Database, Prisma } from '@sallyport/database'
+import { lockUser } from '../accounts/lock-user.ts'
+import { sessionsEnded } from './metrics.ts'
+
+/** Why a session ended. */
+export type EndReason =
+  | 'logout'
+  | 'logout_all'
+  | 'password_changed'
+  | 'disabled'
+  | 'revoked_by_admin'
+  | 'expired'
+  | 'reuse'
+
+/**
+ * Ends a session for good; a trigger tells every gateway in the same commit. Ending it twice keeps the first reason.
+ *
+ * @returns whether it was this call that ended it
+ */
+export async function endSession(
+  database: Database,
+  sessionId: string,
+  reason: EndReason,
+  /** If given, the session is ended only if it is this person's. */
+  ownerId: string | null = null,
+): Promise<boolean> {
+  const ended = await database.$executeRaw`
+    UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+    WHERE id = ${sessionId}::uuid AND revoked_at IS NULL
+      AND (${ownerId}::uuid IS NULL OR user_id = ${ownerId}::uuid)`
+  sessionsEnded.inc({ reason }, ended)
+  return ended === 1
+}
+
+/**
+ * Ends every session of a person; a trigger tells every gateway in the same commit.
+ *
+ * @returns how many it ended
+ */
+export async function endAllSessions(database: Database, userId: string, reason: EndReason): Promise<number> {
+  return database.$transaction(async (transaction) => {
+    // A login under way either opens its session before this, and it is ended, or waits and opens it after.
+    await lockUser(transaction, userId)
+    return endSessionsOf(transaction, userId, reason)
+  })
+}
+
+/**
+ * Ends the sessions of a person whose row the transaction has locked.
+ *
+ * @param except the one session that goes on
+ * @returns how many it ended
+ */
+export async function endSessionsOf(
+  transaction: Prisma.TransactionClient,
+  userId: string,
+  reason: EndReason,
+  except: string | null = null,
+): Promise<number> {
+  const ended = await transaction.$executeRaw`
+    UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
+    WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
+      AND id IS DISTINCT FROM ${except}::uuid`
+  sessionsEnded.inc({ reason }, ended)
+  return ended
+}

@@ -1,0 +1,129 @@
+import { type Application, Problem, storable } from '@sallyport/chassis'
+import type { Database, Statement } from '@sallyport/database'
+import { spellingsOf } from '@sallyport/identity'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import Type from 'typebox'
+import { requireValid } from '../accounts/require-valid.ts'
+import type { Config } from '../config.ts'
+import { record } from '../events/security-events.ts'
+import type { Passwords } from '../passwords/passwords.ts'
+import type { AccessTokens } from '../tokens/access.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
+import { endSessionOfCookie } from './end-by-cookie.ts'
+import { countLogin } from './metrics.ts'
+import { openSession } from './open.ts'
+import { requireOwnOrigin } from './own-origin.ts'
+
+interface Dependencies {
+  config: Config
+  database: Database
+  passwords: Passwords
+  accessTokens: AccessTokens
+  refreshTokens: RefreshTokens
+}
+
+const schema = {
+  operationId: 'login',
+  tags: ['session'],
+  summary: 'Sign in',
+  body: Type.Object({
+    email: Type.String({ minLength: 3, maxLength: 254, pattern: storable, examples: ['doctor@example.com'] }),
+    password: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
+  }),
+  response: {
+    200: Type.Object(
+      {
+        accessToken: Type.String(),
+        role: Type.String(),
+        roles: Type.Array(Type.String()),
+        user: Type.Object({ id: Type.String(), name: Type.String(), email: Type.String() }),
+      },
+      { description: 'An access token, and the refresh cookie' },
+    ),
+  },
+  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
+}
+
+interface Person {
+  id: string
+  email: string
+  roles: string[]
+  passwordHash: string
+  disabled: boolean
+}
+
+const findPerson: Statement = {
+  name: 'find_person',
+  text: `
+    SELECT id, email, roles, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
+    FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
+}
+
+/** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
+export function loginRoute(
+  app: Application,
+  { config, database, passwords, accessTokens, refreshTokens }: Dependencies,
+): void {
+  app.post(
+    '/api/auth/login',
+    {
+      schema,
+      onRequest: [requireTurn, requireOwnOrigin(config.origins)],
+      onResponse: (_request, { statusCode }, done) => {
+        countLogin(statusCode)
+        done()
+      },
+      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+    },
+    async (request, reply) =>
+      passwords.admit(async () => {
+        const { email, password } = request.body
+        const [person] = await database.run<Person>(findPerson, [spellingsOf(email)])
+        const verdict = await passwords.verify(person?.passwordHash, password)
+        const refuse = async (reason: string) => {
+          await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
+          return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
+        }
+        if (!person) throw await refuse('unknown e-mail')
+        if (verdict === 'unreadable')
+          throw await refuse('the stored hash is none of ours: the user needs a new password')
+        if (verdict === 'wrong') throw await refuse('wrong password')
+        if (person.disabled) throw await refuse('disabled')
+        requireValid(person, request.log)
+
+        const passwordHash = verdict === 'outdated' ? await strengthen(person, password) : person.passwordHash
+        const session = await openSession(
+          database,
+          { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
+          config.session,
+        )
+        if (!session) throw await refuse('changed meanwhile')
+
+        request.log.warn({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
+        await endSessionOfCookie(request, { database, refreshTokens })
+        await refreshTokens.set(reply, session)
+        const { id, name, roles } = session.user
+        return {
+          accessToken: accessTokens.sign(session),
+          role: roles[0] as string,
+          roles,
+          user: { id, name, email: session.user.email },
+        }
+      }),
+  )
+
+  function requireTurn(_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    passwords.requireTurn()
+    done()
+  }
+
+  /** Hashes the password anew. @returns the hash that is stored now */
+  async function strengthen({ id, passwordHash: stored }: Person, password: string): Promise<string> {
+    const passwordHash = await passwords.hash(password)
+    const { count } = await database.user.updateMany({
+      where: { id, passwordHash: stored },
+      data: { passwordHash },
+    })
+    return count === 1 ? passwordHash : stored
+  }
+}
