@@ -60,7 +60,7 @@ const sections = {
 
 function tableOf(settings) {
   const rows = Object.entries(settings).map(([name, spec]) => {
-    const [, meaning, otherwise] = /^(.*?)(?: \((.*) if not set\)|, such as \d+[a-z])?$/s.exec(spec.desc)
+    const [, meaning, otherwise] = /^(.*?)(?:, such as \d+[a-z])?(?: \((.*) if not set\))?$/s.exec(spec.desc)
     return `| \`${name}\` | ${defaultOf(spec) ?? otherwise ?? 'none'} | ${meaning} |`
   })
   return ['| setting | default | value |', '| --- | --- | --- |', ...rows].join('\n')
