@@ -61,7 +61,7 @@ async function reach(url) {
 try {
   execFileSync('git', ['clone', '--quiet', '.', clone])
   const [first, { command: tests }] = blocksOf('README.md', 'Try it')
-  if (tests.trim() !== 'npm cit') throw new Error(`the README says ${tests} to test; .ci/run runs npm ci and npm test`)
+  if (tests.trim() !== 'npm cit') throw new Error(`the README says ${tests} to test; .ci/run runs npm ci and the tests`)
   await start(first.command, 'Try ')
   await play(clone, 'README.md', blocksOf('README.md', 'Three calls'))
   await playJourney(clone)
