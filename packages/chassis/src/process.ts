@@ -41,7 +41,7 @@ export const processSettings = {
   MANAGEMENT_PORT: managementPort,
   SHUTDOWN_WAIT: duration({
     default: 0,
-    desc: 'how long to serve on once not ready, so that balancers notice, such as 5s (0 if not set)',
+    desc: 'how long to serve on after saying that it is not ready, so that balancers see it, such as 5s (0 if not set)',
   }),
   OTEL_EXPORTER_OTLP_ENDPOINT: webAddress({
     default: undefined,
