@@ -1,15 +1,19 @@
-// Runs the README's commands word for word in a fresh clone, and looks for what the README says they answer.
-// One value is changed: the DATABASE_URL of "One process each" names a database that is there.
+// Runs the commands of the README, docs/getting-started.md, docs/service.md and of "One process each" in
+// docs/operations.md, word for word in a fresh clone, and looks for what they say the responses hold. One value is changed:
+// the DATABASE_URL of "One process each" names a database that is there. Of the README's commands, `npm cit` (npm ci and npm test) and
+// what .ci/run names are run there.
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { blocksOf, playJourney } from './journey.mjs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { blocksOf, play, playJourney, sectionOf } from './journey.mjs'
 
 const clone = mkdtempSync(join(tmpdir(), 'sallyport-readme-'))
 const running = []
 // Whoever has the web app open on its own port keeps it.
-const env = { ...process.env, WEB_PORT: '0' }
+// The benches are for their figures elsewhere; here they need only run.
+const env = { ...process.env, WEB_PORT: '0', ROUNDS: '1', SECONDS: '1' }
 
 /** Starts a command that goes on, and resolves once its output holds a text. */
 function start(command, until) {
@@ -37,27 +41,53 @@ async function stop(child) {
 
 function run(command) {
   process.stdout.write(`$ ${command.trim().replaceAll('\n', '\n  ')}\n`)
-  return execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, encoding: 'utf8' })
+  return execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, env, encoding: 'utf8' })
+}
+
+/** The first block of a section in some language. */
+const example = (document, heading, language) =>
+  sectionOf(document, heading).split(`\`\`\`${language}\n`)[1].split('```')[0]
+
+/** Waits until a route leads to a service that answers. */
+async function reach(url) {
+  for (let tries = 0; tries < 100; tries++) {
+    const { status } = await fetch(url).catch(() => ({ status: 0 }))
+    if (status === 401) return
+    await sleep(100)
+  }
+  throw new Error(`${url} did not come up`)
 }
 
 try {
   execFileSync('git', ['clone', '--quiet', '.', clone])
-  const [{ command: firstCommands }] = blocksOf('Run it')
-  const [install, launch] = firstCommands.trim().split('\n')
-  run(install)
-
-  const everything = await start(launch, 'Try ')
+  const [first, { command: tests }] = blocksOf('README.md', 'Try it')
+  if (tests.trim() !== 'npm cit') throw new Error(`the README says ${tests} to test; .ci/run runs npm ci and the tests`)
+  await start(first.command, 'Try ')
+  await play(clone, 'README.md', blocksOf('README.md', 'Three calls'))
   await playJourney(clone)
-  await stop(everything)
+
+  writeFileSync(join(clone, 'reports.mjs'), example('docs/service.md', 'The service', 'js'))
+  appendFileSync(join(clone, 'gateway/routes.yaml'), `  ${example('docs/service.md', 'The route', 'yaml')}`)
+  const [launch, ...calls] = blocksOf('docs/service.md', 'Run it')
+  const reports = spawn('bash', ['-c', launch.command], { cwd: clone, env, detached: true, stdio: 'inherit' })
+  running.push(reports)
+  await reach('http://localhost:5010/api/reports/mine')
+  await reach('http://localhost:5000/api/reports/mine')
+  await play(clone, 'docs/service.md', calls)
+  for (const child of running.splice(0)) await stop(child)
+  run('git checkout --quiet gateway/routes.yaml')
+
+  const ci = readFileSync(join(clone, '.ci/run'), 'utf8')
+  for (const [, command, name] of sectionOf('README.md', 'What sets it apart').matchAll(/\| `(npm run (\S+))` \|/g))
+    if (!new RegExp(`npm run --silent ${name}\\b`).test(ci)) run(command)
 
   const { startPostgres } = await import(join(clone, 'local/dist/postgres.js'))
   const postgres = await startPostgres({ folder: join(clone, '.data'), port: 5433 })
-  const blocks = blocksOf('One process each')
-  const [keys, shared, migrate] = blocks
+  const [keys, shared, migrate, ...processes] = blocksOf('docs/operations.md', 'One process each')
   run(keys.command)
   const exports = shared.command.replace(/DATABASE_URL=\S+/, `DATABASE_URL=${postgres.url}`)
   run(exports + migrate.command)
-  for (const { command } of blocks.slice(3)) {
+  for (const { command } of [...processes, ...blocksOf('docs/operations.md', 'The first user')]) {
     if (command.includes('npm run start:')) await start(exports + command, '"listening"')
     else run(exports + command)
   }
@@ -65,9 +95,9 @@ try {
     `curl -s http://localhost:5000/api/auth/login -H 'content-type: application/json' -d '{"email":"someone@example.com","password":"a long passphrase"}'`,
   )
   if (!answer.includes('accessToken')) throw new Error(`One process each: the login answered ${answer}`)
-  for (const child of running.splice(1)) await stop(child)
+  for (const child of running.splice(0)) await stop(child)
   await postgres.stop()
-  process.stdout.write('Every command of the README does what it says.\n')
+  process.stdout.write('Every command of the documents does what it says.\n')
 } catch (error) {
   process.stderr.write(`${error.stack}\n`)
   process.exitCode = 1

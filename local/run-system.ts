@@ -102,7 +102,7 @@ function refuseToDeploy(environment: NodeJS.ProcessEnv): void {
     DATABASE_URL: text({ default: undefined, desc: 'nothing' }),
   })
   const instead =
-    'it makes users whose password is published. Run `npm run migrate` and then each process (README.md, "One process each"; docs/operations.md)'
+    'it makes users whose password is published. Run `npm run migrate` and then each process (docs/operations.md, "One process each")'
   const complaints = [
     NODE_ENV === 'production' && `NODE_ENV is production, which \`npm start\` is not for: ${instead}`,
     DATABASE_URL && `DATABASE_URL is set, and \`npm start\` has a database of its own: ${instead}, or unset it`,

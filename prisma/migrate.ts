@@ -106,24 +106,33 @@ function roleOf(name: string | undefined, password: string | undefined): Role | 
   return name === undefined ? undefined : { name, password }
 }
 
-if (process.argv[1] === import.meta.filename) {
-  try {
-    const role = (service: string) =>
-      text({ default: undefined, desc: `the role that ${service} signs in to the database as` })
-    const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
-    const settings = readSettings(process.env, {
-      DATABASE_URL: databaseAddress({ desc: 'postgresql://owner:password@host:5432/database' }),
-      DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
-      AUTH_DATABASE_ROLE: role('the auth service'),
-      AUTH_DATABASE_PASSWORD: password,
-      APPOINTMENTS_DATABASE_ROLE: role('appointments'),
-      APPOINTMENTS_DATABASE_PASSWORD: password,
-    })
-    const roles = {
+/** @throws ConfigurationError with a line for every setting to fix */
+export function readConfig(environment: Record<string, string | undefined>) {
+  const role = (service: string) =>
+    text({ default: undefined, desc: `the role that ${service} signs in to the database as` })
+  const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
+  const settings = readSettings(environment, {
+    DATABASE_URL: databaseAddress({ desc: 'postgresql://owner:password@host:5432/database' }),
+    DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
+    AUTH_DATABASE_ROLE: role('the auth service'),
+    AUTH_DATABASE_PASSWORD: password,
+    APPOINTMENTS_DATABASE_ROLE: role('appointments'),
+    APPOINTMENTS_DATABASE_PASSWORD: password,
+  })
+  return {
+    url: settings.DATABASE_URL,
+    wait: settings.DATABASE_WAIT,
+    roles: {
       auth: roleOf(settings.AUTH_DATABASE_ROLE, settings.AUTH_DATABASE_PASSWORD),
       appointments: roleOf(settings.APPOINTMENTS_DATABASE_ROLE, settings.APPOINTMENTS_DATABASE_PASSWORD),
-    }
-    const applied = await migrate(settings.DATABASE_URL, roles, settings.DATABASE_WAIT)
+    },
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  try {
+    const { url, wait, roles } = readConfig(process.env)
+    const applied = await migrate(url, roles, wait)
     const outcome = applied.length === 0 ? 'The database is up to date.\n' : `Applied ${applied.join(', ')}.\n`
     // The engine leaves a timer of ten seconds behind, which nothing waits for.
     process.stdout.write(outcome, () => process.exit())

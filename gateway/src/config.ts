@@ -32,7 +32,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     REVOCATIONS_URL: webAddress({
       default: undefined,
-      desc: 'where the auth service tells of ended sessions, ending in /internal/revocations',
+      desc: "the auth service's revocation stream, ending in /internal/revocations",
     }),
     REVOCATIONS_SECRET: secrets(environment)({ default: undefined, desc: "the auth service's REVOCATIONS_SECRET" }),
     REVOCATION_FAIL: choice(
@@ -40,9 +40,12 @@ export function readConfig(environment: Record<string, string | undefined>) {
       'closed',
     )({
       default: 'open',
-      desc: 'open (go on verifying) or closed (refuse) for when ended sessions cannot be told',
+      desc: 'open (go on verifying) or closed (answer 503) while the revocation stream is down',
     }),
-    REVOCATION_MAX_AGE: duration({ default: 30, desc: 'how old the view of ended sessions may be, such as 30s' }),
+    REVOCATION_MAX_AGE: duration({
+      default: 30,
+      desc: 'with REVOCATION_FAIL=closed, how old the view of ended sessions may be, such as 30s',
+    }),
     RATE_LIMIT_MAX: positive({ default: 1000, desc: 'the most requests per client and minute (1000 if not set)' }),
     USER_RATE_LIMIT_MAX: positive({
       default: 1000,
@@ -57,7 +60,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       'off',
     )({
       default: 'on',
-      desc: "on (ordinary HTTP/1.1 is read and written by the gateway itself) or off (all of it by Node's server)",
+      desc: "on (the gateway itself reads and writes ordinary HTTP/1.1) or off (Node's server does)",
     }),
     CONNECTIONS_PER_CLIENT: positive({
       default: 2000,
@@ -65,17 +68,17 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     BODIES_PER_CLIENT: positive({
       default: 64,
-      desc: 'the most request bodies of one client address on their way at once (64 if not set)',
+      desc: 'the most request bodies of one client address at once (64 if not set)',
     }),
-    BODY_TIMEOUT: duration({ default: 10, desc: 'how long a client may take to go on with a body, such as 10s' }),
+    BODY_TIMEOUT: duration({ default: 10, desc: 'how long a request body may stall, such as 10s' }),
     IDLE_TIMEOUT: duration({
       default: 72,
-      desc: 'how long a connection is kept on which nothing comes and nothing is taken, such as 72s',
+      desc: 'how long a connection may be idle, such as 72s',
     }),
     UPSTREAM_CONNECTIONS: positive({ default: 256, desc: 'the most connections to an upstream (256 if not set)' }),
     UPSTREAM_CONNECTIONS_PER_CLIENT: positive({
       default: 128,
-      desc: 'the most of them for the requests of one client (128 if not set)',
+      desc: 'the most of them for one user, or for one client that is not signed in (128 if not set)',
     }),
     UPSTREAM_QUEUE: positive({
       default: 1_024,
@@ -88,13 +91,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     STREAMS_PER_USER: positive({
       default: 64,
-      desc: 'the most WebSockets and event streams of one user, or of one address without one (64 if not set)',
+      desc: 'the most WebSockets and event streams of one user, or of one client that is not signed in (64 if not set)',
     }),
     STREAMS_MAX: positive({ default: 10_000, desc: 'the most WebSockets and event streams in all (10000 if not set)' }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
     CORS_EXPOSED_HEADERS: headerNames({
       default: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
-      desc: 'names of headers of services that these pages may read, such as etag,x-total-count',
+      desc: 'response headers of services that these pages may read, such as etag,x-total-count',
     }),
   })
   return {

@@ -563,7 +563,8 @@ function checkDefault(t: Test, { setting, fallback }: Limit): void {
   t.strictSame(configWith(fallback), configWith(undefined), 'the default is the one that is documented')
   t.notSame(configWith('7'), configWith(undefined), 'the setting is one')
   t.match(read('.env.example'), new RegExp(`^${setting}=${fallback}$`, 'm'))
-  t.match(read('README.md'), new RegExp(`^\\| \`${setting}\` +\\| G +\\| ${fallback} +\\|`, 'm'))
+  const [, gateway] = read('docs/configuration.md').split(/^## (?:Gateway|Auth service)$/m)
+  t.match(gateway, new RegExp(`^\\| \`${setting}\` +\\| ${fallback} +\\|`, 'm'))
   t.match(read('docker-compose.yml'), `  ${setting}: \${${setting}:-`)
 }
 

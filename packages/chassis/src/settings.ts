@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
+import { channel } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parse as parseDuration } from '@lukeed/ms'
@@ -19,6 +20,9 @@ export class ConfigurationError extends Error {
 
 export type Environment = Record<string, string | undefined>
 
+/** Publishes the specs of all settings that are read: docs/configuration.mjs makes its tables of them. */
+const settingsRead = channel('sallyport.settings')
+
 /**
  * Reads settings from an environment. For every setting NAME, NAME_FILE may name a file that holds the
  * value instead (as Docker and Kubernetes mount secrets); an empty value counts as not set.
@@ -31,6 +35,7 @@ export function readSettings<Specs extends Record<string, ValidatorSpec<unknown>
   environment: Environment,
   specs: Specs,
 ): Readonly<CleanedEnv<Specs>> {
+  settingsRead.publish(specs)
   const values: Environment = {}
   for (const name of Object.keys(specs)) {
     const value = environment[name] || mounted(name, environment[`${name}_FILE`])

@@ -33,7 +33,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     JWT_EXPIRES_IN: durationBetween(
       1,
       82_800,
-    )({ default: 900, desc: 'how long an access token holds, from 1s to 23h' }),
+    )({ default: 900, desc: 'how long an access token is valid, from 1s to 23h' }),
     JWT_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),
@@ -42,7 +42,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     JWT_REFRESH_EXPIRES_IN: duration({ default: 604_800, desc: 'how long a session may be idle, such as 7d' }),
     SESSION_MAX_AGE: duration({ default: 2_592_000, desc: 'how long a session may last in all, such as 30d' }),
-    REFRESH_GRACE: duration({ default: 10, desc: 'how long a repeated refresh is taken for a retry, such as 10s' }),
+    REFRESH_GRACE: duration({
+      default: 10,
+      desc: 'how long a repeated refresh without an attempt id counts as a retry, such as 10s',
+    }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins that may use the cookie, such as https://app.example.com' }),
     GATEWAY_ORIGIN: origin({
