@@ -188,7 +188,7 @@ t.test('a path that cannot be read is refused in the same words whichever way it
   const { send } = await open(t, {})
   for (const path of ['/%', '/%zz', '/a%', '/%c3%28', '//', '/%2f', '*', `/${'x'.repeat(9_000)}`])
     for (const origin of ['', 'Origin: https://app.test\r\n']) {
-      const answers = await Promise.all(Object.values(ways).map((line) => send(`GET ${path}`, origin + line)))
+      const answers = await Promise.all(Object.values(servers).map((line) => send(`GET ${path}`, origin + line)))
       const [first, second] = answers.map((answer) => answer.slice(answer.indexOf('\r\n\r\n')))
       t.match(first, /PATH_(INVALID|TOO_LONG)/, path.slice(0, 10))
       t.equal(first, second)

@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net'
 import { buildApp as buildAuth } from '@sallyport/auth/app'
 import { readConfig as readAuthConfig } from '@sallyport/auth/config'
-import { openTokens } from '@sallyport/auth/live-tokens'
-import { createPasswords } from '@sallyport/auth/passwords'
+import { createPasswords } from '@sallyport/auth/passwords/passwords'
+import { openKeySet } from '@sallyport/auth/tokens/key-set'
 import { createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp as buildGateway } from '@sallyport/gateway/app'
@@ -46,16 +46,16 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   const database = createDatabase(config.databaseUrl, { connections: others, onError })
   const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
-  const tokens = await openTokens(() => readAuthConfig(environment), logger)
+  const keys = openKeySet(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords()
   const before = new Set(register.getMetricsAsArray())
-  const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
+  const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, keys })
   const own = register.getMetricsAsArray().filter((metric) => !before.has(metric))
   await app.listen({ host: config.host, port: config.port })
   return {
     port: (app.server.address() as AddressInfo).port,
     async close() {
-      tokens.close()
+      keys.close()
       app.server.closeAllConnections()
       await app.close()
       await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])

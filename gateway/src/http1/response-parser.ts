@@ -141,6 +141,15 @@ function setLength(head: ResponseHead, value: string | undefined): void {
   head.headers = headers
 }
 
+/** Whether CR or LF stands without the other, looked for from an offset on; the last byte may still get its LF. */
+function hasBareEnding(bytes: Buffer, from: number): boolean {
+  for (let at = from; at < bytes.length; at++) {
+    const isAfterCr = at > 0 && bytes[at - 1] === 0x0d
+    if (isAfterCr !== (bytes[at] === 0x0a)) return true
+  }
+  return false
+}
+
 /** Collects a head that may be received in pieces, and looks at each byte of it once. */
 export class HeadCollector {
   /** In latin1, once it is complete. */
@@ -151,7 +160,7 @@ export class HeadCollector {
   /**
    * @param at where in the piece the head begins, or goes on
    * @returns where in the piece it ends; undefined if it goes on
-   * @throws Malformed if it is too long
+   * @throws Malformed if it is too long, or a line of it does not end in CR LF
    */
   take(piece: Buffer, at: number): number | undefined {
     if (!this.#held) {
@@ -172,6 +181,9 @@ export class HeadCollector {
     const end = this.#held.subarray(0, this.#size).indexOf(emptyLine, Math.max(0, before - 3))
     if (end === -1) {
       if (this.#size === longestHead) throw tooLong()
+      // Its end would be waited for in vain.
+      if (hasBareEnding(this.#held.subarray(0, this.#size), before))
+        throw new Malformed('the response is not valid HTTP: a line of its head does not end in CR LF')
       return undefined
     }
     this.text = this.#held.toString('latin1', 0, end + 4)
