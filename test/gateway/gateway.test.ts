@@ -21,6 +21,7 @@ t.test('routes and access', async (t) => {
     { prefix: '/api/doctors', upstreams: [other.url], access: 'authenticated', roles: ['doctor', 'admin'] },
     { prefix: '/api/admins/', upstreams: [other.url], access: 'authenticated', roles: ['admin'] },
     { prefix: '/api/auth', upstreams: [api.url], access: 'public', refreshCookie: true },
+    { prefix: '/api/auth/status', upstreams: [api.url], access: 'public' },
   ])
   const call = (path: string, token?: string, headers: Record<string, string> = {}) =>
     fetch(gateway + path, { headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers } })
@@ -146,6 +147,8 @@ t.test('routes and access', async (t) => {
     t.equal(api.last.headers.cookie, cookie)
     await call('/api/auth/refresh', undefined, { cookie })
     t.equal(api.last.headers.cookie, cookie)
+    await call('/api/auth/status', undefined, { cookie })
+    t.equal(api.last.headers.cookie, 'a=1; b=2', 'a route has to say so')
   })
 
   t.test('two access tokens are refused: which one counts should be nobody’s guess', async (t) => {
