@@ -1,7 +1,7 @@
 import { AuthError, readAccessToken } from '@sallyport/client'
 import t, { type Test } from 'tap'
 import { Browser, type Tab } from '../support/browser.ts'
-import { Client, demoPassword, eventually, openSystem, signIn } from '../support/system.ts'
+import { Client, demoPassword, eventually, signIn, startSystem } from '../support/system.ts'
 
 const doctor = { email: 'doctor@example.com', password: demoPassword }
 const minutes = 60_000
@@ -24,7 +24,7 @@ const isSignedOut = ({ client }: Tab) => client.getSnapshot().status === 'signed
 
 t.test('the client, with the whole system', async (t) => {
   // Without a grace, only the attempt id tells a retry from a theft.
-  const { gateway } = await openSystem(t, { REFRESH_GRACE: '0' }, ['appointments'])
+  const { gateway } = await startSystem(t, { REFRESH_GRACE: '0' }, ['appointments'])
 
   const open = (t: Test) => {
     const browser = new Browser(gateway)
