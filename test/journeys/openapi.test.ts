@@ -12,6 +12,7 @@ import { type Application, createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage } from '@sallyport/database'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t, { type Test } from 'tap'
+import { withOwnMetrics } from '../support/in-process.ts'
 
 interface Operation {
   security?: Record<string, string[]>[]
@@ -64,9 +65,12 @@ async function start(t: Test, environment: 'development' | 'test' | 'production'
   const database = createDatabase(config.databaseUrl, { connections: 1, onError: () => {} })
   const logger = createLogger('auth', 'silent')
   const [tokens, passwords] = await Promise.all([createTokens(config), createPasswords()])
-  const app = await buildApp({ config, database, loginDatabase: database, isOutage, logger, passwords, tokens })
+  t.teardown(() => passwords.close())
+  const { app, forgetMetrics } = await withOwnMetrics(() =>
+    buildApp({ config, database, loginDatabase: database, isOutage, logger, passwords, tokens }),
+  )
   diagnostics.unsubscribe('fastify.initialization', watch)
-  t.teardown(() => Promise.all([app.close(), passwords.close()]))
+  t.teardown(() => app.close().then(forgetMetrics))
   return { routes, origin: await app.listen({ port: 0 }) }
 }
 

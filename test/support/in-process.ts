@@ -48,9 +48,9 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   await waitForDatabase(database, config.databaseWait)
   const tokens = await openTokens(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords()
-  const before = new Set(register.getMetricsAsArray())
-  const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
-  const own = register.getMetricsAsArray().filter((metric) => !before.has(metric))
+  const { app, forgetMetrics } = await withOwnMetrics(() =>
+    buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, tokens }),
+  )
   await app.listen({ host: config.host, port: config.port })
   return {
     port: (app.server.address() as AddressInfo).port,
@@ -59,6 +59,19 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
       app.server.closeAllConnections()
       await app.close()
       await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
+      forgetMetrics()
+    },
+  }
+}
+
+/** Builds an app that registers metrics of its own. Without them, it can be built once more in the same process. */
+export async function withOwnMetrics<App>(build: () => Promise<App>): Promise<{ app: App; forgetMetrics: () => void }> {
+  const before = new Set(register.getMetricsAsArray())
+  const app = await build()
+  const own = register.getMetricsAsArray().filter((metric) => !before.has(metric))
+  return {
+    app,
+    forgetMetrics() {
       for (const { name } of own) register.removeSingleMetric(name)
     },
   }
