@@ -7,7 +7,6 @@ import { createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp as buildGateway } from '@sallyport/gateway/app'
 import { readConfig as readGatewayConfig } from '@sallyport/gateway/config'
-import { register } from 'prom-client'
 
 /*
  * The gateway and the auth service in the test's own process, built as their server.ts builds them. Starting a process
@@ -37,7 +36,7 @@ export async function openGatewayHere(environment: Environment, onLine: (line: s
   }
 }
 
-/** One at a time: it brings metrics of its own, which go when it is closed. */
+/** @param onLine gets every line it logs */
 export async function openAuthHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
   const config = readAuthConfig(environment)
   const logger = loggerOf('auth', config.logLevel, onLine)
@@ -48,9 +47,7 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   await waitForDatabase(database, config.databaseWait)
   const keys = openKeySet(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords()
-  const before = new Set(register.getMetricsAsArray())
   const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, keys })
-  const own = register.getMetricsAsArray().filter((metric) => !before.has(metric))
   await app.listen({ host: config.host, port: config.port })
   return {
     port: (app.server.address() as AddressInfo).port,
@@ -59,7 +56,6 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
       app.server.closeAllConnections()
       await app.close()
       await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
-      for (const { name } of own) register.removeSingleMetric(name)
     },
   }
 }

@@ -106,7 +106,7 @@ for (const path of ['on', 'off'])
               await once(socket, 'connect')
               socket.write(bytes)
               end(socket)
-              const late = setTimeout(() => socket.resetAndDestroy(), 100)
+              const late = setTimeout(() => socket.resetAndDestroy(), 250)
               await new Promise((resolve) => socket.once('close', resolve))
               clearTimeout(late)
             }),
