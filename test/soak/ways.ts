@@ -318,7 +318,10 @@ const changing = /^(date|x-request-id|ratelimit|keep-alive)$/
 function comparable({ responses }: Outcome): string[] {
   return responses.map(({ status, headers, body, trailers, hints }) => {
     // Of a message with two faults, it depends on how it comes which is seen first.
-    if (/^\{.*"code":"(MESSAGE_(AMBIGUOUS|MALFORMED)|HEADER_TOO_LARGE)"/.test(body)) return 'a refused message'
+    // The response to a HEAD does not say.
+    const isRefused = /^\{.*"code":"(MESSAGE_(AMBIGUOUS|MALFORMED)|HEADER_TOO_LARGE)"/.test(body)
+    if (isRefused || (status === 400 && body === '' && headerOf(headers, 'connection') === 'close'))
+      return 'a refused message'
     const lines = headers.flatMap((name, at) =>
       at % 2 === 0 ? [`${name}: ${changing.test(name) ? '' : headers[at + 1]}`] : [],
     )

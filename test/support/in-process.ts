@@ -1,4 +1,5 @@
-import type { AddressInfo } from 'node:net'
+import type { Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { buildApp as buildAuth } from '@sallyport/auth/app'
 import { readConfig as readAuthConfig } from '@sallyport/auth/config'
 import { createPasswords } from '@sallyport/auth/passwords/passwords'
@@ -25,13 +26,12 @@ export interface InProcess {
 export async function openGatewayHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
   const config = readGatewayConfig(environment)
   const { app, onClosing } = await buildGateway(config, environment, loggerOf('gateway', config.logLevel, onLine))
-  await app.listen({ host: config.host, port: config.port })
+  const { port, close } = await listen(app, config)
   return {
-    port: (app.server.address() as AddressInfo).port,
+    port,
     async close() {
       onClosing()
-      app.server.closeAllConnections()
-      await app.close()
+      await close()
     },
   }
 }
@@ -48,14 +48,40 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   const keys = openKeySet(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords()
   const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, keys })
-  await app.listen({ host: config.host, port: config.port })
+  const { port, close } = await listen(app, config)
   return {
-    port: (app.server.address() as AddressInfo).port,
+    port,
     async close() {
       keys.close()
-      app.server.closeAllConnections()
-      await app.close()
+      await close()
       await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
+    },
+  }
+}
+
+interface Listener {
+  server: Server
+  listen: (where: { host: string; port: number }) => Promise<string>
+  close: () => Promise<undefined>
+}
+
+async function listen(app: Listener, { host, port }: { host: string; port: number }) {
+  const sockets = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  await app.listen({ host, port })
+  return {
+    port: (app.server.address() as AddressInfo).port,
+    // A process that ends takes its connections along, also those that are opened meanwhile. Otherwise clients keep idle
+    // ones for as long as they may, which is a minute.
+    async close() {
+      const cut = setInterval(() => {
+        for (const socket of sockets) socket.destroy()
+      }, 10)
+      await app.close()
+      clearInterval(cut)
     },
   }
 }
