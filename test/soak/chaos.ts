@@ -216,7 +216,9 @@ async function act(port: number, actions: Action[]): Promise<void> {
         socket.end()
         return
       default:
-        socket.resetAndDestroy()
+        // libuv resets nothing that it is about to shut down, and leaves it open.
+        if (socket.writableEnded) socket.destroy()
+        else socket.resetAndDestroy()
     }
   }
 }
