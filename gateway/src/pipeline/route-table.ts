@@ -1,5 +1,4 @@
-import { unwatchFile, watchFile } from 'node:fs'
-import type { Logger } from '@sallyport/chassis'
+import { type Logger, openReloadable } from '@sallyport/chassis'
 import type { Upstreams } from '../proxy/upstreams.ts'
 import { fold, isInternal } from './path.ts'
 import { type Route, readRoutes } from './route-file.ts'
@@ -27,30 +26,34 @@ export function openRouteTable(
   upstreams: Upstreams,
   logger: Logger,
 ): RouteTable {
-  let table = toTable(readRoutes(file, environment, upstreams))
-  const reload = () => {
-    try {
-      table = toTable(readRoutes(file, environment, upstreams))
-      logger.info({ event: 'routes_reloaded', routes: table.routes.size })
-    } catch (error) {
-      logger.error({ event: 'routes_refused', err: error }, 'the route file is invalid; the current table stays in use')
-    }
-    upstreams.keep(new Set([...table.routes.values()].flatMap((route) => route.upstreams)))
+  // Reading a file opens its upstreams, also one that turns out to be invalid.
+  const closeOthers = () => {
+    upstreams.keep(new Set([...table.current.routes.values()].flatMap((route) => route.upstreams)))
   }
-  watchFile(file, { interval: 1_000, persistent: false }, reload)
+  const table = openReloadable([file], () => toTable(readRoutes(file, environment, upstreams)), {
+    onReload: ({ routes }) => {
+      logger.info({ event: 'routes_reloaded', routes: routes.size })
+      closeOthers()
+    },
+    onRefuse: (err) => {
+      logger.error({ event: 'routes_refused', err }, 'the route file is invalid; the current table stays in use')
+      closeOthers()
+    },
+  })
   return {
     match: (path) => {
-      const route = matchLongest(table.routes, path, table.longest)
+      const { routes, folded: byFolded, isFolded, longest } = table.current
+      const route = matchLongest(routes, path, longest)
       if (!route) return undefined
       const folded = fold(path)
       if (isInternal(folded)) return undefined
       const sent = route.upstreamPath(path)
       if (sent !== path && isInternal(fold(sent))) return undefined
-      if (folded === path && table.isFolded) return route
-      return matchLongest(table.folded, folded, table.longest) === route ? route : undefined
+      if (folded === path && isFolded) return route
+      return matchLongest(byFolded, folded, longest) === route ? route : undefined
     },
-    reload,
-    close: () => unwatchFile(file, reload),
+    reload: table.reload,
+    close: table.close,
   }
 }
 
