@@ -278,6 +278,20 @@ for (const path of ['on', 'off'])
       t.strictSame(api.of('/bad'), [])
       const head = await exchange(port, bad.replace('POST', 'HEAD'), 3_000)
       t.match(head, /^HTTP\/1.1 400 [\s\S]*\r\n\r\n$/, 'of a HEAD without a body')
+      // Rejected before its body was seen, to a client that has not read what came before.
+      const socket = opened(t)
+      let heard = ''
+      const before = api.of('/large').length
+      socket.pause().write(`${get('/large')}${bad.replace('chunked', 'gzip, chunked')}`)
+      await eventually('the service answers', () => api.of('/large').length > before)
+      await sleep(100)
+      socket.on('data', (chunk) => {
+        heard += chunk
+      })
+      socket.resume()
+      await once(socket, 'end')
+      t.strictSame(statuses(heard), [200, 400])
+      t.match(heard, /"code":"MESSAGE_AMBIGUOUS".*\}$/, 'the problem comes whole')
     })
 
     await t.test('what follows a request that was to be the last takes nothing from its answer', async (t) => {

@@ -141,8 +141,10 @@ class NodeConnection {
     if (this.#isRefused || error.code === 'HPE_CLOSED_CONNECTION') return
     const limit = limits[error.code]
     if (limit) countLimit(limit)
+    // What comes behind the last response takes nothing from it.
+    if (!this.#socket.writable) return
     // On a silent connection no response is sent: the client would take it for the response to what it sends just then.
-    if (!this.#socket.writable || this.#socket.bytesRead === 0) {
+    if (this.#socket.bytesRead === 0) {
       this.#socket.destroy()
       return
     }
@@ -157,8 +159,11 @@ class NodeConnection {
   async #respond(error: { code: string }, broken?: Message): Promise<void> {
     const socket = this.#socket
     const problem = await this.#dependencies.refused(malformed(error), socket.remoteAddress as string)
+    if (!socket.writable) return
+    // It was rejected before its body was seen.
+    if (broken?.response?.writableEnded) lingeringClose(socket)
     // Within a response that has begun, a second one would be read as part of it.
-    if (!socket.writable || broken?.response?.headersSent) socket.destroy()
+    else if (broken?.response?.headersSent) socket.destroy()
     else respondAndClose(problem, socket, broken?.request?.method)
   }
 
