@@ -1,19 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, Problem } from '@sallyport/chassis'
-import type { Identity } from '@sallyport/identity'
+import type { Identity, RevocationEvents } from '@sallyport/identity'
 import { createParser } from 'eventsource-parser'
 import { request } from 'undici'
 import { followClock } from './remote-clock.ts'
 import { badToken } from './verify.ts'
-
-/**
- * What the auth service sends: for how many seconds from now a token that it concerns may be taken for good. An auth
- * service of an earlier version sends a time in seconds since 1970 alone, by the database's clock.
- */
-type Revocation = { holds?: number; until: number } & (
-  | { session: string; reason: string }
-  | { user: string; roles: string[] }
-)
 
 export interface Revocations {
   /**
@@ -61,7 +52,7 @@ export function openRevocations(settings: Settings, logger: Logger, timing = usu
   let lastCurrent = Number.NEGATIVE_INFINITY
   let current = false
 
-  function note(revocation: Revocation): void {
+  function note(revocation: RevocationEvents['revoked']): void {
     const until = performance.now() + (revocation.holds ?? revocation.until - Date.now() / 1000) * 1000
     if ('session' in revocation) sessions.set(revocation.session, { reason: revocation.reason, until })
     else users.set(revocation.user, { roles: revocation.roles.join(), until })

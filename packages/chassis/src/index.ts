@@ -6,6 +6,7 @@ export {
   securityHeaders,
   sendProblem,
 } from './application.ts'
+export { type EventStream, openEventStream } from './event-stream.ts'
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, unavailable } from './problem.ts'
 export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'

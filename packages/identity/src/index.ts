@@ -21,3 +21,4 @@ export {
 } from './identity.ts'
 export { type Algorithm, algorithmOf, publicJwk } from './keys.ts'
 export { partsOf, spellingsOf, toMailbox } from './mailbox.ts'
+export type { Revocation, RevocationEvents } from './revocations.ts'

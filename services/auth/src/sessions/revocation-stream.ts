@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { type Application, Problem } from '@sallyport/chassis'
+import { type Application, openEventStream, Problem } from '@sallyport/chassis'
+import type { RevocationEvents } from '@sallyport/identity'
 import type { Config } from '../config.ts'
 import type { Revocations } from './revocations.ts'
 
@@ -16,23 +17,8 @@ export function revocationStreamRoute(
     if (!isGateway(request.headers.authorization, config.revocationsSecrets))
       throw new Problem(401, 'GATEWAY_ONLY', 'This is for gateways')
 
-    // The answer begins with the first event, so that a subscription that fails is still an ordinary error.
-    let started = false
-    const write = (text: string) => {
-      if (!started) {
-        reply.hijack()
-        reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-        started = true
-      }
-      reply.raw.write(text)
-    }
-    const stop = await revocations.subscribe(
-      (event, data) => write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`),
-      () => reply.raw.end(),
-    )
-    // The gateway may have left meanwhile.
-    if (reply.raw.destroyed) stop()
-    else reply.raw.once('close', stop)
+    const stream = openEventStream<RevocationEvents>(reply)
+    stream.onClose(await revocations.subscribe(stream))
   })
 }
 

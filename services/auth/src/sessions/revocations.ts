@@ -1,5 +1,6 @@
-import { type Logger, Problem } from '@sallyport/chassis'
+import { type EventStream, type Logger, Problem } from '@sallyport/chassis'
 import { type Database, listen, type Statement } from '@sallyport/database'
+import type { Revocation, RevocationEvents } from '@sallyport/identity'
 import Type from 'typebox'
 import Value from 'typebox/value'
 import type { Config } from '../config.ts'
@@ -8,43 +9,22 @@ import { revocationSubscribers } from './metrics.ts'
 /** The channel of Postgres on which triggers announce what ends tokens; the message is a JSON Revocation. */
 const channel = 'sallyport_revocations'
 
-const Revocation = Type.Union([
+const revocation = Type.Union([
   Type.Object({ session: Type.String(), reason: Type.String() }),
   Type.Object({ user: Type.String(), roles: Type.Array(Type.String()) }),
 ])
 
-/**
- * An ended session, or the roles of a person as they are now.
- *
- * For changed roles the event says which roles the person has now, and not from when on older tokens are stale: a
- * token is stale if it says something else. No clock and no order of commits can then let one slip through.
- */
-type Revocation = Type.Static<typeof Revocation>
-
-/** What gateways are told. Times of `current` and `alive` are seconds of this process's monotonic clock. */
-export interface RevocationEvents {
-  /**
-   * `holds` is for how many seconds from now a token that it concerns may still be taken for good somewhere; `until` is
-   * the same as a time in seconds since 1970, by our clock, for gateways of an earlier version.
-   */
-  revoked: Revocation & { holds: number; until: number }
-  /** Everything that was committed before `at` has been told. */
-  current: { at: number }
-  alive: { at: number }
-}
-
-type Send = <Name extends keyof RevocationEvents>(event: Name, data: RevocationEvents[Name]) => void
+type Stream = Pick<EventStream<RevocationEvents>, 'send' | 'end'>
 
 export interface Revocations {
   /**
-   * Calls `send` with every revocation that can still concern a token, then once with `current`, then with each as it
-   * happens, and with `alive` whenever it is proved that none was missed. `end` is called when this process can no
-   * longer tell.
+   * Sends the events to a gateway, as `RevocationEvents` has them, until this process no longer receives revocations
+   * itself: then it ends the stream.
    *
    * @returns how to stop
-   * @throws 503 while this process does not hear of revocations itself
+   * @throws 503 while this process does not receive revocations itself
    */
-  subscribe(send: Send, end: () => void): Promise<() => void>
+  subscribe(stream: Stream): Promise<() => void>
   close(): Promise<void>
 }
 
@@ -77,8 +57,8 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   }
   const listener = listen(config.databaseUrl, channel, {
     onMessage: (message) => {
-      const revocation = Value.Parse(Revocation, JSON.parse(message))
-      for (const { revoked } of subscribers) revoked(revocation)
+      const parsed: Revocation = Value.Parse(revocation, JSON.parse(message))
+      for (const { revoked } of subscribers) revoked(parsed)
     },
     onProof: (sentAt) => {
       for (const { alive } of subscribers) alive(sentAt / 1000)
@@ -92,7 +72,7 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   })
 
   return {
-    async subscribe(send, end) {
+    async subscribe({ send, end }) {
       if (!listener.connected)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', { headers: { 'retry-after': '1' } })
       const pass = (revocation: Revocation, age = 0) => {

@@ -1,0 +1,26 @@
+/**
+ * What ends tokens before they expire: a session has ended, or these are the roles of a user now.
+ *
+ * For changed roles it says which roles the user has now, and not from when on older tokens are stale: a token is stale
+ * if it says something else. No clock and no order of commits can then let one slip through.
+ */
+export type Revocation = { session: string; reason: string } | { user: string; roles: string[] }
+
+/**
+ * The server-sent events of `/internal/revocations`, from the auth service to its gateways: their names and their data,
+ * which is JSON. First one `revoked` for every revocation that can still concern a token, then `current`, then each
+ * `revoked` as it happens, and `alive` whenever it is proved that none was missed.
+ *
+ * Times in `at` are seconds of the monotonic clock of the auth process, for comparison with each other alone. An auth
+ * service of an earlier version sends no `holds`, no `at` and no `alive`.
+ */
+export interface RevocationEvents {
+  /**
+   * `holds` is for how many seconds from now a token that it concerns may still be taken as valid somewhere; `until` is the
+   * same as a time in seconds since 1970, by the clock of the auth service.
+   */
+  revoked: Revocation & { holds?: number; until: number }
+  /** Everything that was committed before `at` has been sent. */
+  current: { at?: number }
+  alive: { at: number }
+}
