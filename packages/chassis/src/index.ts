@@ -9,9 +9,11 @@ export {
 export { type EventStream, openEventStream } from './event-stream.ts'
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, unavailable } from './problem.ts'
-export { type ProcessConfig, processConfig, processSettings, runProcess, type Service } from './process.ts'
+export { runProcess } from './process.ts'
+export { type ProcessConfig, processConfig, processSettings } from './process-config.ts'
 export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
 export { observeRequest } from './request-durations.ts'
+export type { Service } from './service.ts'
 export {
   addresses,
   ConfigurationError,

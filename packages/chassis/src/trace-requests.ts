@@ -1,0 +1,26 @@
+import diagnostics from 'node:diagnostics_channel'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { processSettings } from './process-config.ts'
+import { readSettings } from './settings.ts'
+
+/** Has every request to the application that is built next followed, if there is a collector to tell of it. */
+export async function traceRequests(name: string) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: to, TRUSTED_PROXIES: trustedProxies } = readSettings(
+    process.env,
+    processSettings,
+  )
+  if (to === undefined) return undefined
+  const { openTracing } = await import('./tracing.ts')
+  const tracing = openTracing(name, { to, trustedProxies })
+  // An application takes hooks for all of its routes only before it has any.
+  const follow = (message: unknown) => tracing.follow((message as { fastify: FastifyInstance }).fastify)
+  diagnostics.subscribe('fastify.initialization', follow)
+  return {
+    begin(logger: Logger): void {
+      diagnostics.unsubscribe('fastify.initialization', follow)
+      tracing.reportTo(logger)
+    },
+    close: tracing.close,
+  }
+}
