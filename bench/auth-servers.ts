@@ -5,8 +5,9 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createTokens } from '@sallyport/auth/tokens/tokens'
+import { refreshClaims, refreshSigning } from '@sallyport/auth/tokens/refresh'
 import { endProcesses, freePort, keepSecrets, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
+import { createSigner } from 'fast-jwt'
 import pg from 'pg'
 import { childrenOf } from './cpu.ts'
 
@@ -99,16 +100,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
   }
   const running = await startProcess('auth', environment, () => {})
   const pid = running.child.pid as number
-  const tokens = await createTokens({
-    accessToken: {
-      issuer: environment.JWT_ISSUER,
-      audience: environment.JWT_AUDIENCE,
-      clientId: 'web',
-      seconds: 900,
-      privateKeys: [secrets.JWT_PRIVATE_KEY as string],
-    },
-    refreshSecrets: [secrets.JWT_REFRESH_SECRET as string],
-  })
+  const sign = createSigner({ key: secrets.JWT_REFRESH_SECRET as string, ...refreshSigning })
   const { rows } = await owner.query("SELECT id, email, name, roles FROM auth.users WHERE email = 'doctor@example.com'")
   const ids = Array.from({ length: sessions }, () => randomUUID())
   await owner.query(
@@ -126,7 +118,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     hashingPid: childrenOf(pid)[0] as number,
     cookies: ids.map(
       (id) =>
-        `__Host-refreshToken=${tokens.signRefresh({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt })}`,
+        `__Host-refreshToken=${sign(refreshClaims({ id, user: rows[0], generation: 0, rotatedAt: 0, expiresAt }))}`,
     ),
     stop: () => endProcesses([running]),
   }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { buildApp } from '@sallyport/auth/app'
 import { readConfig } from '@sallyport/auth/config'
 import { createPasswords } from '@sallyport/auth/passwords/passwords'
-import { createTokens } from '@sallyport/auth/tokens/tokens'
+import { createKeySet } from '@sallyport/auth/tokens/key-set'
 import { type Application, createLogger } from '@sallyport/chassis'
 import { createDatabase, isOutage } from '@sallyport/database'
 import { Validator } from '@seriousme/openapi-schema-validator'
@@ -63,8 +63,8 @@ async function start(t: Test, environment: 'development' | 'test' | 'production'
   diagnostics.subscribe('fastify.initialization', watch)
   const database = createDatabase(config.databaseUrl, { connections: 1, onError: () => {} })
   const logger = createLogger('auth', 'silent')
-  const [tokens, passwords] = await Promise.all([createTokens(config), createPasswords()])
-  const app = await buildApp({ config, database, loginDatabase: database, isOutage, logger, passwords, tokens })
+  const [keys, passwords] = [{ current: createKeySet(config) }, await createPasswords()]
+  const app = await buildApp({ config, database, loginDatabase: database, isOutage, logger, passwords, keys })
   diagnostics.unsubscribe('fastify.initialization', watch)
   t.teardown(() => Promise.all([app.close(), passwords.close()]))
   return { routes, origin: await app.listen({ port: 0 }) }

@@ -12,6 +12,7 @@ export { Problem, unavailable } from './problem.ts'
 export { runProcess } from './process.ts'
 export { type ProcessConfig, processConfig, processSettings } from './process-config.ts'
 export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
+export { openReloadable, type Reloadable } from './reloadable.ts'
 export { observeRequest } from './request-durations.ts'
 export type { Service } from './service.ts'
 export {

@@ -1,7 +1,8 @@
-import { createPrivateKey, randomUUID } from 'node:crypto'
-import { createSigner, createVerifier } from 'fast-jwt'
+import { randomUUID } from 'node:crypto'
+import { createVerifier } from 'fast-jwt'
 import { type Identity, identityFrom } from './identity.ts'
-import { algorithmOf, publicJwk } from './keys.ts'
+import { algorithmOf } from './keys.ts'
+import { createSigner } from './sign.ts'
 
 /** Who signs assertions, as their `iss`. */
 const issuer = 'sallyport-gateway'
@@ -23,13 +24,7 @@ export interface Assertions {
  * @throws if the key is not one of these
  */
 export function createAssertions(privateKey: string): Assertions {
-  const key = createPrivateKey(privateKey).export({ type: 'pkcs8', format: 'pem' }).toString()
-  const sign = createSigner({
-    key,
-    algorithm: algorithmOf(key),
-    kid: publicJwk(key).kid,
-    header: { alg: algorithmOf(key), typ: 'identity+jwt' },
-  })
+  const sign = createSigner(privateKey, 'identity+jwt')
   return {
     sign(identity, audience) {
       const now = Math.floor(Date.now() / 1000)

@@ -22,3 +22,4 @@ export {
 export { type Algorithm, algorithmOf, publicJwk } from './keys.ts'
 export { partsOf, spellingsOf, toMailbox } from './mailbox.ts'
 export type { Revocation, RevocationEvents } from './revocations.ts'
+export { createSigner } from './sign.ts'

@@ -17,8 +17,10 @@ import { ownSessionRoutes } from './sessions/own-sessions.ts'
 import { refreshRoute } from './sessions/refresh.ts'
 import { revocationStreamRoute } from './sessions/revocation-stream.ts'
 import { openRevocations } from './sessions/revocations.ts'
+import { createAccessTokens } from './tokens/access.ts'
 import { jwksRoute } from './tokens/jwks.ts'
-import type { Tokens } from './tokens/tokens.ts'
+import type { KeySet } from './tokens/key-set.ts'
+import { registerRefreshTokens } from './tokens/refresh.ts'
 
 interface Dependencies {
   config: Config
@@ -28,13 +30,16 @@ interface Dependencies {
   isOutage: (error: unknown) => boolean
   logger: Logger
   passwords: Passwords
-  tokens: Tokens
+  /** The keys of the moment. */
+  keys: { readonly current: KeySet }
 }
 
 /** The auth service: who people are, and which sessions they have. */
-export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens }: Dependencies) {
+export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys }: Dependencies) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024, formats: passwordFormats })
   await app.register(cookie)
+  const accessTokens = createAccessTokens(config.accessToken, keys)
+  const refreshTokens = await registerRefreshTokens(app, config, keys)
   await app.register(rateLimit, {
     global: false,
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
@@ -55,15 +60,15 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     await serveDocs(app, { signedIn, withRole: [admin, mayLookUp] }, config.gatewayOrigin)
   }
 
-  loginRoute(app, { config, database: loginDatabase, passwords, tokens })
-  refreshRoute(app, { config, database, tokens })
-  logoutRoutes(app, { config, database, tokens, signedIn })
+  loginRoute(app, { config, database: loginDatabase, passwords, accessTokens, refreshTokens })
+  refreshRoute(app, { config, database, accessTokens, refreshTokens })
+  logoutRoutes(app, { config, database, refreshTokens, signedIn })
   meRoute(app, { database, signedIn })
   changePasswordRoute(app, { config, database: loginDatabase, passwords, signedIn })
   ownSessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
   directoryRoutes(app, { database, signedIn, mayLookUp })
-  jwksRoute(app, { tokens })
+  jwksRoute(app, { keys })
   revocationStreamRoute(app, { config, revocations })
   return app
 }

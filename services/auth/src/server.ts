@@ -5,7 +5,7 @@ import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { showPasswordHashes } from './passwords/metrics.ts'
 import { createPasswords } from './passwords/passwords.ts'
-import { openTokens } from './tokens/reloadable.ts'
+import { openKeySet } from './tokens/key-set.ts'
 
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)
@@ -15,13 +15,13 @@ await runProcess('auth', async (environment) => {
   const database = createDatabase(config.databaseUrl, { connections: others, onError })
   const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
-  const tokens = await openTokens(() => readConfig(environment), logger)
+  const keys = openKeySet(() => readConfig(environment), logger)
   const passwords = await createPasswords()
   showPasswordHashes(passwords)
-  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, tokens })
-  app.addHook('preClose', async () => tokens.close())
+  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys })
+  app.addHook('preClose', async () => keys.close())
   app.addHook('onClose', async () => {
     await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])
   })
-  return { app, config, logger, ready: () => waitForDatabase(database, 0), onHangup: tokens.reload }
+  return { app, config, logger, ready: () => waitForDatabase(database, 0), onHangup: keys.reload }
 })

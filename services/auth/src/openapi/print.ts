@@ -4,7 +4,7 @@ import { createDatabase, isOutage } from '@sallyport/database'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
 import { createPasswords } from '../passwords/passwords.ts'
-import { createTokens } from '../tokens/tokens.ts'
+import { createKeySet } from '../tokens/key-set.ts'
 
 // The app as it runs in development, with keys of the moment. Nothing listens, and no database is there to be asked.
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -26,7 +26,7 @@ const app = await buildApp({
   isOutage,
   logger,
   passwords,
-  tokens: await createTokens(config),
+  keys: { current: createKeySet(config) },
 })
 await app.ready()
 process.stdout.write(`${JSON.stringify(app.swagger(), null, 2)}\n`)

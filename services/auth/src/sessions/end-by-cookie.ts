@@ -1,15 +1,12 @@
 import type { Database } from '@sallyport/database'
 import type { FastifyRequest } from 'fastify'
-import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
-import type { Tokens } from '../tokens/tokens.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
 import { endSession } from './end.ts'
-import { readRefreshCookie } from './refresh-cookie.ts'
 
 interface Dependencies {
-  config: Config
   database: Database
-  tokens: Tokens
+  refreshTokens: RefreshTokens
 }
 
 /**
@@ -18,20 +15,10 @@ interface Dependencies {
  */
 export async function endSessionOfCookie(
   request: FastifyRequest,
-  { config, database, tokens }: Dependencies,
+  { database, refreshTokens }: Dependencies,
 ): Promise<void> {
-  const cookie = readRefreshCookie(request, config)
-  if (cookie === undefined) return
-  const claims = read(tokens, cookie)
+  const claims = await refreshTokens.read(request).catch(() => undefined)
   if (!claims || !(await endSession(database, claims.sessionId, 'logout'))) return
   const { userId: user, sessionId: session } = claims
   await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
-}
-
-function read(tokens: Tokens, cookie: string) {
-  try {
-    return tokens.readRefresh(cookie)
-  } catch {
-    return undefined
-  }
 }

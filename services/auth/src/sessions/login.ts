@@ -7,18 +7,19 @@ import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Passwords } from '../passwords/passwords.ts'
-import type { Tokens } from '../tokens/tokens.ts'
+import type { AccessTokens } from '../tokens/access.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
 import { endSessionOfCookie } from './end-by-cookie.ts'
 import { countLogin } from './metrics.ts'
 import { openSession } from './open.ts'
 import { requireOwnOrigin } from './own-origin.ts'
-import { setRefreshCookie } from './refresh-cookie.ts'
 
 interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
-  tokens: Tokens
+  accessTokens: AccessTokens
+  refreshTokens: RefreshTokens
 }
 
 const schema = {
@@ -59,7 +60,10 @@ const findPerson: Statement = {
 }
 
 /** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
-export function loginRoute(app: Application, { config, database, passwords, tokens }: Dependencies): void {
+export function loginRoute(
+  app: Application,
+  { config, database, passwords, accessTokens, refreshTokens }: Dependencies,
+): void {
   app.post(
     '/api/auth/login',
     {
@@ -96,11 +100,11 @@ export function loginRoute(app: Application, { config, database, passwords, toke
         if (!session) throw await refuse('changed meanwhile')
 
         request.log.warn({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
-        await endSessionOfCookie(request, { config, database, tokens })
-        setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+        await endSessionOfCookie(request, { database, refreshTokens })
+        await refreshTokens.set(reply, session)
         const { id, name, roles } = session.user
         return {
-          accessToken: tokens.signAccess(session),
+          accessToken: accessTokens.sign(session),
           role: roles[0] as string,
           roles,
           user: { id, name, email: session.user.email },

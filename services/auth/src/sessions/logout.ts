@@ -4,16 +4,15 @@ import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
-import type { Tokens } from '../tokens/tokens.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
 import { endAllSessions } from './end.ts'
 import { endSessionOfCookie } from './end-by-cookie.ts'
 import { requireOwnOrigin } from './own-origin.ts'
-import { clearRefreshCookie } from './refresh-cookie.ts'
 
 interface Dependencies {
   config: Config
   database: Database
-  tokens: Tokens
+  refreshTokens: RefreshTokens
   signedIn: Guard
 }
 
@@ -26,7 +25,7 @@ const shared = {
 /** Signing out needs no cookie: without one it is done already. */
 const security = [{ refreshCookie: [] }, {}]
 
-export function logoutRoutes(app: Application, { config, database, tokens, signedIn }: Dependencies): void {
+export function logoutRoutes(app: Application, { config, database, refreshTokens, signedIn }: Dependencies): void {
   const ownOrigin = requireOwnOrigin(config.origins)
 
   app.post(
@@ -36,8 +35,8 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
       onRequest: ownOrigin,
     },
     async (request, reply) => {
-      await endSessionOfCookie(request, { config, database, tokens })
-      clearRefreshCookie(reply, config)
+      await endSessionOfCookie(request, { database, refreshTokens })
+      refreshTokens.clear(reply)
       reply.header('clear-site-data', '"cache", "storage"')
       return { message: 'Logged out successfully' }
     },
@@ -54,7 +53,7 @@ export function logoutRoutes(app: Application, { config, database, tokens, signe
       const { userId: user } = request.identity
       await endAllSessions(database, user, 'logout_all')
       await record(database, request.log, { event: 'sessions_ended', user, reason: 'logout_all', ip: request.ip })
-      clearRefreshCookie(reply, config)
+      refreshTokens.clear(reply)
       return { message: 'Logged out everywhere' }
     },
   )

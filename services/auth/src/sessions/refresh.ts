@@ -5,17 +5,18 @@ import Type from 'typebox'
 import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
-import type { Tokens } from '../tokens/tokens.ts'
+import type { AccessTokens } from '../tokens/access.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
 import { observeRefresh, type Refresh, reuseOf } from './observe-refresh.ts'
 import { requireOwnOrigin } from './own-origin.ts'
-import { clearRefreshCookie, readRefreshCookie, setRefreshCookie } from './refresh-cookie.ts'
 import { rotateSession } from './rotate.ts'
 import { hashAttempt } from './rotation.ts'
 
 interface Dependencies {
   config: Config
   database: Database
-  tokens: Tokens
+  accessTokens: AccessTokens
+  refreshTokens: RefreshTokens
 }
 
 const schema = {
@@ -43,14 +44,14 @@ const over = new Set(['REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'])
  * Rotates the refresh token. What may be a retry is answered with the same successor as before; reuse ends the session.
  * The cookie is cleared only with a definite answer that the session is over.
  */
-export function refreshRoute(app: Application, { config, database, tokens }: Dependencies): void {
+export function refreshRoute(app: Application, { config, database, accessTokens, refreshTokens }: Dependencies): void {
   app.post(
     '/api/auth/refresh',
     {
       schema,
       onRequest: requireOwnOrigin(config.origins),
       errorHandler(error, _request, reply) {
-        if (over.has(error.code)) clearRefreshCookie(reply, config)
+        if (over.has(error.code)) refreshTokens.clear(reply)
         throw error
       },
     },
@@ -68,20 +69,16 @@ export function refreshRoute(app: Application, { config, database, tokens }: Dep
       const { session } = outcome
       const { roles } = session.user
       // The cookie first: a client that is refused below goes on with it as soon as somebody has corrected the account.
-      setRefreshCookie(reply, config, tokens.signRefresh(session), session.expiresAt)
+      await refreshTokens.set(reply, session)
       requireValid(session.user, request.log)
-      return { accessToken: tokens.signAccess(session), role: roles[0] as string, roles }
+      return { accessToken: accessTokens.sign(session), role: roles[0] as string, roles }
     },
   )
 
   async function rotate(request: FastifyRequest): Promise<Refresh> {
-    const cookie = readRefreshCookie(request, config)
-    if (cookie === undefined) throw new Problem(401, 'REFRESH_MISSING', 'There is no refresh cookie')
+    const claims = await refreshTokens.read(request)
     const attempt = request.headers['x-refresh-attempt'] as string | undefined
-    const presented = {
-      ...tokens.readRefresh(cookie),
-      attemptHash: attempt === undefined ? undefined : hashAttempt(attempt),
-    }
+    const presented = { ...claims, attemptHash: attempt === undefined ? undefined : hashAttempt(attempt) }
     return { presented, outcome: await rotateSession(database, presented, config.session) }
   }
 }

@@ -1,6 +1,6 @@
 import type { Application } from '@sallyport/chassis'
 import Type from 'typebox'
-import type { Tokens } from './tokens.ts'
+import type { KeySet } from './key-set.ts'
 
 const Key = Type.Object({ kid: Type.String() }, { additionalProperties: true, description: 'A JWK (RFC 7517)' })
 
@@ -16,9 +16,9 @@ const schema = {
   },
 }
 
-/** The public keys that access tokens are checked with. Gateways keep them; anyone may read them. */
-export function jwksRoute(app: Application, { tokens }: { tokens: Tokens }): void {
+/** The public keys that access tokens are verified with. Gateways cache them; anyone may read them. */
+export function jwksRoute(app: Application, { keys }: { keys: { readonly current: KeySet } }): void {
   app.get('/.well-known/jwks.json', { schema }, async (_request, reply) =>
-    reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(tokens.keySet),
+    reply.header('cache-control', 'public, max-age=300').type('application/jwk-set+json').send(keys.current.jwks),
   )
 }

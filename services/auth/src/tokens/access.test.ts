@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, verify } from 'node:crypto'
 import t from 'tap'
-import { createTokens } from './tokens.ts'
+import { createAccessTokens } from './access.ts'
+import { createKeySet } from './key-set.ts'
 
 const pem = ({ privateKey }: { privateKey: KeyObject }) =>
   privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
@@ -24,19 +25,19 @@ const session = {
 
 t.test('an access token says who holds it, signed as its key asks (RFC 7518, RFC 8037, RFC 9068)', async (t) => {
   for (const [alg, privateKey] of Object.entries(keys)) {
-    const { signAccess, keySet } = await createTokens({
-      accessToken: {
-        issuer: 'https://issuer.test',
-        audience: 'https://api.test',
-        clientId: 'web',
-        seconds: 900,
-        privateKeys: [privateKey],
-      },
-      refreshSecrets: ['a secret that is long enough for a test'],
-    })
-    const [header = '', claims = '', signature = ''] = signAccess(session).split('.')
+    const accessToken = {
+      issuer: 'https://issuer.test',
+      audience: 'https://api.test',
+      clientId: 'web',
+      seconds: 900,
+      privateKeys: [privateKey] as [string],
+    }
+    const current = createKeySet({ accessToken, refreshSecrets: ['a secret that is long enough for a test'] })
+    const [header = '', claims = '', signature = ''] = createAccessTokens(accessToken, { current })
+      .sign(session)
+      .split('.')
     const read = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString())
-    t.strictSame(read(header), { alg, typ: 'at+jwt', kid: keySet.keys[0]?.kid }, alg)
+    t.strictSame(read(header), { alg, typ: 'at+jwt', kid: current.jwks.keys[0]?.kid }, alg)
     t.match(read(claims), {
       iss: 'https://issuer.test',
       aud: 'https://api.test',

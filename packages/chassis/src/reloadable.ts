@@ -1,0 +1,49 @@
+import { unwatchFile, watchFile } from 'node:fs'
+
+export interface Reloadable<Value> {
+  readonly current: Value
+  /** Reads again now, as SIGHUP asks for. */
+  reload(): void
+  close(): void
+}
+
+interface Listeners<Value> {
+  onReload: (value: Value) => void
+  /** Receives the reason why what was read is invalid. The value before it stays in use. */
+  onRefuse: (error: unknown) => void
+}
+
+/**
+ * A value that is read from files, and read again when one of them changes. A new value takes over all at once; one that
+ * cannot be read leaves the one in use. Files are looked at every second, since Kubernetes replaces the folder of a mounted
+ * file, which nothing that watches the file itself would notice.
+ *
+ * @param read makes the value
+ * @throws what `read` throws at start
+ */
+export function openReloadable<Value>(
+  files: string[],
+  read: () => Value,
+  { onReload, onRefuse }: Listeners<Value>,
+): Reloadable<Value> {
+  let current = read()
+  function reload(): void {
+    try {
+      current = read()
+    } catch (error) {
+      onRefuse(error)
+      return
+    }
+    onReload(current)
+  }
+  for (const file of files) watchFile(file, { interval: 1_000, persistent: false }, reload)
+  return {
+    get current() {
+      return current
+    },
+    reload,
+    close() {
+      for (const file of files) unwatchFile(file, reload)
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import { type Logger, openReloadable, type Reloadable } from '@sallyport/chassis'
+import { createSigner, publicJwk } from '@sallyport/identity'
+import type { Config } from '../config.ts'
+
+/** The keys of tokens. The first of each kind signs and all are accepted, so that a key is replaced without ending a session. */
+export interface KeySet {
+  /** Signs the claims of an access token with the active key. */
+  signAccess: (claims: object) => string
+  /** The public keys for access tokens, as a JWK Set (RFC 7517). */
+  jwks: { keys: { kid: string }[] }
+  refreshSecrets: [string, ...string[]]
+}
+
+export function createKeySet({ accessToken, refreshSecrets }: Pick<Config, 'accessToken' | 'refreshSecrets'>): KeySet {
+  return {
+    signAccess: createSigner(accessToken.privateKeys[0], 'at+jwt'),
+    jwks: { keys: accessToken.privateKeys.map(publicJwk) },
+    refreshSecrets,
+  }
+}
+
+/**
+ * The keys of the moment: they are read again when one of their files changes, and the new ones take over between two
+ * requests. Invalid ones leave those in use, and the log says why.
+ *
+ * @throws ConfigurationError when the keys are invalid at start
+ */
+export function openKeySet(readConfig: () => Config, logger: Logger): Reloadable<KeySet> {
+  return openReloadable(readConfig().keyFiles, () => createKeySet(readConfig()), {
+    onReload({ jwks, refreshSecrets }) {
+      const kids = jwks.keys.map(({ kid }) => kid)
+      logger.info({ event: 'keys_reloaded', kids, refreshSecrets: refreshSecrets.length })
+    },
+    onRefuse: (err) => logger.error({ event: 'keys_refused', err }, 'the keys are invalid; those in use stay in use'),
+  })
+}
