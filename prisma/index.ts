@@ -1,7 +1,6 @@
-export { createDatabase, type Database, isOutage, waitForDatabase } from './database.ts'
+export { createDatabase, type Database, isOutage, type Statement, waitForDatabase } from './database.ts'
 export { type Appointment, Prisma, type SecurityEvent, type Session, type User } from './generated/client.ts'
 export { type Listener, listen } from './listen.ts'
 export { migrate } from './migrate.ts'
-export type { Statement } from './prepared-query.ts'
 export type { Role, Roles } from './roles.ts'
 export { type DemoUser, demoPassword, demoUsers, seed } from './seed.ts'
