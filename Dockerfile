@@ -3,10 +3,10 @@
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY . .
-ARG PARTS="-w gateway -w packages/chassis -w packages/identity -w prisma -w services/appointments -w services/auth -w services/notifications -w web"
+ARG PARTS="-w cli -w gateway -w packages/chassis -w packages/identity -w prisma -w services/appointments -w services/auth -w services/notifications -w web"
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --include-workspace-root $PARTS -w packages/client -w packages/react \
  && npm run generate \
- && npx tsc --build gateway services/appointments services/auth services/notifications web/server web/src \
+ && npx tsc --build cli gateway services/appointments services/auth services/notifications web/server web/src \
  && npx vite build web --logLevel warn
 # Again with what runs alone. Prisma's client brings a compiler of queries for each kind of database, in two sizes and
 # formats; its optional peers are the programs that made it. Then sources, types, maps and formats nobody loads go.

@@ -1,5 +1,5 @@
+import { makeSecret } from '@sallyport/cli/secrets'
 import { createDatabase, migrate, seed } from '@sallyport/database'
-import { makeSecret } from './secrets.ts'
 
 /** DATABASE_URL of each service. */
 export interface DatabaseUrls {

@@ -2,8 +2,8 @@ import { createPublicKey } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ConfigurationError } from '@sallyport/chassis'
-import { type Kind, makeNewKey, readKeys, readKeysIfAny, writeKeys } from './key-file.ts'
-import { makeKey, makeSecret } from './secrets.ts'
+import { type Kind, makeNewKey, readKeys, readKeysIfAny, writeKeys } from '@sallyport/cli/key-file'
+import { makeKey, makeSecret } from '@sallyport/cli/secrets'
 
 /**
  * The secrets of a system on one machine, as environment variables. They are made once and kept, readable by their

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { createUser } from '@sallyport/auth/create-user'
+import { createUser } from '@sallyport/auth/accounts/create-user'
 import { changePassword } from '@sallyport/auth/passwords/change'
 import { startHousekeeping, sweep } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
@@ -218,7 +218,7 @@ t.test('accounts, and who may change them', async (t) => {
   })
 
   t.test('a user is made on the command line, with the password from standard input', async (t) => {
-    const program = fileURLToPath(new URL('../../services/auth/dist/create-user.js', import.meta.url))
+    const program = fileURLToPath(new URL('../../cli/dist/create-user.js', import.meta.url))
     const run = (words: string[], password: string) =>
       new Promise<{ code: unknown; output: string; errors: string }>((resolve) => {
         const child = execFile(

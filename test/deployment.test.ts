@@ -39,7 +39,7 @@ t.test('docker-compose.yml', async (t) => {
 
   t.test('holds no secret, and cannot start without those that `npm run keys -- env` makes', async (t) => {
     const required = new Set([...text.matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name as string))
-    const made = execFileSync(process.execPath, [`${root}/local/dist/keys.js`, 'env'], { encoding: 'utf8' })
+    const made = execFileSync(process.execPath, [`${root}/cli/dist/keys.js`, 'env'], { encoding: 'utf8' })
     t.strictSame([...required].sort(), [...made.matchAll(/^(\w+)=/gm)].map(([, name]) => name as string).sort())
     for (const [name, { environment = {} }] of services)
       for (const [variable, value] of Object.entries(environment)) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createUser } from '@sallyport/auth/create-user'
+import { createUser } from '@sallyport/auth/accounts/create-user'
 import { createAssertions, headersOf, type Identity } from '@sallyport/identity'
 import { hash } from 'argon2'
 import t from 'tap'

@@ -84,14 +84,14 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
       ['refresh', 'jwt-refresh-secret'],
     ] as const) {
       const list = ['list', kind, '--file', join(folder, 'secrets', file)]
-      const { stdout } = spawnSync(process.execPath, [join(root, 'local/dist/keys.js'), ...list], { encoding: 'utf8' })
+      const { stdout } = spawnSync(process.execPath, [join(root, 'cli/dist/keys.js'), ...list], { encoding: 'utf8' })
       t.match(stdout, /created 20\d\d-\S+Z active/)
     }
   })
 
   await t.test('the command that it prints leads to its database', async (t) => {
     const [, command] = /(export DATABASE_URL=.*)/.exec(first.state.output) ?? []
-    const createUser = `printf '%s' 'nobody guesses this' | node services/auth/dist/create-user.js new@example.com New doctor`
+    const createUser = `printf '%s' 'nobody guesses this' | node cli/dist/create-user.js new@example.com New doctor`
     const made = spawnSync('sh', ['-ec', `${command}\n${createUser}`], { cwd: root, encoding: 'utf8' })
     t.equal(made.status, 0, made.stderr)
     const password = 'nobody guesses this'

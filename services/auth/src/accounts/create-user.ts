@@ -1,11 +1,9 @@
-import '@sallyport/chassis/node-version'
-import { text as readAll } from 'node:stream/consumers'
-import { createLogger, databaseAddress, duration, readSettings } from '@sallyport/chassis'
-import { createDatabase, type Database, Prisma, waitForDatabase } from '@sallyport/database'
+import { createLogger } from '@sallyport/chassis'
+import { type Database, Prisma } from '@sallyport/database'
 import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
-import { record } from './events/security-events.ts'
-import { createPasswords, type Passwords } from './passwords/passwords.ts'
-import { isAcceptable } from './passwords/policy.ts'
+import { record } from '../events/security-events.ts'
+import { createPasswords, type Passwords } from '../passwords/passwords.ts'
+import { isAcceptable } from '../passwords/policy.ts'
 
 interface NewUser {
   email: string
@@ -18,7 +16,7 @@ interface NewUser {
  * Makes a user, and says so in the security events.
  *
  * @returns the user's id
- * @throws Error with a line that says what to mend
+ * @throws Error with a line that says what to correct
  */
 export async function createUser(database: Database, { name, password, ...given }: NewUser): Promise<string> {
   const refuse = (why: string) => new Error(why)
@@ -57,32 +55,4 @@ export async function createUser(database: Database, { name, password, ...given 
 
 async function hashUnlessGuessable(passwords: Passwords, { password, ...person }: Omit<NewUser, 'roles'>) {
   return (await passwords.isGuessable(password, person)) ? undefined : passwords.hash(password)
-}
-
-async function run(): Promise<string> {
-  const [email, name, ...roles] = process.argv.slice(2)
-  if (!email || !name || roles.length === 0)
-    throw new Error('usage: create-user EMAIL NAME ROLE...; it reads the password from standard input')
-  const settings = readSettings(process.env, {
-    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
-    DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
-  })
-  const database = createDatabase(settings.DATABASE_URL, { connections: 1, onError: process.emitWarning })
-  try {
-    await waitForDatabase(database, settings.DATABASE_WAIT)
-    // Whoever types or pipes a line ends it; that is not of the password.
-    const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
-    return await createUser(database, { email, name, roles, password })
-  } finally {
-    await database.$disconnect()
-  }
-}
-
-if (process.argv[1] === import.meta.filename) {
-  try {
-    process.stdout.write(`made user ${await run()}\n`)
-  } catch (error) {
-    process.stderr.write(`sallyport create-user: ${(error as Error).message}\n`)
-    process.exitCode = 1
-  }
 }
