@@ -18,7 +18,7 @@ import {
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to correct */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NODE_ENV: processSettings.NODE_ENV,
@@ -33,7 +33,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     JWT_EXPIRES_IN: durationBetween(
       1,
       82_800,
-    )({ default: 900, desc: 'how long an access token holds, from 1s to 23h' }),
+    )({ default: 900, desc: 'how long an access token is valid, from 1s to 23h' }),
     JWT_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the keys that sign access tokens, the active one first; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`',
     }),
@@ -51,7 +51,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     DIRECTORY_ROLES: roles({
       default: ['admin'],
-      desc: 'roles whose holders may look people up by name, such as admin,doctor (admin if not set)',
+      desc: 'roles whose holders may look users up by name, such as admin,doctor (admin if not set)',
     }),
     REVOCATIONS_SECRET: secrets(environment)({
       default: undefined,
