@@ -54,7 +54,7 @@ export function readKeysIfAny(kind: Kind, file: string): Key[] {
   return statSync(file, { throwIfNoEntry: false })?.size ? readKeys(kind, file) : []
 }
 
-/** Whoever reads the file meanwhile sees the old keys or the new ones, and never half of them. */
+/** A process that reads the file meanwhile sees the old keys or the new ones, and never half of them. */
 export function writeKeys(file: string, keys: Key[]): void {
   const content = keys.map(({ kid, text, created, activeUntil }) => {
     const times = [created && ` created ${created}`, activeUntil && ` active until ${activeUntil}`]

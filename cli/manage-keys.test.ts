@@ -106,7 +106,7 @@ for (const [kind, read] of Object.entries(readers)) {
     t.strictSame(readdirSync(join(folder, 'new-folder')), [kind], 'nothing else is left')
   })
 
-  t.test(`a ${kind} key out of turn: only by force, which says what it costs`, async (t) => {
+  t.test(`a ${kind} key too early: only by force, which says what it costs`, async (t) => {
     const file = join(folderOf(t), kind)
     const first = make(kind, file)
     const second = make(kind, file)

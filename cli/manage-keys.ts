@@ -122,7 +122,7 @@ const isKind = (word: string): word is Kind => Object.hasOwn(kinds, word)
  * Makes, lists, activates and retires the keys of a file, as its words say.
  *
  * @param settings of the auth service: where its keys are, and how long what they sign is in use
- * @returns the exit code: 0, or 1 if what was asked for cannot be done, which `warn` was told in a line
+ * @returns the exit code: 0, or 1 if what was asked for cannot be done, which `warn` received in a line
  */
 export function manageKeys(words: string[], settings: Settings, say: Job['say'], warn: Job['warn']): number {
   try {

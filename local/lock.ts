@@ -58,7 +58,7 @@ async function takeName(name: string): Promise<string | undefined> {
   }
 }
 
-/** Whoever is stopped, or ends just now, does not say who they are. */
+/** A holder that is stopped, or ends just now, does not say who it is. */
 async function askHolder(path: string): Promise<string> {
   const socket = connect(path)
   socket.setTimeout(1_000, () => socket.destroy(new Error('no answer')))

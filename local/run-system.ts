@@ -12,7 +12,7 @@ import { endLeftover, startPostgres } from './postgres.ts'
 import { endProcesses, type programs, routesFile, type StartedProcess, spawnProcess } from './system.ts'
 
 /** Milliseconds in which whatever a killed start left behind ends by itself. */
-const leftoversEndWithin = 10_000
+const leftoversTimeout = 10_000
 
 /**
  * Everything on one machine: database, services, gateway, web app. What was started is ended in the opposite order,
@@ -63,7 +63,7 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
   writeFileSync(mark, '')
   endings.push(() => rmSync(mark, { force: true }))
   await Promise.race([endLeftover(folder), stopped])
-  const ports = await Promise.race([choosePorts(environment, wasKilled ? leftoversEndWithin : 0), stopped])
+  const ports = await Promise.race([choosePorts(environment, wasKilled ? leftoversTimeout : 0), stopped])
   const secrets = keepSecrets(join(folder, 'secrets'))
 
   const postgres = await startPostgres({ folder, port: ports.postgres, signal: stop.signal })
@@ -110,7 +110,7 @@ function refuseToDeploy(environment: NodeJS.ProcessEnv): void {
   if (complaints.length > 0) throw new ConfigurationError(complaints.join('\n'))
 }
 
-interface Parts {
+interface SettingsSources {
   folder: string
   ports: Ports
   secrets: Record<string, string>
@@ -122,7 +122,10 @@ const local = (port: number) => `http://127.0.0.1:${port}`
 const named = (port: number) => `http://localhost:${port}`
 
 /** The settings of all processes. What is set from outside wins, but for ports and origins, which are complete here. */
-function settingsOf(environment: NodeJS.ProcessEnv, { folder, ports, secrets, origins }: Parts): NodeJS.ProcessEnv {
+function settingsOf(
+  environment: NodeJS.ProcessEnv,
+  { folder, ports, secrets, origins }: SettingsSources,
+): NodeJS.ProcessEnv {
   const { gateway, auth, appointments, notifications, web } = ports.of
   const { JWT_PRIVATE_KEY: _key, JWT_REFRESH_SECRET: _secret, ...others } = secrets
   const defaults = {

@@ -18,6 +18,6 @@ const building = spawn(program, args, {
   if (code !== 0) process.exit(1)
   import('./dist/start.js')
 })
-// Whoever waits at the other end may be gone already.
+// The shell at the other end may be gone already.
 building.stdio[3].on('error', () => {})
 /* c8 ignore stop */

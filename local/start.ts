@@ -14,7 +14,7 @@ if (process.env.npm_lifecycle_event === 'start') {
   setInterval(() => starters.every(isThere) || stop.abort(), 500).unref()
 }
 
-/** Whoever waits for us: npm, and the shell by which it runs us, unless that has become us. */
+/** The processes that wait for us: npm, and the shell by which it runs us, unless that has become us. */
 function findStarters(): number[] {
   const [parent, command] = describe(process.ppid)
   return / -c /.test(command) ? [process.ppid, parent] : [process.ppid]

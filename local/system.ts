@@ -51,7 +51,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Milliseconds: for a process to end after SIGTERM before it is killed. */
-const endWithin = 4_800
+const endTimeout = 4_800
 
 /**
  * Starts one of our processes and waits until it listens.
@@ -64,13 +64,13 @@ export async function startProcess(...how: Parameters<typeof spawnProcess>): Pro
   return { ...started, ...(await listening) }
 }
 
-/** As startProcess, for whoever may have to end it before it listens. */
+/** As startProcess, for a caller that may have to end it before it listens. */
 export function spawnProcess(
   name: keyof typeof programs,
   environment: Record<string, string | undefined>,
   onLine: (line: string) => void,
 ): StartedProcess {
-  // A process group of its own: Ctrl-C reaches us alone, and we end the parts in order. The channel tells the
+  // A process group of its own: Ctrl-C reaches us alone, and we end the processes in order. The channel tells the
   // process when we are gone.
   const child = spawn(process.execPath, [...(flags[name] ?? []), programs[name]], {
     env: environment,
@@ -97,7 +97,7 @@ export async function endProcesses(processes: Pick<StartedProcess, 'child' | 'en
   await Promise.all(
     processes.map(async ({ child, ended }) => {
       child.kill('SIGTERM')
-      const cut = setTimeout(() => child.kill('SIGKILL'), endWithin)
+      const cut = setTimeout(() => child.kill('SIGKILL'), endTimeout)
       await ended
       clearTimeout(cut)
     }),

@@ -14,7 +14,7 @@ export interface TiedProgram {
 }
 
 /** Milliseconds for a program to end, and as long as tied.sh gives it. */
-const endWithin = 20_000
+const endTimeout = 20_000
 
 /**
  * Starts a program that ends when this process does, also when this process is killed: a shell waits beside it for the
@@ -27,7 +27,7 @@ export function startTied(command: string[], output: number): TiedProgram {
   const child = spawn(program as string, args, { detached: true, stdio: ['ignore', output, output, 'pipe'] })
   const pipe = child.stdio[3] as Socket
   const closed = new Promise((resolve) => pipe.once('close', resolve))
-  // Whoever waits at the other end may be gone already.
+  // The shell at the other end may be gone already.
   pipe
     .on('error', () => {})
     .resume()
@@ -45,7 +45,7 @@ export function startTied(command: string[], output: number): TiedProgram {
     ended,
     async end() {
       signal('SIGINT')
-      const cut = setTimeout(signal, endWithin, 'SIGKILL')
+      const cut = setTimeout(signal, endTimeout, 'SIGKILL')
       await ended
       clearTimeout(cut)
     },

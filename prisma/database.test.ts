@@ -111,12 +111,12 @@ t.test('a server that is gone, lets nobody in or drops who came is an outage, ho
   t.ok(isOutage(error), `nobody listens: ${error}`)
 })
 
-t.test('where no database answers, the line says what to mend and holds no password', async (t) => {
+t.test('where no database answers, the line says what to correct and holds no password', async (t) => {
   const { database, stop } = await connectTo(t, () => {})
   await stop()
   await t.rejects(waitForDatabase(database, 0.3), {
     name: 'ConfigurationError',
-    message: /^the database does not answer \((?!.*hush).+\); start it, or mend DATABASE_URL$/,
+    message: /^the database does not answer \((?!.*hush).+\); start it, or correct DATABASE_URL$/,
   })
 })
 
@@ -124,6 +124,6 @@ t.test(
   'a database whose every address refuses is explained by the code, since such an error has no words',
   async (t) => {
     const error = Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })
-    t.match(explain(error).message, /does not answer \(ECONNREFUSED\); start it, or mend DATABASE_URL/)
+    t.match(explain(error).message, /does not answer \(ECONNREFUSED\); start it, or correct DATABASE_URL/)
   },
 )

@@ -29,16 +29,16 @@ export interface Database extends PrismaClient {
 interface DatabaseOptions {
   /** The most connections this process opens. */
   connections: number
-  /** Told of errors on connections that nobody is waiting for. */
+  /** Receives errors on connections that nobody is waiting for. */
   onError: (error: Error) => void
 }
 
-/** How long a statement may wait for a connection, and for its answer, in milliseconds. */
-const connectWithin = 2_000
-const answerWithin = 4_000
+/** How long a statement may wait for a connection, and for its result, in milliseconds. */
+const connectTimeout = 2_000
+const queryTimeout = 4_000
 
 /** How long a connection is kept that nobody needs: opening one takes the time of ten statements, and comes at the worst time. */
-const idleFor = 60_000
+const idleTimeout = 60_000
 
 // Prisma compiles each query once, in WebAssembly, and keeps the plan. V8 would take longer to optimize that code (0.7 s of
 // CPU in every process that starts) than it ever runs.
@@ -50,9 +50,9 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
     Client: Connection,
     connectionString: url,
     max: connections,
-    connectionTimeoutMillis: connectWithin,
-    query_timeout: answerWithin,
-    idleTimeoutMillis: idleFor,
+    connectionTimeoutMillis: connectTimeout,
+    query_timeout: queryTimeout,
+    idleTimeoutMillis: idleTimeout,
     keepAlive: true,
     application_name: 'sallyport',
   })
@@ -63,7 +63,7 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
   const disconnect = prisma.$disconnect.bind(prisma)
   return Object.assign(prisma, {
     async run<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]) {
-      const { rows } = await pool.query<Row>({ ...statement, values })
+      const { rows } = await pool.query<Row>({ ...statement, values: values.map(toWritable) })
       return rows
     },
     // Prisma ends the pool only if it has used it.
@@ -72,6 +72,12 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
       await pool.end()
     },
   })
+}
+
+/** JSON of an object, as pg makes it too, but before a connection is taken: one that cannot be written costs none. */
+function toWritable(value: unknown): unknown {
+  const isPlain = typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  return isPlain ? JSON.stringify(value) : value
 }
 
 /** Every pool of this process: auth has one for logins and one for everything else. */
@@ -120,7 +126,7 @@ const lost =
   /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client (was closed|has encountered)|The server does not support SSL|There was an error establishing an SSL)/
 
 /**
- * Whether an error says that the database could not answer, or did not say whether it committed. Everything else
+ * Whether an error says that the database is unavailable, or did not say whether it committed. Everything else
  * (a broken constraint, a wrong statement) is about what was asked.
  */
 export function isOutage(error: unknown): boolean {
@@ -152,7 +158,7 @@ function isOutageOfDriver(error: unknown): boolean {
  * migrating, beside us. A database that is ahead of this version will do.
  *
  * @param seconds how long to wait before giving up
- * @throws ConfigurationError saying what to mend
+ * @throws ConfigurationError saying what to correct
  */
 export function waitForDatabase(database: Database, seconds: number): Promise<void> {
   return retry(seconds, () => checkVersion(database))
@@ -161,7 +167,7 @@ export function waitForDatabase(database: Database, seconds: number): Promise<vo
 /**
  * Asks the database again and again until it answers.
  *
- * @throws ConfigurationError saying what to mend, if it does not within so many seconds
+ * @throws ConfigurationError saying what to correct, if it does not within so many seconds
  */
 export async function retry<Answer>(seconds: number, ask: () => Promise<Answer>): Promise<Answer> {
   const deadline = Date.now() + seconds * 1000
@@ -211,7 +217,7 @@ export function explain(error: unknown): ConfigurationError {
       )
   }
   const reason = (error as Error).message.trim().split('\n').at(-1) || code
-  return new ConfigurationError(`the database does not answer (${reason}); start it, or mend DATABASE_URL`, {
+  return new ConfigurationError(`the database does not answer (${reason}); start it, or correct DATABASE_URL`, {
     cause: error,
   })
 }

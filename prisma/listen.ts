@@ -42,7 +42,7 @@ export function listen(url: string, channel: string, options: ListenerOptions, t
   const closing = new AbortController()
   let connected = false
 
-  /** Whoever can connect to the database can NOTIFY anything. */
+  /** Every client of the database can NOTIFY anything. */
   function pass(message: string): void {
     try {
       onMessage(message)

@@ -162,7 +162,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
       ['no channels', 'a clock that jumps'],
     ]
     t.test('whatever is missing, full, wrong or throws around the page, it works', async (t) => {
-      t.jobs = 4
+      t.jobs = 2
       const email = await newPerson()
       for (const names of [...Object.keys(faults).map((name) => [name]), ...pairs])
         t.test(names.join(' and '), async (t) => {

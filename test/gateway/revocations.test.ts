@@ -2,7 +2,17 @@ import { endProcesses, type RunningProcess, startProcess } from '@sallyport/loca
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { startFreezingWay } from '../support/freezing-way.ts'
-import { Client, claimsOf, eventually, type System, shiftedClock, signIn, startSystem } from '../support/system.ts'
+import {
+  Client,
+  claimsOf,
+  eventually,
+  type System,
+  shiftedClock,
+  signIn,
+  startServer,
+  startSystem,
+  startSystemOn,
+} from '../support/system.ts'
 
 /** Another process of a running system, with settings of its own. */
 async function startAnother(
@@ -189,9 +199,10 @@ for (const seconds of [-300, 300])
     // Of the server alone: for the processes that start later it is taken back.
     const faked = { LD_PRELOAD: faketime, FAKETIME: `${seconds > 0 ? '+' : ''}${seconds}`, DONT_FAKE_MONOTONIC: '1' }
     Object.assign(process.env, faked)
-    const system = await startSystem(t, { LD_PRELOAD: '', FAKETIME: '' }).finally(() => {
+    const server = await startServer(t).finally(() => {
       for (const name of Object.keys(faked)) delete process.env[name]
     })
+    const system = await startSystemOn(server, t)
     const { rows } = await system.sql('SELECT extract(epoch FROM now())::float8 AS now')
     t.ok(Math.abs(rows[0].now - Date.now() / 1000 - seconds) < 60, 'it is off')
 

@@ -97,7 +97,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     for (const program of [programs.auth, programs.appointments])
       t.match(await run(program, settings(t)), {
         code: 1,
-        lines: [/the database does not answer .*; start it, or mend DATABASE_URL/],
+        lines: [/the database does not answer .*; start it, or correct DATABASE_URL/],
       })
   })
 
@@ -134,7 +134,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     const elsewhere = { ...settings(t), HOST: '203.0.113.1' }
     t.match(await run(programs.gateway, elsewhere), {
       code: 1,
-      lines: [/cannot listen on 203.0.113.1 port 0 .* mend HOST or GATEWAY_PORT/],
+      lines: [/cannot listen on 203.0.113.1 port 0 .* correct HOST or GATEWAY_PORT/],
     })
     const proxies = { ...settings(t), TRUSTED_PROXIES: 'gateway' }
     t.match(await run(programs.gateway, proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })

@@ -93,7 +93,8 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
       if (status !== 200) throw new Error(`${url} answered ${status}`)
       silent.refresh()
       const decoder = new TextDecoder()
-      for await (const chunk of body ?? []) {
+      // Of a response with this status fetch has a body, if an empty one.
+      for await (const chunk of body as NonNullable<typeof body>) {
         parser.feed(decoder.decode(chunk, { stream: true }))
         if (current && !readTime) {
           // The auth service is of an earlier version, which has no proofs and sends comments as signs of life.

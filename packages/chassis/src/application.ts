@@ -22,7 +22,7 @@ interface ApplicationOptions {
   trustedProxies: string[]
   /** The largest body, in bytes. */
   bodyLimit: number
-  /** Tells an error that means "cannot serve just now" (answered with 503) from a fault of ours (500). */
+  /** Tells an error that means "cannot serve just now" (503) from a fault of ours (500). */
   isOutage?: (error: unknown) => boolean
   /** Formats that the service's schemas name beside `uuid` and `date-time`. */
   formats?: Formats
@@ -33,7 +33,7 @@ const maxParamLength = 200
 
 /**
  * A Fastify application as every service of ours starts out: JSON bodies only, validated without coercion and
- * stripped of what the schema does not name, problem details for every error, security headers on every answer, and its
+ * stripped of what the schema does not name, problem details for every error, security headers on every response, and its
  * time counted by route.
  */
 export function createApplication(options: ApplicationOptions) {
@@ -146,7 +146,7 @@ function findMethods(app: FastifyInstance): (request: FastifyRequest) => Problem
   }
 }
 
-/** Headers that any answer may carry; a route that knows better (a cacheable key set, a page) overrides them. */
+/** Headers that any response may carry; a route that knows better (a cacheable key set, a page) overrides them. */
 export function securityHeaders(production: boolean): Record<string, string> {
   return {
     'x-content-type-options': 'nosniff',

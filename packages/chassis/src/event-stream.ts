@@ -18,7 +18,7 @@ interface Options {
 
 /**
  * A response of server-sent events (WHATWG HTML, section 9.2), with the headers that the reply has. It begins with what is
- * sent first: an error before that is answered as any other.
+ * sent first: an error before that gets a response as any other does.
  *
  * @typeParam Events the data of each event, by its name
  */

@@ -3,7 +3,7 @@ import closeWithGrace from 'close-with-grace'
 import type { Service } from './service.ts'
 
 /** How long a process may take to finish what it began once it takes no more connections, in milliseconds. */
-const closeWithin = 4_500
+const closeTimeout = 4_500
 
 interface Options {
   /** Called first: from here on the process is not ready. */
@@ -24,7 +24,7 @@ export function shutDownGracefully(
   { onDrain, onClosed }: Options,
 ): () => void {
   const { close } = closeWithGrace(
-    { delay: config.shutdownWait + closeWithin, logger, skip: onHangup ? ['SIGHUP'] : [] },
+    { delay: config.shutdownWait + closeTimeout, logger, skip: onHangup ? ['SIGHUP'] : [] },
     async ({ err, signal }) => {
       onDrain()
       if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')

@@ -62,7 +62,7 @@ t.test('of a request the log says method, path and id, and nothing it carried', 
   t.strictSame(last().res, { status: 200 })
 })
 
-t.test('an error is told with its causes, without what else hangs on it', async (t) => {
+t.test('an error is logged with its causes, without what else hangs on it', async (t) => {
   const { logger, last } = capture()
   const socket = Object.assign(new Error('connect refused'), { code: 'ECONNREFUSED', query: 'hush' })
   logger.error({ err: new TypeError('no database', { cause: socket }) })
@@ -75,7 +75,7 @@ t.test('an error is told with its causes, without what else hangs on it', async 
   t.notOk(JSON.stringify(last()).includes('hush'))
 })
 
-t.test('what was thrown and is no error is told as text', async (t) => {
+t.test('what was thrown and is no error is logged as text', async (t) => {
   const { logger, last } = capture()
   logger.error({ err: 'just a word' })
   t.strictSame(last().err, { message: 'just a word' })

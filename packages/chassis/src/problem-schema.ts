@@ -1,6 +1,6 @@
 import Type from 'typebox'
 
-/** What a Problem looks like to its caller. Apart from it, since the gateway describes no answers. */
+/** What a Problem looks like to its caller. Apart from it, since the gateway describes no responses. */
 export const problemSchema = Type.Object(
   {
     type: Type.String(),

@@ -1,8 +1,8 @@
 interface ProblemOptions {
-  /** Shown to the caller: how to mend the request. */
+  /** Shown to the caller: how to correct the request. */
   detail?: string
   headers?: Record<string, string>
-  /** Further members of the answer, such as `reason`. */
+  /** Further members of the response, such as `reason`. */
   members?: Record<string, unknown>
   /** Logged, never shown. */
   cause?: unknown
@@ -30,7 +30,7 @@ export class Problem extends Error {
     return { ...(this.statusCode === 401 ? { 'www-authenticate': 'Bearer' } : {}), ...this.options.headers }
   }
 
-  /** `error` repeats `title`, for clients that read the answer's `error`. */
+  /** `error` repeats `title`, for clients that read the response's `error`. */
   body() {
     return {
       type: `urn:sallyport:problem:${this.code.toLowerCase().replaceAll('_', '-')}`,
@@ -44,7 +44,7 @@ export class Problem extends Error {
   }
 }
 
-/** The answer of a part that cannot serve just now: nothing has changed, so the same call may be made again. */
+/** The response when a dependency cannot serve just now: nothing has changed, so the same call may be made again. */
 export function unavailable(cause: unknown): Problem {
   return new Problem(503, 'UNAVAILABLE', 'Service unavailable', {
     detail: 'Nothing has changed. Try again shortly.',

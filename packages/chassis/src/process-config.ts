@@ -24,7 +24,7 @@ export const processSettings = {
   MANAGEMENT_PORT: managementPort,
   SHUTDOWN_WAIT: duration({
     default: 0,
-    desc: 'how long to serve on after saying that it is not ready, so that balancers see it, such as 5s (0 if not set)',
+    desc: 'how long to serve on after saying that it is not ready, so that load balancers see it, such as 5s (0 if not set)',
   }),
   OTEL_EXPORTER_OTLP_ENDPOINT: webAddress({
     default: undefined,
@@ -49,7 +49,7 @@ export interface ProcessConfig {
   /** Milliseconds between being unready and taking no more connections. */
   shutdownWait: number
   trustedProxies: string[]
-  /** Whether a collector is told of every request. */
+  /** Whether a collector receives a span of every request. */
   traced: boolean
 }
 

@@ -58,7 +58,7 @@ async function listen(app: FastifyInstance, host: string, port: number, variable
     throw new ConfigurationError(
       taken
         ? `port ${port} is taken; set ${variable} to a free one, or stop what listens there`
-        : `cannot listen on ${host} port ${port} (${(error as Error).message}); mend HOST or ${variable}`,
+        : `cannot listen on ${host} port ${port} (${(error as Error).message}); correct HOST or ${variable}`,
     )
   }
 }

@@ -16,7 +16,7 @@ const named = new Set<string>()
 export const listOrigin = 'if it is yours, add its origin to CORS_ORIGINS of the gateway and of auth'
 
 /**
- * Logs which origin a page has whose call was refused: a browser does not tell its developer why, and whoever is to set
+ * Logs which origin a page has whose call was refused: a browser does not tell its developer why, and who is to set
  * CORS_ORIGINS sees this log alone.
  *
  * @param advice what to do if the page is one's own

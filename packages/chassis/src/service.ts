@@ -10,6 +10,6 @@ export interface Service {
   ready: () => Promise<void>
   /** What SIGHUP asks for, if it is not to end: to read files again. */
   onHangup?: () => void
-  /** Told as soon as the process is to end: from then on answers should end their connections. */
+  /** Called as soon as the process is draining: from then on responses should end their connections. */
   onClosing?: () => void
 }

@@ -262,11 +262,11 @@ t.test('a file that cannot be read is named', async (t) => {
   const refuse = () => readSettings({ SECRET_FILE: '/nowhere/secret' }, { SECRET: text({ desc: 'a secret' }) })
   t.throws(
     refuse,
-    new ConfigurationError('SECRET_FILE names /nowhere/secret, which cannot be read; mount it or mend the path'),
+    new ConfigurationError('SECRET_FILE names /nowhere/secret, which cannot be read; mount it or correct the path'),
   )
 })
 
-t.test('every setting to mend has a line that says how', async (t) => {
+t.test('every setting to correct has a line that says how', async (t) => {
   const environment: Environment = { PORT: 'http', MODE: 'ajar' }
   const refuse = () =>
     readSettings(environment, {

@@ -13,7 +13,7 @@ import {
   type ValidatorSpec,
 } from 'envalid'
 
-/** Bad configuration. The message has one line for each setting, each saying how to mend it. */
+/** Bad configuration. The message has one line for each setting, each saying how to correct it. */
 export class ConfigurationError extends Error {
   override name = 'ConfigurationError'
 }
@@ -57,7 +57,7 @@ function mounted(name: string, file: string | undefined): string | undefined {
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (cause) {
-    throw new ConfigurationError(`${name}_FILE names ${file}, which cannot be read; mount it or mend the path`, {
+    throw new ConfigurationError(`${name}_FILE names ${file}, which cannot be read; mount it or correct the path`, {
       cause,
     })
   }
@@ -184,7 +184,7 @@ const pem = (read: (block: string) => KeyObject) =>
 
 export const privateKeys = pem(createPrivateKey)
 
-/** A private key in place of a public one is refused: whoever checks has no business with it. */
+/** A private key in place of a public one is refused: what only verifies has no business with it. */
 export const publicKeys = pem((block) => {
   if (block.includes('PRIVATE KEY')) throw new Error('a private key')
   return createPublicKey(block)
@@ -207,15 +207,15 @@ const guessable = /change.?me|secret|password|example|default|12345|qwerty/i
 
 /**
  * Shared secrets, separated by commas or one on a line: the first signs, the others are still accepted. Blank lines,
- * and lines that begin with #, say nothing. In production each secret must be long and look random, since whoever
+ * and lines that begin with #, say nothing. In production each secret must be long and look random, since who
  * guesses one can sign as us.
  */
 export const secrets = (environment: Environment) =>
   makeExactValidator<[string, ...string[]]>((input) => {
     const lines = input.split('\n').map((line) => line.trim())
-    const told = lines.filter((line) => line !== '' && !line.startsWith('#'))
-    if (told.length === 0) throw new EnvError('holds no secret')
-    const [first = '', ...others] = told.flatMap((line) => line.split(',')).map((item) => item.trim())
+    const values = lines.filter((line) => line !== '' && !line.startsWith('#'))
+    if (values.length === 0) throw new EnvError('holds no secret')
+    const [first = '', ...others] = values.flatMap((line) => line.split(',')).map((item) => item.trim())
     const weak = [first, ...others].some((item) => item.length < 32 || new Set(item).size < 12 || guessable.test(item))
     if (weak && environment.NODE_ENV === 'production')
       throw new EnvError('is too weak (short, repetitive or made of guessable words)')

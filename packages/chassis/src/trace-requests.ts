@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { processSettings } from './process-config.ts'
 import { readSettings } from './settings.ts'
 
-/** Has every request to the application that is built next followed, if there is a collector to tell of it. */
+/** Traces every request to the application that is built next, if there is a collector. */
 export async function traceRequests(name: string) {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: to, TRUSTED_PROXIES: trustedProxies } = readSettings(
     process.env,

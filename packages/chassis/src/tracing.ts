@@ -9,7 +9,7 @@ import type { Logger } from 'pino'
 
 /** A request that is traced. */
 export interface Followed {
-  /** What the next service is told, as W3C Trace Context has it. */
+  /** What the next service receives, as W3C Trace Context has it. */
   traceparent: string
   /** The route taken, where Fastify's own does not say. */
   route: string | undefined
@@ -23,10 +23,10 @@ declare module 'fastify' {
 }
 
 /** How long spans may take to be sent at the end, in milliseconds; what is not sent by then is lost. */
-const flushWithin = 1_000
+const flushTimeout = 1_000
 
 /**
- * Tells a collector of every request (OpenTelemetry, OTLP/HTTP): its method and route, its status and how long it took,
+ * Sends a span of every request to a collector (OpenTelemetry, OTLP/HTTP): its method and route, its status and how long it took,
  * and nothing that the client chose freely: no URL, no header, no body.
  *
  * A `traceparent` is followed if a trusted proxy sent it. Anybody else's would choose what we record, and mix traces;
@@ -93,7 +93,7 @@ export function openTracing(name: string, { to, trustedProxies }: { to: string; 
     async close(): Promise<void> {
       let timer: NodeJS.Timeout | undefined
       const late = new Promise((resolve) => {
-        timer = setTimeout(resolve, flushWithin)
+        timer = setTimeout(resolve, flushTimeout)
       })
       await Promise.race([provider.shutdown(), late])
       clearTimeout(timer)

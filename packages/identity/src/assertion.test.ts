@@ -72,7 +72,7 @@ t.test('an assertion holds for one service alone', async (t) => {
   t.equal(verify(token), undefined)
 })
 
-t.test('what was not signed by the gateway, as an assertion, does not hold', async (t) => {
+t.test('what was not signed by the gateway, as an assertion, is invalid', async (t) => {
   t.strictSame(verify(forge()), doctor, 'a good one by hand, so that each fault below is the only one')
   const [header, payload, signature] = forge().split('.') as [string, string, string]
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')

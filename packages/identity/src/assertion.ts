@@ -7,7 +7,7 @@ import { createSigner } from './sign.ts'
 /** Who signs assertions, as their `iss`. */
 const issuer = 'sallyport-gateway'
 
-/** How long an assertion holds, in seconds. Services allow no skew beyond `tolerance`. */
+/** How long an assertion is valid, in seconds. Services allow no skew beyond `tolerance`. */
 const lifetime = 60
 const tolerance = 5
 
@@ -55,7 +55,7 @@ export type VerifyAssertion = (token: string) => Identity | undefined
  *
  * @param publicKeys PEM of the keys the gateway may sign with; several while a key is being replaced
  * @param audience the name under which the gateway's route knows this service
- * @returns the identity, or undefined for anything that does not hold
+ * @returns the identity, or undefined for anything invalid
  */
 export function createAssertionVerifier(publicKeys: string[], audience: string): VerifyAssertion {
   const verifiers = publicKeys.map((key) =>

@@ -77,7 +77,7 @@ t.test('the signed assertion, where the network is not trusted', async (t) => {
     t.match((await call('/me', admin)).json(), { statusCode: 401, code: 'TOKEN_MISSING' })
   })
 
-  t.test('is refused when it does not hold', async (t) => {
+  t.test('is refused when it is invalid', async (t) => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
     const forgeries = {
       'another key': sign(doctor, 'appointments', other.privateKey),

@@ -34,9 +34,9 @@ class IdentityError extends Error {
 }
 
 /**
- * Lets pass whoever is signed in, and leaves who that is in `request.identity`.
+ * Lets pass callers who are signed in, and leaves who that is in `request.identity`.
  *
- * @throws 401 TOKEN_MISSING without an identity, 401 TOKEN_INVALID with an assertion that does not hold
+ * @throws 401 TOKEN_MISSING without an identity, 401 TOKEN_INVALID with an invalid assertion
  */
 export function requireIdentity(trust: Trust = { verify: false }): Guard {
   const read = trust.verify
@@ -83,7 +83,7 @@ function fromAssertion(verify: VerifyAssertion) {
     const token = headers[identityHeaders.assertion]
     if (token === undefined) return undefined
     const identity = typeof token === 'string' ? verify(token) : undefined
-    if (!identity) throw new IdentityError(401, 'TOKEN_INVALID', 'The identity assertion does not hold')
+    if (!identity) throw new IdentityError(401, 'TOKEN_INVALID', 'The identity assertion is invalid')
     return identity
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What an identity may hold. This is the one definition, for whoever stores it (accounts, settings, the route file) and
- * whoever reads it (claims of a token, headers, assertions): what can be stored arrives.
+ * What an identity may hold. This is the one definition, for what stores it (accounts, settings, the route file) and
+ * what reads it (claims of a token, headers, assertions): what can be stored arrives.
  */
 
 /** Who is calling. `role` is `roles[0]`; `roles` is never empty. */

@@ -34,7 +34,7 @@ interface Dependencies {
   keys: { readonly current: KeySet }
 }
 
-/** The auth service: who people are, and which sessions they have. */
+/** The auth service: its users, and which sessions they have. */
 export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys }: Dependencies) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024, formats: passwordFormats })
   await app.register(cookie)

@@ -18,7 +18,7 @@ import {
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to correct */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NODE_ENV: processSettings.NODE_ENV,
@@ -54,7 +54,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     }),
     DIRECTORY_ROLES: roles({
       default: ['admin'],
-      desc: 'roles whose holders may look people up by name, such as admin,doctor (admin if not set)',
+      desc: 'roles whose holders may look users up by name, such as admin,doctor (admin if not set)',
     }),
     REVOCATIONS_SECRET: secrets(environment)({
       default: undefined,

@@ -2,7 +2,7 @@ import { databaseAddress, port, processConfig, readSettings, readTrust } from '@
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to correct */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NOTIFICATIONS_PORT: port({ default: 5003, desc: 'a port number (5003 if not set)' }),

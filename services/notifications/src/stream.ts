@@ -2,10 +2,10 @@ import { type Application, openEventStream } from '@sallyport/chassis'
 import type { Guard } from '@sallyport/identity'
 import type { Audience, Change } from './audience.ts'
 
-/** How often a quiet stream is written to, so that nothing on the way takes it for dead, in milliseconds. */
+/** How often a quiet stream is written to, so that no proxy takes it for dead, in milliseconds. */
 const heartbeat = 15_000
 
-/** Bytes that may wait for a reader that takes nothing; beyond them it is left, and may come back. */
+/** Bytes that may wait for a client that does not read; beyond them its connection is cut, and it may connect again. */
 const mostWaiting = 1024 * 1024
 
 interface Events {

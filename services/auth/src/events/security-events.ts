@@ -26,7 +26,7 @@ export interface SecurityEvent {
   reason?: string
 }
 
-/** Writes an event to the log, for whoever watches, and to the table of security events, where it stays. */
+/** Writes an event to the log, for operators and alerts, and to the table of security events, where it stays. */
 export async function record(database: Database, log: Pick<Logger, 'warn'>, happened: SecurityEvent): Promise<void> {
   log.warn(happened)
   const { event, user = null, session = null, ip = null, reason = null } = happened

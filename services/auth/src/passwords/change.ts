@@ -70,7 +70,7 @@ export function changePasswordRoute(app: Application, { config, database, passwo
 
 /**
  * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
- * ends every other session of the user: whoever knows the old password is signed out.
+ * ends every other session of the user: a client that signed in with the old password is signed out.
  *
  * @returns whether it was set
  */

@@ -1,17 +1,17 @@
 import { hash, verify } from 'argon2'
-import type { HashingAnswer, HashingTask } from './hashing.ts'
+import type { HashingResult, HashingTask } from './hashing.ts'
 
-/** The process that hashes passwords, for hashing.ts: a task comes as a message, and so goes its answer. */
+/** The process that hashes passwords, for hashing.ts: a task comes as a message, and so goes its result. */
 
 process.on('disconnect', process.exit)
 process.on('message', async ({ id, work }: { id: number; work: HashingTask }) => {
-  const answer: HashingAnswer = await perform(work).then(
-    (result) => ({ result }),
+  const result: HashingResult = await perform(work).then(
+    (value) => ({ value }),
     (error: Error) => ({ fault: error.message }),
   )
-  process.send?.({ id, ...answer })
+  process.send?.({ id, ...result })
 })
-// Whoever waits knows from here on that an answer takes no longer than its hash.
+// From here on a result takes no longer than its hash.
 process.send?.({})
 
 async function perform(work: HashingTask): Promise<string | boolean> {

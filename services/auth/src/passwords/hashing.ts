@@ -10,23 +10,23 @@ export type HashingTask =
   | { kind: 'verify'; password: string; stored: string }
   | { kind: 'judge'; password: string; words: string[] }
 
-export type HashingAnswer = { result: string | boolean } | { fault: string }
+export type HashingResult = { value: string | boolean } | { fault: string }
 
 export interface Hashing {
   /**
    * @returns the hash; or whether the password is the one that was hashed, or can be guessed
    * @throws Error if the stored hash is none
-   * @throws 503 UNAVAILABLE if the process ended twice over this task, or did not answer in time
+   * @throws 503 UNAVAILABLE if the process ended twice over this task, or did not respond in time
    */
   perform(task: HashingTask): Promise<string | boolean>
   close(): Promise<void>
 }
 
 /** Milliseconds for one task: a hundred times what it takes. A process that is slower than that is started anew. */
-const answerWithin = 4_000
+const taskTimeout = 4_000
 
 /** The same for its first ones, which wait until it has started. */
-const startWithin = 20_000
+const startTimeout = 20_000
 
 /**
  * Below what serves requests, so that hashing takes the time that they leave; not lower, since then it hardly gets any
@@ -36,36 +36,36 @@ const niceness = 5
 
 const program = fileURLToPath(new URL('hashing-process.js', import.meta.url))
 
-class TooLate extends Error {}
+class HashingTimeout extends Error {}
 
 /**
  * Hashes in a process of its own, whose priority is lower than ours, so that refreshes need not wait for hashes: Linux
  * has a priority for each thread, and those of our own that hash (libuv's pool) also read files and look up names.
  * A process that ends is replaced with the next task, and what it had begun is begun once more.
  *
- * @param atOnce how many tasks run at once; each takes the memory of one hash
+ * @param concurrency how many tasks run at once; each takes the memory of one hash
  */
-export function startHashing(atOnce: number): Hashing {
+export function startHashing(concurrency: number): Hashing {
   let running: HashingProcess | undefined
 
   function current(): HashingProcess {
-    if (!running || running.hasEnded()) running = startProcess(atOnce)
+    if (!running || running.hasEnded()) running = startProcess(concurrency)
     return running
   }
 
   return {
     async perform(task) {
-      const answer = await current()
+      const result = await current()
         .ask(task)
         .catch((error) => {
-          if (error instanceof TooLate) throw error
+          if (error instanceof HashingTimeout) throw error
           return current().ask(task)
         })
         .catch((error) => {
           throw unavailable(error)
         })
-      if ('fault' in answer) throw new Error(answer.fault)
-      return answer.result
+      if ('fault' in result) throw new Error(result.fault)
+      return result.value
     },
     close: async () => running?.close(),
   }
@@ -73,12 +73,12 @@ export function startHashing(atOnce: number): Hashing {
 
 type HashingProcess = ReturnType<typeof startProcess>
 
-function startProcess(atOnce: number) {
+function startProcess(concurrency: number) {
   // A process group of its own: Ctrl-C in a terminal reaches us alone, and hashes are still waited for.
-  const child = fork(program, { detached: true, env: { ...process.env, UV_THREADPOOL_SIZE: String(atOnce) } })
+  const child = fork(program, { detached: true, env: { ...process.env, UV_THREADPOOL_SIZE: String(concurrency) } })
   // Threads have the priority of the thread that starts them, and this early there is but one.
   child.once('spawn', () => setPriority(child.pid as number, niceness))
-  const waiting = new Map<number, { resolve: (answer: HashingAnswer) => void; reject: (error: Error) => void }>()
+  const waiting = new Map<number, { resolve: (result: HashingResult) => void; reject: (error: Error) => void }>()
   let asked = 0
   let hasStarted = false
   let ended: Error | undefined
@@ -92,8 +92,8 @@ function startProcess(atOnce: number) {
   child.once('message', () => {
     hasStarted = true
   })
-  child.on('message', ({ id, ...answer }: { id: number } & HashingAnswer) => {
-    waiting.get(id)?.resolve(answer)
+  child.on('message', ({ id, ...result }: { id: number } & HashingResult) => {
+    waiting.get(id)?.resolve(result)
     waiting.delete(id)
   })
   child.once('exit', () => end(new Error('the process that hashes has ended')))
@@ -101,17 +101,17 @@ function startProcess(atOnce: number) {
 
   return {
     hasEnded: () => ended !== undefined,
-    async ask(work: HashingTask): Promise<HashingAnswer> {
+    async ask(work: HashingTask): Promise<HashingResult> {
       const id = asked++
-      const tooLate = () => end(new TooLate('the process that hashes does not answer'))
-      const late = setTimeout(tooLate, hasStarted ? answerWithin : startWithin)
+      const onTimeout = () => end(new HashingTimeout('the process that hashes does not respond'))
+      const timer = setTimeout(onTimeout, hasStarted ? taskTimeout : startTimeout)
       try {
         return await new Promise((resolve, reject) => {
           waiting.set(id, { resolve, reject })
           child.send({ id, work })
         })
       } finally {
-        clearTimeout(late)
+        clearTimeout(timer)
       }
     },
     async close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { Gauge } from 'prom-client'
 import type { Passwords } from './passwords.ts'
 
-/** Shows how many passwords are being hashed, and how many wait for their turn. */
+/** Shows how many passwords are being hashed, and how many wait in the queue. */
 export function showPasswordHashes(passwords: Pick<Passwords, 'running' | 'waiting'>): void {
   new Gauge({
     name: 'sallyport_password_hashes',

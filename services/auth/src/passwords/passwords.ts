@@ -10,16 +10,16 @@ import { isComparable } from './stored-hash.ts'
 const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
 /** How many hashes run at once: 76 MiB at most. More logins in a second come from more replicas. */
-const atOnce = Math.min(4, availableParallelism())
+const concurrency = Math.min(4, availableParallelism())
 
-/** How many more the process that hashes has at hand, so that no core waits for us to send the next one. */
+/** How many more the process that hashes has in its own queue, so that no core waits for us to send the next one. */
 const ahead = 2
 
-/** Milliseconds that a login may be expected to wait for its turn, and that it may wait if more was in store. */
+/** Milliseconds that a login may be expected to wait in the queue, beyond which load is shed, and that it may wait in fact. */
 const acceptableWait = 1_000
 const longestWait = 2_000
 
-/** Seconds after which those who were sent away come again, not all at once. */
+/** Seconds after which rejected clients come again, not all at once. */
 const returnWithin = 5
 
 /**
@@ -30,25 +30,25 @@ export type Verdict = 'right' | 'outdated' | 'wrong' | 'unreadable'
 
 export interface Passwords {
   /**
-   * For turning someone away before anything of the request is read, which costs least. It reserves nothing.
+   * Load shedding before anything of the request is read, which costs least. It reserves nothing.
    *
-   * @throws 503 LOGIN_BUSY when a second would pass before the turn of work that comes now
+   * @throws 503 LOGIN_BUSY when work that comes now would wait in the queue for more than a second
    */
-  requireTurn(): void
+  requireCapacity(): void
   /**
-   * Carries out work that checks or makes a password, if its turn can come soon. Whatever looks up whose password it is
-   * belongs into the work, so that who is sent away learns nothing.
+   * Carries out work that checks or makes a password, unless load is shed. The look-up of the user belongs into the work, so
+   * that a rejected client learns nothing.
    *
-   * @throws 503 LOGIN_BUSY at once, as requireTurn does
+   * @throws 503 LOGIN_BUSY at once, as requireCapacity does
    */
   admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
   /**
-   * Compares in constant time, and takes as long for a person who does not exist, or whose hash is none of ours. Two
+   * Compares in constant time, and takes as long for a user who does not exist, or whose hash is none of ours. Two
    * spellings of one password are one: it is compared in Unicode's form NFC, and where it was typed in another, as it was
    * typed, as it was hashed before.
    *
-   * @param stored the hash kept for the person; undefined if there is no such person
-   * @throws 503 LOGIN_BUSY if its turn came too late after all, 503 UNAVAILABLE if hashing fails
+   * @param stored the hash kept for the user; undefined if there is no such user
+   * @throws 503 LOGIN_BUSY if it waited too long after all, 503 UNAVAILABLE if hashing fails
    */
   verify(stored: string | undefined, password: string): Promise<Verdict>
   /** Of the password in NFC. @throws as verify does */
@@ -67,38 +67,38 @@ export interface Passwords {
 }
 
 export async function createPasswords(): Promise<Passwords> {
-  const hashing = startHashing(atOnce)
-  const turn = limit(atOnce + ahead)
+  const hashing = startHashing(concurrency)
+  const queue = limit(concurrency + ahead)
   let admitted = 0
   /** Milliseconds that a hash takes, as the last few did; before that, a guess. */
   let usual = 50
 
   async function perform(task: HashingTask): Promise<string | boolean> {
     const came = performance.now()
-    return turn(async () => {
+    return queue(async () => {
       const began = performance.now()
       if (began - came > longestWait) throw busy()
-      const { activeCount } = turn
-      const answer = await hashing.perform(task)
+      const { activeCount } = queue
+      const result = await hashing.perform(task)
       // What stays there longer than one hash takes, stays longer by as many as are there at once (Little's law).
-      const took = ((performance.now() - began) * atOnce) / Math.max(atOnce, activeCount)
+      const took = ((performance.now() - began) * concurrency) / Math.max(concurrency, activeCount)
       usual += (took - usual) / 8
-      return answer
+      return result
     })
   }
   const hash = async (password: string) =>
     (await perform({ kind: 'hash', password: password.normalize('NFC'), parameters })) as string
   const nobody = await hash(randomBytes(32).toString('base64'))
 
-  function requireTurn() {
-    const ahead = Math.max(0, admitted + 1 - atOnce)
-    if ((ahead * usual) / atOnce > acceptableWait) throw busy()
+  function requireCapacity() {
+    const ahead = Math.max(0, admitted + 1 - concurrency)
+    if ((ahead * usual) / concurrency > acceptableWait) throw busy()
   }
 
   return {
-    requireTurn,
+    requireCapacity,
     async admit(work) {
-      requireTurn()
+      requireCapacity()
       admitted += 1
       try {
         return await work()
@@ -120,25 +120,25 @@ export async function createPasswords(): Promise<Passwords> {
       const password = typed.normalize('NFC')
       const words = [email, name, ...`${email} ${name}`.split(/[^\p{L}\p{N}]+/u), 'sallyport']
       if (password.toLowerCase().includes(email.toLowerCase())) return true
-      // It takes no turn of a hash, and its time is none that a hash takes.
+      // It waits in no queue of hashes, and its time is none that a hash takes.
       return (await hashing.perform({ kind: 'judge', password, words })) === true
     },
     get running() {
-      return Math.min(atOnce, turn.activeCount)
+      return Math.min(concurrency, queue.activeCount)
     },
     get waiting() {
-      return turn.pendingCount + Math.max(0, turn.activeCount - atOnce)
+      return queue.pendingCount + Math.max(0, queue.activeCount - concurrency)
     },
     close: hashing.close,
   }
 }
 
-/** Made once, since an error takes longer to make than to answer with, and whoever is sent away should cost little. */
-const answers = Array.from(
+/** Made once, since an error takes longer to make than to send, and shedding load should cost little. */
+const busyProblems = Array.from(
   { length: returnWithin },
   (_, index) =>
     new Problem(503, 'LOGIN_BUSY', 'Too many people are signing in just now', {
       headers: { 'retry-after': String(index + 1) },
     }),
 )
-const busy = () => answers[randomInt(returnWithin)] as Problem
+const busy = () => busyProblems[randomInt(returnWithin)] as Problem

@@ -4,7 +4,7 @@ const phc =
 
 /**
  * Whether a stored text is a hash that may be compared with. What others have put there (nothing, another system's, half
- * a hash) is none, nor is one that would take more than 128 MiB or ten passes: whoever wrote that into the database would
+ * a hash) is none, nor is one that would take more than 128 MiB or ten passes: who wrote that into the database would
  * otherwise decide what a login costs.
  */
 export function isComparable(stored: string): boolean {

@@ -68,7 +68,7 @@ export function loginRoute(
     '/api/auth/login',
     {
       schema,
-      onRequest: [requireTurn, requireOwnOrigin(config.origins)],
+      onRequest: [requireCapacity, requireOwnOrigin(config.origins)],
       onResponse: (_request, { statusCode }, done) => {
         countLogin(statusCode)
         done()
@@ -91,7 +91,7 @@ export function loginRoute(
         if (person.disabled) throw await refuse('disabled')
         requireValid(person, request.log)
 
-        const passwordHash = verdict === 'outdated' ? await strengthen(person, password) : person.passwordHash
+        const passwordHash = verdict === 'outdated' ? await rehash(person, password) : person.passwordHash
         const session = await openSession(
           database,
           { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
@@ -112,13 +112,13 @@ export function loginRoute(
       }),
   )
 
-  function requireTurn(_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
-    passwords.requireTurn()
+  function requireCapacity(_request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    passwords.requireCapacity()
     done()
   }
 
   /** Hashes the password anew. @returns the hash that is stored now */
-  async function strengthen({ id, passwordHash: stored }: Person, password: string): Promise<string> {
+  async function rehash({ id, passwordHash: stored }: Person, password: string): Promise<string> {
     const passwordHash = await passwords.hash(password)
     const { count } = await database.user.updateMany({
       where: { id, passwordHash: stored },

@@ -14,7 +14,7 @@ const logins = count('sallyport_logins_total', 'Logins by outcome', 'outcome', [
   'refused',
 ])
 
-/** Counts a login that was answered, by the status of its answer. */
+/** Counts a login by the status of its response. */
 export function countLogin(status: number): void {
   logins.inc({ outcome: loginOutcomes[status] ?? 'refused' })
 }
@@ -43,5 +43,5 @@ export const sessionsEnded = count('sallyport_sessions_ended_total', 'Sessions e
 
 export const revocationSubscribers = new Gauge({
   name: 'sallyport_revocation_subscribers',
-  help: 'Gateways that are told of ended sessions',
+  help: 'Gateways that read the revocation stream',
 })

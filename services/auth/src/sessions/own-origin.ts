@@ -34,7 +34,7 @@ export function requireOwnOrigin(origins: string[]): onRequestHookHandler {
  * somebody else has pointed to us (DNS rebinding, too) is of the same origin as its calls, but its cookies are that
  * name's, never those of a name that people sign in at. No page chooses the `Host` or `X-Forwarded-Host` of its calls.
  *
- * @returns undefined if a gateway told it that we do not trust: `Host` is then our own name, not the one that was called
+ * @returns undefined if it comes from a gateway that we do not trust: `Host` is then our own name, not the one that was called
  */
 function ownOrigin({ protocol, host, headers }: FastifyRequest): string | undefined {
   if (host !== (headers['x-forwarded-host'] ?? headers.host)) return undefined

@@ -5,7 +5,7 @@ import type { Config } from '../config.ts'
 import type { Revocations } from './revocations.ts'
 
 /**
- * The stream that gateways keep open to hear of ended sessions and changed roles, as server-sent events. It is for
+ * The stream by which gateways are notified of ended sessions and changed roles, as server-sent events. It is for
  * gateways alone: they present a secret of their own, and no route of a gateway leads here. A stream on which nothing
  * has come for some seconds tells nothing: what is sent is what was proved, and nothing else keeps it going.
  */

@@ -42,7 +42,7 @@ const clocksApart = 900
 
 const notify: Statement = { name: 'notify', text: 'SELECT pg_notify($1, $2)' }
 
-/** Hears of revocations by every auth process through Postgres, and passes them on to the gateways. */
+/** Receives the revocations of every auth process through Postgres, and passes them on to the gateways. */
 export function openRevocations(config: Config, database: Database, logger: Logger): Revocations {
   const memory = config.accessToken.seconds + clocksApart
   const subscribers = new Set<Subscriber>()
@@ -63,7 +63,7 @@ export function openRevocations(config: Config, database: Database, logger: Logg
     onProof: (sentAt) => {
       for (const { alive } of subscribers) alive(sentAt / 1000)
     },
-    // Whoever listens to us must not take silence for quiet. What is missed meanwhile is in the database, and a new
+    // A gateway must not take silence for quiet. What is missed meanwhile is in the database, and a new
     // subscription begins by reading it.
     onDisconnect: endAll,
     onError: (err) => logger.warn({ event: 'revocation_channel_lost', err }),

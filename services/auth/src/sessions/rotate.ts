@@ -36,7 +36,7 @@ const rotate: Statement = {
  * it then stands, so that repeats, races and crashes all come to the same state.
  *
  * @param now the time to decide at; the database's own clock if not given, which every process shares
- * @throws the database's error when it did not answer or did not say whether it committed: nothing is known to have
+ * @throws the database's error when it is unavailable or did not say whether it committed: nothing is known to have
  *   changed, and the same attempt may be made again
  */
 export async function rotateSession(

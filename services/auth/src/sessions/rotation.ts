@@ -19,9 +19,9 @@ export interface RotationState {
 export type Decision =
   /** The presented generation is the newest one known: move to the next. */
   | { kind: 'rotate' }
-  /** This refresh was carried out already and its answer may be lost: give the same answer. */
+  /** This refresh was carried out already and its response may be lost: give the same one. */
   | { kind: 'repeat' }
-  /** A generation that was used before, by someone who is not retrying: a copy is in other hands. */
+  /** A generation that was used before, by a client that is not retrying: the token is reused, so a copy of it is in other hands. */
   | { kind: 'replay' }
   | { kind: 'ended'; reason: string }
 
