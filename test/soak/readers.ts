@@ -229,7 +229,7 @@ function setRight(text: string): string {
     line
       .replace(/^([\w!#$%&'*+.^`|~-]+)[\t ]+:/, '$1:')
       .replace(/[\t ]+$/, '')
-      .replace(/:[\t ]+/, ': '),
+      .replace(/^([^:]*):[\t ]+/, '$1: '),
   )
   const seen = new Set<string>()
   const once = closed.flatMap((line) => {
