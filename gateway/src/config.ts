@@ -23,7 +23,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
     GATEWAY_ROUTES: text({ desc: 'the path of the route table, such as gateway/routes.yaml' }),
     JWKS_URL: webAddress({ desc: 'where the auth service publishes its keys, ending in /.well-known/jwks.json' }),
-    // No longer than 5 minutes: so long a new key is published before it may sign (local/keys.ts).
+    // No longer than 5 minutes: so long a new key is published before it may sign (cli/manage-keys.ts).
     JWKS_MAX_AGE: durationBetween(1, 300)({ default: 300, desc: 'how old the keys may grow, from 1s to 5m' }),
     JWT_ISSUER: text({ desc: "the auth service's JWT_ISSUER" }),
     JWT_AUDIENCE: text({ desc: "the auth service's JWT_AUDIENCE" }),
