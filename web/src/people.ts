@@ -16,7 +16,8 @@ export function useNames(ids: string[]): (id: string) => string {
     queryKey: ['people', wanted],
     queryFn: () => api.people(wanted),
     enabled: wanted.length > 0,
-    staleTime: 300_000,
+    // Names seldom change: those that are known are not fetched anew.
+    refetchOnMount: true,
     placeholderData: (before) => before,
   })
   return (id) => data?.people.find((person) => person.id === id)?.name ?? '…'

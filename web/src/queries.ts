@@ -5,9 +5,20 @@ import { client } from './client.ts'
 /** What the server did not answer is asked again a few times; what it refused is not. */
 const retry = (failures: number, { status }: AuthError) => failures < 3 && (status === 0 || status >= 500)
 
+/**
+ * What is shown is fetched anew wherever it appears, and no time says how long it holds: the library compares times at
+ * each render, so that under a clock that jumps it would render without end.
+ */
+const refetch = {
+  staleTime: Number.POSITIVE_INFINITY,
+  refetchOnMount: 'always',
+  refetchOnWindowFocus: 'always',
+  refetchOnReconnect: 'always',
+} as const
+
 export const queries = new QueryClient({
   defaultOptions: {
-    queries: { retry: retry as (failures: number, error: Error) => boolean, staleTime: 10_000 },
+    queries: { retry: retry as (failures: number, error: Error) => boolean, ...refetch },
     mutations: { networkMode: 'always' },
   },
 })

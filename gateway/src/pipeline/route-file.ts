@@ -2,89 +2,64 @@ import { readFileSync } from 'node:fs'
 import { ConfigurationError } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
+import type { FromSchema } from 'json-schema-to-ts'
 import { parse } from 'yaml'
 import { roundRobin, type Upstream, type Upstreams } from '../proxy/upstreams.ts'
 import { fold } from './path.ts'
 import { faultOf, rewriter, strippedPrefix, withoutEnd } from './route-prefix.ts'
 
-/** One entry of the file. */
-interface RouteEntry {
-  prefix: string
-  upstreams: string[]
-  access: 'public' | 'optional' | 'authenticated'
-  roles?: string[]
-  timeout?: number
-  bodyLimit?: number
-  rateLimit?: number
-  websocket?: boolean
-  audience?: string
-  forwardAuthorization?: boolean
-  refreshCookie?: boolean
-  rewrite?: string
-  stripPrefix?: boolean
-  preserveHost?: boolean
-}
+const texts = { type: 'array', items: { type: 'string' }, minItems: 1 } as const
+const flag = { type: 'boolean', default: false } as const
 
-const texts = { type: 'array', items: { type: 'string' }, minItems: 1 }
+/** One entry of the file, as docs/routes.md describes it. */
+const entrySchema = {
+  type: 'object',
+  required: ['prefix', 'upstreams', 'access'],
+  additionalProperties: false,
+  properties: {
+    /** The path itself and everything below it, by whole segments. */
+    prefix: { type: 'string' },
+    upstreams: texts,
+    access: { enum: ['public', 'optional', 'authenticated'] },
+    /** The caller needs one of these; without them any caller will do. */
+    roles: texts,
+    /** How long the upstream may take to begin its response, in milliseconds. */
+    timeout: { type: 'integer', minimum: 1, default: 30_000 },
+    /** The largest request body, in bytes. */
+    bodyLimit: { type: 'integer', minimum: 0, default: 10 * 1024 * 1024 },
+    /** Requests per client and minute for this route alone; without it they count towards the common limit. */
+    rateLimit: { type: 'integer', minimum: 1 },
+    websocket: flag,
+    /** For whom the identity assertion is made out. */
+    audience: { type: 'string', minLength: 1 },
+    forwardAuthorization: flag,
+    /** Whether the upstream gets the refresh cookie. */
+    refreshCookie: flag,
+    rewrite: { type: 'string' },
+    stripPrefix: flag,
+    /** Whether the upstream gets the client's Host instead of its own. */
+    preserveHost: flag,
+  },
+} as const
 
-const isRouteFile = new Ajv().compile<{ routes: RouteEntry[] }>({
+const fileSchema = {
   type: 'object',
   required: ['routes'],
   additionalProperties: false,
-  properties: {
-    routes: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['prefix', 'upstreams', 'access'],
-        additionalProperties: false,
-        properties: {
-          prefix: { type: 'string' },
-          upstreams: texts,
-          access: { enum: ['public', 'optional', 'authenticated'] },
-          roles: texts,
-          timeout: { type: 'integer', minimum: 1 },
-          bodyLimit: { type: 'integer', minimum: 0 },
-          rateLimit: { type: 'integer', minimum: 1 },
-          websocket: { type: 'boolean' },
-          audience: { type: 'string', minLength: 1 },
-          forwardAuthorization: { type: 'boolean' },
-          refreshCookie: { type: 'boolean' },
-          rewrite: { type: 'string' },
-          stripPrefix: { type: 'boolean' },
-          preserveHost: { type: 'boolean' },
-        },
-      },
-    },
-  },
-})
+  properties: { routes: { type: 'array', items: entrySchema } },
+} as const
 
-/** One entry of the route table, with its defaults filled in. */
-export interface Route {
-  /** The path itself and everything below it, by whole segments. */
-  prefix: string
+type RouteEntry = FromSchema<typeof entrySchema>
+const isRouteFile = new Ajv({ useDefaults: true }).compile<FromSchema<typeof fileSchema>>(fileSchema)
+
+/** An entry with its names resolved. */
+export interface Route extends Omit<RouteEntry, 'upstreams'> {
   upstreams: Upstream[]
-  access: 'public' | 'optional' | 'authenticated'
-  /** The caller needs one of these; undefined if any caller will do. */
-  roles: string[] | undefined
-  /** How long the upstream may take to begin its response, in milliseconds. */
-  timeout: number
-  /** The largest request body, in bytes. */
-  bodyLimit: number
-  /** Requests per client and minute for this route alone; undefined if it counts towards the common limit. */
-  rateLimit: number | undefined
-  websocket: boolean
-  /** For whom the identity assertion is made out. */
   audience: string
-  forwardAuthorization: boolean
-  /** Whether the upstream gets the refresh cookie. */
-  refreshCookie: boolean
   /** A path that was matched, as the upstream gets it. */
   upstreamPath(path: string): string
   /** What `upstreamPath` takes away, for upstreams that make links; undefined if that is nothing. */
   strippedPrefix: string | undefined
-  /** Whether the upstream gets the client's Host instead of its own. */
-  preserveHost: boolean
   /** The next upstream, round-robin; another one than this, if there is another. */
   pick(except?: Upstream): Upstream
 }
@@ -142,20 +117,12 @@ function toRoute(
     throw refuse('preserveHost is for upstreams over http; over https an upstream is known by its own name')
   const upstreams = origins.map((origin) => known.at(origin))
   return {
+    ...entry,
     prefix,
     upstreams,
-    access: entry.access,
-    roles: entry.roles,
-    timeout: entry.timeout ?? 30_000,
-    bodyLimit: entry.bodyLimit ?? 10 * 1024 * 1024,
-    rateLimit: entry.rateLimit,
-    websocket: entry.websocket ?? false,
     audience: entry.audience ?? new URL(origins[0] as string).hostname,
-    forwardAuthorization: entry.forwardAuthorization ?? false,
-    refreshCookie: entry.refreshCookie ?? false,
     upstreamPath: rewriter(prefix, rewrite),
     strippedPrefix: strippedPrefix(prefix, rewrite),
-    preserveHost: entry.preserveHost ?? false,
     pick: roundRobin(upstreams),
   }
 }
