@@ -69,6 +69,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
       : new FastPath({
           handle: handler.handle,
           handOver: serveByNode,
+          headersTimeout: config.headersTimeout,
           idleTimeout: config.idleTimeout,
           isTrusted,
           logger,

@@ -70,6 +70,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: 64,
       desc: 'the most request bodies of one client address at once (64 if not set)',
     }),
+    HEADERS_TIMEOUT: duration({ default: 5, desc: 'how long the head of a request may take to come, such as 5s' }),
     BODY_TIMEOUT: duration({ default: 10, desc: 'how long a request body may stall, such as 10s' }),
     IDLE_TIMEOUT: duration({
       default: 72,
@@ -120,6 +121,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     fastPath: settings.HTTP1_FAST_PATH === 'on',
     connectionsPerClient: settings.CONNECTIONS_PER_CLIENT,
     bodiesPerClient: settings.BODIES_PER_CLIENT,
+    headersTimeout: settings.HEADERS_TIMEOUT,
     bodyTimeout: settings.BODY_TIMEOUT,
     idleTimeout: settings.IDLE_TIMEOUT,
     connections: {

@@ -26,13 +26,20 @@ declare module 'fastify' {
 interface Settings {
   trustedProxies: string[]
   /** Seconds. */
+  headersTimeout: number
   idleTimeout: number
   isTrusted: IsTrusted
   logger: Logger
 }
 
 /** Fastify behind Node's server, for every request that the fast path leaves. It has no routes of its own. */
-export function createFastify({ trustedProxies, idleTimeout, isTrusted, logger }: Settings): FastifyInstance {
+export function createFastify({
+  trustedProxies,
+  headersTimeout,
+  idleTimeout,
+  isTrusted,
+  logger,
+}: Settings): FastifyInstance {
   const app: FastifyInstance = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -48,7 +55,7 @@ export function createFastify({ trustedProxies, idleTimeout, isTrusted, logger }
     // Fastify has one of its own, which goes before that of Node's server.
     keepAliveTimeout: idleTimeout * 1000,
     http: {
-      headersTimeout: 5_000,
+      headersTimeout: headersTimeout * 1000,
       connectionsCheckingInterval: 500,
       requestTimeout: 0,
       // What has no Host is refused like everything else that has more than one reading (message.ts).

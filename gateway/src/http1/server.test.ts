@@ -43,10 +43,8 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
     ownHeaders,
     logger,
   })
-  const fastPath = new FastPath(
-    { handle: handler.handle, handOver: serveByNode, idleTimeout: 0.4, isTrusted, logger },
-    200,
-  )
+  const times = { headersTimeout: 0.2, idleTimeout: 0.4 }
+  const fastPath = new FastPath({ handle: handler.handle, handOver: serveByNode, ...times, isTrusted, logger })
   begin(fastPath.serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

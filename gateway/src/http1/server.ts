@@ -10,9 +10,6 @@ import type { RequestHandler } from '../proxy/request-handler.ts'
 import { type ParsedRequest, parseRequest } from './parser.ts'
 import { FastPathResponseWriter } from './response-writer.ts'
 
-/** Milliseconds for the first request on a connection to come. */
-const defaultFirstRequestTimeout = 5_000
-
 /** Bytes that are read from a connection while a request on it is being served. */
 const maxHeld = 65_536
 
@@ -21,6 +18,8 @@ interface Dependencies {
   handle: RequestHandler['handle']
   /** Hands a connection over to Node's server, with the bytes that were received and not served. */
   handOver(socket: Socket, received: Buffer): void
+  /** Seconds for the first request on a connection to come. */
+  headersTimeout: number
   /** Seconds for which an idle connection is kept open, and for which a client may take nothing of a response. */
   idleTimeout: number
   isTrusted: IsTrusted
@@ -38,14 +37,12 @@ interface Dependencies {
  */
 export class FastPath {
   readonly dependencies: Dependencies
-  readonly firstRequestTimeout: number
   readonly #connections = new Set<FastPathConnection>()
   #isClosing = false
   #isClosed = false
 
-  constructor(dependencies: Dependencies, firstRequestTimeout = defaultFirstRequestTimeout) {
+  constructor(dependencies: Dependencies) {
     this.dependencies = dependencies
-    this.firstRequestTimeout = firstRequestTimeout
   }
 
   /** Takes a connection whose errors have a listener. */
@@ -90,7 +87,7 @@ class FastPathConnection {
     this.#server = server
     this.#socket = socket
     this.#peer = peer
-    socket.setTimeout(server.firstRequestTimeout)
+    socket.setTimeout(server.dependencies.headersTimeout * 1000)
     socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout)
   }
 
