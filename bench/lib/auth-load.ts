@@ -4,7 +4,7 @@ import { Pool } from 'undici'
 import type { Server } from './auth-servers.ts'
 import { Connection } from './connection.ts'
 
-/** Milliseconds that each call took. */
+/** Milliseconds that each request took. */
 export type Times = number[]
 
 const pools = new Map<string, Pool>()
@@ -21,8 +21,8 @@ const loginRequest = Buffer.from(
   `POST /api/auth/login HTTP/1.1\r\nhost: auth\r\ncontent-type: application/json\r\ncontent-length: ${loginBody.length}\r\n\r\n${loginBody}`,
 )
 
-/** One call with the session whose turn it is; its next cookie takes the place of the one that was used. */
-async function callOnce(server: Server, turn: number): Promise<number> {
+/** One request with the session whose turn it is; its next cookie replaces the one that was used. */
+async function requestOnce(server: Server, turn: number): Promise<number> {
   const index = turn % server.cookies.length
   const began = performance.now()
   const { statusCode, headers, body } = await poolOf(server).request({
@@ -31,37 +31,37 @@ async function callOnce(server: Server, turn: number): Promise<number> {
     headers: { cookie: server.cookies[index] as string },
   })
   await body.dump()
-  if (statusCode !== 200) throw new Error(`${server.name} answered ${statusCode}`)
+  if (statusCode !== 200) throw new Error(`${server.name} responded with ${statusCode}`)
   const next = headers['set-cookie']
   if (next) server.cookies[index] = String(next).split(';', 1)[0] as string
   return performance.now() - began
 }
 
-/** Calls as fast as the server answers, some at once. @returns how many it answered */
-export async function callAtFullSpeed(server: Server, seconds: number, atOnce = 16): Promise<number> {
+/** Requests as fast as the server responds, some at once. @returns how many responses there were */
+export async function requestAtFullSpeed(server: Server, seconds: number, atOnce = 16): Promise<number> {
   const end = performance.now() + seconds * 1000
   let turn = 0
   await Promise.all(
     Array.from({ length: atOnce }, async () => {
-      while (performance.now() < end) await callOnce(server, turn++)
+      while (performance.now() < end) await requestOnce(server, turn++)
     }),
   )
   return turn
 }
 
-/** Calls at a fixed pace, whatever the answers take. */
-export async function callAtPace(server: Server, seconds: number, perSecond: number): Promise<Times> {
-  return Promise.all(await paced(seconds, perSecond, (turn) => callOnce(server, turn)))
+/** Requests at a fixed pace, however long the responses take. */
+export async function requestAtPace(server: Server, seconds: number, perSecond: number): Promise<Times> {
+  return Promise.all(await paced(seconds, perSecond, (turn) => requestOnce(server, turn)))
 }
 
-export interface LoginAnswer {
+export interface LoginResponse {
   status: number
   took: number
   /** When it came, by performance.now(). */
   at: number
 }
 
-async function logIn(server: Server): Promise<LoginAnswer> {
+async function logIn(server: Server): Promise<LoginResponse> {
   const began = performance.now()
   const connections = idleConnections.get(server) ?? []
   idleConnections.set(server, connections)
@@ -72,7 +72,7 @@ async function logIn(server: Server): Promise<LoginAnswer> {
   return { status, took: at - began, at }
 }
 
-/** Logins again and again, so many at once. @returns how many succeeded in that time */
+/** Logins in a loop, so many at once. @returns how many succeeded in that time */
 export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: number): Promise<number> {
   const end = performance.now() + seconds * 1000
   let succeeded = 0
@@ -81,7 +81,7 @@ export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: 
       while (performance.now() < end) {
         const { status, at } = await logIn(server)
         if (status === 200) succeeded += at <= end ? 1 : 0
-        // A person who is sent away does not come back within a bench.
+        // A user whose login is shed does not come back within a bench.
         else await sleep(200)
       }
     }),
@@ -89,8 +89,8 @@ export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: 
   return succeeded
 }
 
-/** Logins at a fixed pace, whatever the answers take. */
-export async function logInAtPace(server: Server, seconds: number, perSecond: number): Promise<LoginAnswer[]> {
+/** Logins at a fixed pace, however long the responses take. */
+export async function logInAtPace(server: Server, seconds: number, perSecond: number): Promise<LoginResponse[]> {
   return Promise.all(await paced(seconds, perSecond, () => logIn(server)))
 }
 

@@ -29,7 +29,7 @@ const sessions = 4_000
 
 const baselines = fileURLToPath(new URL('../../baselines/auth/', import.meta.url))
 
-/** A PostgreSQL, and on it everything that can answer for a session. */
+/** A PostgreSQL, and on it every server that checks or refreshes a session. */
 export async function startServers() {
   if (!existsSync(join(baselines, 'node_modules')))
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: baselines, stdio: 'ignore' })

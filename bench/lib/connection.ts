@@ -1,13 +1,13 @@
 import { connect } from 'node:net'
 
 /**
- * Carries one request after the other, as bytes that were made once. It does little else, since the caller shares the
- * cores with whom it calls: answers have a Content-Length, and only their status is read.
+ * Sends one request after the other, as bytes that were made once. It does little else, since the client shares the
+ * cores with the server: responses have a Content-Length, and only their status is read.
  */
 export class Connection {
   readonly #socket
   #heard = ''
-  #answered: ((status: number) => void) | undefined
+  #responded: ((status: number) => void) | undefined
   #failed: ((error: Error) => void) | undefined
 
   constructor(address: string) {
@@ -20,10 +20,10 @@ export class Connection {
       .on('close', () => this.#failed?.(new Error('the connection was closed')))
   }
 
-  /** @returns the status of the answer */
+  /** @returns the status of the response */
   exchange(request: Buffer): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#answered = resolve
+      this.#responded = resolve
       this.#failed = reject
       this.#socket.write(request)
     })
@@ -37,7 +37,7 @@ export class Connection {
     if (this.#heard.length < end + 4 + Number(length?.[1])) return
     const status = Number(this.#heard.slice(9, 12))
     this.#heard = ''
-    this.#answered?.(status)
+    this.#responded?.(status)
   }
 
   close(): void {

@@ -25,7 +25,7 @@ interface Surroundings {
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
 const isInstalled = (program: string) => spawnSync(program, ['-v']).error === undefined
 
-/** The service behind all of them: nginx with a small JSON answer, for it costs least. */
+/** The service behind all of them: nginx with a small JSON response, since it costs least. */
 export async function startUpstream(): Promise<Contestant> {
   const port = await freePort()
   return startNginx(

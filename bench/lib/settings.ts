@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { keepSecrets, routesFile } from '@sallyport/local'
 
-/** Where the services answer, as gateways find them. */
+/** Where gateways find the services. */
 export interface Addresses {
   auth: string
   appointments: string

@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { callAtFullSpeed, callAtPace, closeConnections, logInAtFullSpeed, logInAtPace } from '../lib/auth-load.ts'
+import { closeConnections, logInAtFullSpeed, logInAtPace, requestAtFullSpeed, requestAtPace } from '../lib/auth-load.ts'
 import { endChild, type Server, startBaseline, startServers } from '../lib/auth-servers.ts'
 import { barChart, lineChart } from '../lib/chart.ts'
 import { cpuSeconds } from '../lib/cpu.ts'
 import { median, quantile } from '../lib/quantile.ts'
 
 /**
- * Logins and refreshes beside what people would otherwise use, all in one run and in turns, since machines differ and
+ * Logins and refreshes beside what a project would otherwise use, all in one run and in turns, since machines differ and
  * so do hours; figures are medians. Draws docs/graphs.
  *
  *   npm run bench:auth               (ROUNDS and SECONDS make it longer or shorter)
@@ -33,13 +33,13 @@ const costs = new Map<Server, number[]>(everyone.map((server) => [server, []]))
 for (let round = -2; round < rounds; round++)
   for (const server of everyone) {
     const before = cpuSeconds(server.pid)
-    const calls = await callAtFullSpeed(server, seconds)
+    const requests = await requestAtFullSpeed(server, seconds)
     // The first two rounds warm up.
-    if (round >= 0) costs.get(server)?.push(((cpuSeconds(server.pid) - before) / calls) * 1e6)
+    if (round >= 0) costs.get(server)?.push(((cpuSeconds(server.pid) - before) / requests) * 1e6)
   }
 const cost = new Map([...costs].map(([server, figures]) => [server, median(figures)]))
 const ourCost = cost.get(ours) as number
-print("| | CPU of the process a call | that, in Sallyport's refreshes |\n| --- | ---: | ---: |")
+print("| | CPU of the process per request | that, in Sallyport's refreshes |\n| --- | ---: | ---: |")
 for (const [{ name }, figure] of cost) print(`| ${name} | ${figure.toFixed(0)} us | ${(figure / ourCost).toFixed(2)} |`)
 draw(
   'refresh-cost',
@@ -86,26 +86,26 @@ print(
 // What becomes of more logins than that: each load beside a peak of the same round.
 const multiples = [0.5, 1, 2, 5, 10]
 const shares = multiples.map((): number[] => [])
-const sentAwayIn = multiples.map((): number[] => [])
+const shedIn = multiples.map((): number[] => [])
 for (let round = -1; round < rounds; round++) {
   const peak = (await logInAtFullSpeed(ours, seconds, hashesAtOnce * 4)) / seconds
   for (const [index, times] of multiples.entries()) {
     const end = performance.now() + seconds * 1000
-    const answers = await logInAtPace(ours, seconds, peak * times)
-    const strange = answers.find(({ status }) => status !== 200 && status !== 503)
-    if (strange) throw new Error(`a login was answered ${strange.status}`)
-    const sentAway = answers.filter(({ status }) => status === 503)
+    const responses = await logInAtPace(ours, seconds, peak * times)
+    const unexpected = responses.find(({ status }) => status !== 200 && status !== 503)
+    if (unexpected) throw new Error(`a login got ${unexpected.status}`)
+    const shed = responses.filter(({ status }) => status === 503)
     // The first round opens connections and warms up.
     if (round < 0) continue
-    shares[index]?.push(answers.filter(({ status, at }) => status === 200 && at <= end).length / seconds / peak)
-    sentAwayIn[index]?.push(...sentAway.map(({ took }) => took))
+    shares[index]?.push(responses.filter(({ status, at }) => status === 200 && at <= end).length / seconds / peak)
+    shedIn[index]?.push(...shed.map(({ took }) => took))
   }
 }
-print('\n| logins offered, in peaks | succeeded, in peaks | sent away | half of these within | 99 of 100 |')
+print('\n| logins offered, in peaks | succeeded, in peaks | shed | half of these within | 99 of 100 |')
 print('| ---: | ---: | ---: | ---: | ---: |')
 const goodput = multiples.map((x, index) => ({ x, y: median(shares[index] as number[]) }))
 for (const [index, { x, y }] of goodput.entries()) {
-  const times = sentAwayIn[index] as number[]
+  const times = shedIn[index] as number[]
   const within = (share: number) => (times.length ? `${quantile(times, share).toFixed(1)} ms` : '')
   print(`| ${x} | ${y.toFixed(2)} | ${times.length} | ${within(0.5)} | ${within(0.99)} |`)
 }
@@ -118,7 +118,7 @@ draw(
       { x: 0, y: 1 },
       { x: 10, y: 1 },
     ],
-    { x: 'offered, in peaks', y: 'succeeded, in peaks: what callers reach who wait for answers' },
+    { x: 'offered, in peaks', y: 'succeeded, in peaks (one peak: callers who wait for responses)' },
   ),
 )
 
@@ -127,8 +127,8 @@ const idle: number[][] = []
 const stormy: number[][] = []
 const ratios: number[] = []
 for (let round = 0; round < rounds; round++) {
-  const alone = await callAtPace(ours, seconds, pace)
-  const [beside] = await Promise.all([callAtPace(ours, seconds, pace), logInAtFullSpeed(ours, seconds, stormOf)])
+  const alone = await requestAtPace(ours, seconds, pace)
+  const [beside] = await Promise.all([requestAtPace(ours, seconds, pace), logInAtFullSpeed(ours, seconds, stormOf)])
   idle.push(alone)
   stormy.push(beside)
   ratios.push(quantile(beside, 0.99) / quantile(alone, 0.99))

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
-import { asPerson, call, closeConnections, logIn, type Person, refresh, toPerson } from '../lib/caller.ts'
+import { asUser, call, closeConnections, logIn, refresh, toUser, type User } from '../lib/caller.ts'
 import { startUpstream } from '../lib/contestants.ts'
 import { childrenOf, cpuSeconds } from '../lib/cpu.ts'
 import { median } from '../lib/quantile.ts'
@@ -12,15 +12,15 @@ import { writtenAhead } from '../lib/written-ahead.ts'
 
 /**
  * What a request, a refresh and a login cost each part of the system, whether the cost of a mixture is the sum of these,
- * and what follows for millions of people.
+ * and what follows for millions of users.
  *
  *   npm run bench:cost               (ROUNDS and SECONDS make it longer or shorter)
  */
 const rounds = Number(process.env.ROUNDS ?? 5)
 const seconds = Number(process.env.SECONDS ?? 4)
-/** Calls at once; few logins, since more than can be hashed within a second are sent away. */
+/** Requests at once; few logins, since those beyond what can be hashed within a second are shed. */
 const atOnce = { request: 16, refresh: 16, login: 4, mixed: 16 }
-const people = 500
+const users = 500
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-cost-'))
 const postgres = await startPostgres({ folder, port: await freePort() })
@@ -42,15 +42,15 @@ const address = `http://127.0.0.1:${gateway.port}`
 const admin = new pg.Client({ connectionString: postgres.url })
 await admin.connect()
 
-const crowd: Person[] = []
-while (crowd.length < people) {
-  const answers = await Promise.all(Array.from({ length: 4 }, () => logIn(address)))
-  crowd.push(...answers.filter(({ status }) => status === 200).map(toPerson))
+const signedIn: User[] = []
+while (signedIn.length < users) {
+  const responses = await Promise.all(Array.from({ length: 4 }, () => logIn(address)))
+  signedIn.push(...responses.filter(({ status }) => status === 200).map(toUser))
 }
 
 const kinds = {
-  request: (person: Person) => call('GET', `${address}/api/whoami`, asPerson(person)),
-  refresh: (person: Person) => refresh(address, person),
+  request: (user: User) => call('GET', `${address}/api/whoami`, asUser(user)),
+  refresh: (user: User) => refresh(address, user),
   login: () => logIn(address),
 }
 type Kind = keyof typeof kinds
@@ -77,36 +77,36 @@ interface Cost {
   cpu: Record<Part, number>
   /** Bytes that PostgreSQL writes ahead. */
   written: number
-  /** How many calls of each kind there were. */
-  calls: Record<Kind, number>
+  /** How many requests of each kind there were. */
+  requests: Record<Kind, number>
 }
 
-/** Calls as fast as answers come. */
+/** Requests as fast as responses come. */
 async function measure(callers: number, next: () => Kind): Promise<Cost> {
   const [before, beforehand] = [used(), await writtenAhead(admin)]
-  const calls = { request: 0, refresh: 0, login: 0 }
+  const requests = { request: 0, refresh: 0, login: 0 }
   const end = performance.now() + seconds * 1000
-  const own = (worker: number) => crowd.filter((_, index) => index % callers === worker)
+  const own = (worker: number) => signedIn.filter((_, index) => index % callers === worker)
   await Promise.all(
     Array.from({ length: callers }, async (_, worker) => {
       const mine = own(worker)
       for (let turn = 0; performance.now() < end; turn++) {
         const kind = next()
-        const { status, body } = await kinds[kind](mine[turn % mine.length] as Person)
-        if (status !== 200) throw new Error(`${kind} was answered ${status} ${body}`)
-        calls[kind] += 1
+        const { status, body } = await kinds[kind](mine[turn % mine.length] as User)
+        if (status !== 200) throw new Error(`${kind} got ${status} ${body}`)
+        requests[kind] += 1
       }
     }),
   )
   const after = used()
-  const total = sum(Object.values(calls))
+  const total = sum(Object.values(requests))
   return {
     cpu: Object.fromEntries(partNames.map((part) => [part, ((after[part] - before[part]) * 1e6) / total])) as Record<
       Part,
       number
     >,
     written: ((await writtenAhead(admin)) - beforehand) / total,
-    calls,
+    requests,
   }
 }
 
@@ -125,8 +125,8 @@ for (let round = -2; round < rounds; round++) {
   // The first two rounds warm up.
   if (round < 0) continue
   for (const kind of names) figures[kind].push(alone[kind])
-  const calls = sum(Object.values(mixed.calls))
-  const expected = sum(names.map((kind) => (sum(Object.values(alone[kind].cpu)) * mixed.calls[kind]) / calls))
+  const requests = sum(Object.values(mixed.requests))
+  const expected = sum(names.map((kind) => (sum(Object.values(alone[kind].cpu)) * mixed.requests[kind]) / requests))
   differences.push(sum(Object.values(mixed.cpu)) / expected)
 }
 await closeConnections()
@@ -151,7 +151,7 @@ print(
   `\na mixture (requests ${share('request')}, refreshes ${share('refresh')}, logins ${share('login')}): ${median(differences).toFixed(2)} of the sum of these`,
 )
 
-/** What people with a page open do: a request in 10 s, a refresh when the token of 15 minutes has nearly run out, a login a day. */
+/** What a user with a page open does: a request in 10 s, a refresh when the token of 15 minutes has nearly run out, a login a day. */
 const perSecond: Record<Kind, number> = { request: 1 / 10, refresh: 1 / 870, login: 1 / 86_400 }
 print(`\n| active sessions | requests | refreshes | logins |${partNames.map((part) => ` ${part} |`).join('')} WAL |`)
 print(`| ---: |${' ---: |'.repeat(partNames.length + 4)}`)

@@ -6,7 +6,7 @@ import { startIssuer } from '../lib/issuer.ts'
 
 /**
  * What the first sight of a token costs beside the check of its signature alone: every token here is new, so the cache
- * of verified tokens helps nobody. Both are done in turns on the same tokens, in one process.
+ * of verified tokens helps nobody. Both take turns on the same tokens, in one process.
  *
  *   npm run bench:first-sight
  */
@@ -27,7 +27,7 @@ for (let done = 0; done < tokens; done += batch) {
       const end = token.lastIndexOf('.')
       const signature = Buffer.from(token.slice(end + 1), 'base64url')
       if (!checkSignature('sha256', Buffer.from(token.slice(0, end)), { key, dsaEncoding: 'ieee-p1363' }, signature))
-        throw new Error('a good signature was refused')
+        throw new Error('a valid signature was rejected')
     }
   })
   whole += cpu(() => {

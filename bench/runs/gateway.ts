@@ -10,10 +10,10 @@ import { startIssuer } from '../lib/issuer.ts'
 import { median } from '../lib/quantile.ts'
 
 /**
- * What a request through each gateway costs: CPU time of its process by request at full load, and the 99th percentile
+ * What a request through each gateway costs: CPU time of its process per request at full load, and the 99th percentile
  * of its latency at a load all of them carry. Everything in one run, in turns, since machines differ and so do hours.
  *
- *   npm run bench:gateway            (wants wrk; HAProxy and nginx take part if installed)
+ *   npm run bench:gateway            (needs wrk; HAProxy and nginx take part if installed)
  */
 const rounds = Number(process.env.ROUNDS ?? 5)
 const seconds = Number(process.env.SECONDS ?? 4)
@@ -74,7 +74,7 @@ for (let round = 0; round < rounds; round++) {
       duration: seconds,
       overallRate: equalLoad,
     })
-    if (non2xx > 0) throw new Error(`${contestant.name}: ${non2xx} answers were not 2xx`)
+    if (non2xx > 0) throw new Error(`${contestant.name}: ${non2xx} responses were not 2xx`)
     note(slowest, contestant.name, latency.p99)
   }
 }
@@ -83,7 +83,7 @@ issuer.close()
 
 const ours = median(cost.get('Sallyport') ?? [])
 process.stdout.write(
-  `| gateway | CPU a request | Sallyport's share of it | p99 at ${equalLoad} a second |\n| --- | ---: | ---: | ---: |\n`,
+  `| gateway | CPU per request | Sallyport's share of it | p99 at ${equalLoad} a second |\n| --- | ---: | ---: | ---: |\n`,
 )
 for (const { name } of field) {
   const theirs = median(cost.get(name) ?? [])

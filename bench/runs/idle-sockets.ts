@@ -23,7 +23,7 @@ const [, self, role] = process.argv
 if (role === 'hold') hold()
 else await compare()
 
-/** In the child: opens and closes connections as it is told. */
+/** In the child: opens and closes connections as its parent says. */
 function hold(): void {
   const sockets: Socket[] = []
   process.on('message', async (message: { port: number } | 'close') => {
@@ -53,14 +53,14 @@ async function compare(): Promise<void> {
   const pool = new Pool(`http://127.0.0.1:${gateway.port}`, { connections: 8 })
   const headers = { authorization: `Bearer ${issuer.token()}` }
 
-  /** Milliseconds that each request took, begun at an even rate whether or not the last has been answered. */
+  /** Milliseconds that each request took, begun at an even rate whether or not the last has its response. */
   async function times(): Promise<number[]> {
     const found: number[] = []
     const ask = async () => {
       const begun = performance.now()
       const { statusCode, body } = await pool.request({ path: '/api', method: 'GET', headers })
       await body.dump()
-      if (statusCode !== 200) throw new Error(`the honest client was answered ${statusCode}`)
+      if (statusCode !== 200) throw new Error(`the honest client got ${statusCode}`)
       found.push(performance.now() - begun)
     }
     const asked: Promise<void>[] = []

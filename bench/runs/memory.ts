@@ -30,7 +30,7 @@ for (let done = 0; done < tokens; done += tokens / reports) {
         for (let use = 0; use < 2; use++) {
           const { statusCode, body } = await pool.request({ method: 'GET', path: '/api/things/42', headers })
           await body.dump()
-          if (statusCode !== 200) throw new Error(`answered ${statusCode}`)
+          if (statusCode !== 200) throw new Error(`the gateway responded with ${statusCode}`)
         }
       }
     }),

@@ -5,14 +5,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { request, WebSocket } from 'undici'
-import { type Answer, asPerson, call, closeConnections, logIn, type Person, refresh, toPerson } from '../lib/caller.ts'
+import { asUser, call, closeConnections, type HttpResponse, logIn, refresh, toUser, type User } from '../lib/caller.ts'
 import { childrenOf, residentBytes } from '../lib/cpu.ts'
 import { median } from '../lib/quantile.ts'
 import { settingsFor } from '../lib/settings.ts'
 
 /**
- * Whether processes that are asked for too much for a long time stay as they were: more logins than can be, refreshes,
- * calls, sign-outs, forged tokens, clients that leave in the middle, WebSockets and event streams, all at once. Memory
+ * Whether processes under overload for a long time stay as they were: more logins than can be hashed, refreshes,
+ * requests, logouts, forged tokens, clients that leave in the middle, WebSockets and event streams, all at once. Memory
  * is compared between the first and the last tenth of the storm; descriptors, sockets and timers before it and
  * after it, at rest.
  *
@@ -21,8 +21,8 @@ import { settingsFor } from '../lib/settings.ts'
 const minutes = Number(process.argv[2] ?? 30)
 /** Of each of the two: together until the gateway's cache of tokens is full, and pools are as large as they get. */
 const warmUpMinutes = Math.min(10, minutes / 3)
-const people = 200
-/** Calls under way at once at most; the storm pauses there, as callers that wait for answers do. */
+const users = 200
+/** Most requests at once; the storm pauses there, as callers that wait for responses do. */
 const mostAtOnce = 400
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-storm-'))
@@ -54,40 +54,40 @@ const warnings: string[] = []
 for (const { name, child } of running)
   child.stderr?.on('data', (text: string) => warnings.push(`${name}: ${text.trim()}`))
 
-async function signIn(): Promise<Person> {
+async function signIn(): Promise<User> {
   for (;;) {
-    const answer = await logIn(address)
-    if (answer.status === 200) return toPerson(answer)
+    const response = await logIn(address)
+    if (response.status === 200) return toUser(response)
     await sleep(1_000)
   }
 }
-const crowd = await Promise.all(Array.from({ length: people }, signIn))
-/** Who waits for an answer. A browser makes one refresh at a time, and uses no token while it does. */
-const busy = new Set<Person>()
+const signedIn = await Promise.all(Array.from({ length: users }, signIn))
+/** Users who wait for a response. A browser makes one refresh at a time, and uses no token while it does. */
+const busy = new Set<User>()
 
 const counts = new Map<string, number>()
 const faults: string[] = []
 const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1)
 
-/** Notes an answer; any but those expected is a fault. */
-function expect(what: string, { status, body }: Answer, expected: number[]): void {
+/** Counts a response; any but those expected is a fault. */
+function expect(what: string, { status, body }: HttpResponse, expected: number[]): void {
   count(`${what} ${status}`)
   if (!expected.includes(status)) faults.push(`${what}: ${status} ${body}`)
 }
 
-async function refreshAndCall(person: Person): Promise<void> {
-  expect('refresh', await refresh(address, person), [200])
-  expect('first use of a token', await call('GET', `${address}/api/whoami`, asPerson(person)), [200])
+async function refreshAndRequest(user: User): Promise<void> {
+  expect('refresh', await refresh(address, user), [200])
+  expect('first use of a token', await call('GET', `${address}/api/whoami`, asUser(user)), [200])
 }
 
-async function signOut(person: Person): Promise<void> {
-  const { cookie } = person
+async function signOut(user: User): Promise<void> {
+  const { cookie } = user
   expect('logout', await call('POST', `${address}/api/auth/logout`, { cookie }), [200])
-  Object.assign(person, await signIn())
+  Object.assign(user, await signIn())
 }
 
-async function leave(person: Person): Promise<void> {
-  const headers = asPerson(person)
+async function leave(user: User): Promise<void> {
+  const headers = asUser(user)
   const left = AbortSignal.timeout(Math.ceil(Math.random() * 10))
   await request(`${address}/api/doctor/appointments`, { headers, signal: left }).then(
     ({ body }) => body.dump(),
@@ -95,7 +95,7 @@ async function leave(person: Person): Promise<void> {
   )
 }
 
-async function openSocket({ token }: Person): Promise<void> {
+async function openSocket({ token }: User): Promise<void> {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/api/notifications/ws`, [
     'notes',
     `sallyport.bearer.${token}`,
@@ -112,9 +112,9 @@ async function openSocket({ token }: Person): Promise<void> {
   if (!isOpen) faults.push('a WebSocket did not open')
 }
 
-async function openStream(person: Person): Promise<void> {
+async function openStream(user: User): Promise<void> {
   const left = AbortSignal.timeout(100 + Math.ceil(Math.random() * 2_000))
-  const headers = { ...asPerson(person), accept: 'text/event-stream' }
+  const headers = { ...asUser(user), accept: 'text/event-stream' }
   await request(`${address}/api/notifications/stream`, { headers, signal: left }).then(
     ({ statusCode, body }) => {
       count(`event streams ${statusCode}`)
@@ -124,25 +124,25 @@ async function openStream(person: Person): Promise<void> {
   )
 }
 
-/** What comes, and how often a second. What needs a person takes one who is doing nothing else. */
-const weather: { perSecond: number; act: (person: Person) => Promise<unknown> }[] = [
+/** What comes, and how often a second. What needs a user takes one who is idle. */
+const weather: { perSecond: number; act: (user: User) => Promise<unknown> }[] = [
   { perSecond: 60, act: async () => expect('login', await logIn(address), [200, 503]) },
-  { perSecond: 60, act: refreshAndCall },
+  { perSecond: 60, act: refreshAndRequest },
   {
     perSecond: 60,
-    act: async (person) =>
-      expect('appointments', await call('GET', `${address}/api/doctor/appointments`, asPerson(person)), [200]),
+    act: async (user) =>
+      expect('appointments', await call('GET', `${address}/api/doctor/appointments`, asUser(user)), [200]),
   },
   {
     perSecond: 20,
-    act: async (person) => expect('me', await call('GET', `${address}/api/auth/me`, asPerson(person)), [200]),
+    act: async (user) => expect('me', await call('GET', `${address}/api/auth/me`, asUser(user)), [200]),
   },
   {
     perSecond: 20,
     act: async ({ token }) => {
       const forged = `${token.slice(0, -8)}${randomBytes(6).toString('base64url')}`
-      const answer = await call('GET', `${address}/api/whoami`, { authorization: `Bearer ${forged}` })
-      expect('forged token', answer, [401])
+      const response = await call('GET', `${address}/api/whoami`, { authorization: `Bearer ${forged}` })
+      expect('forged token', response, [401])
     },
   },
   {
@@ -162,30 +162,30 @@ const weather: { perSecond: number; act: (person: Person) => Promise<unknown> }[
   { perSecond: 1, act: signOut },
 ]
 
-/** @param watch called every few seconds */
-async function storm(forMinutes: number, watch: () => void): Promise<void> {
+/** @param sample called every few seconds */
+async function storm(forMinutes: number, sample: () => void): Promise<void> {
   const begun = performance.now()
   const under = new Set<Promise<unknown>>()
   const sent = weather.map(() => 0)
-  for (let watched = begun; performance.now() - begun < forMinutes * 60_000; await sleep(10)) {
+  for (let sampled = begun; performance.now() - begun < forMinutes * 60_000; await sleep(10)) {
     const seconds = (performance.now() - begun) / 1000
     for (const [index, { perSecond, act }] of weather.entries())
       for (; (sent[index] as number) < seconds * perSecond; sent[index] = (sent[index] as number) + 1) {
-        const person = crowd[Math.floor(Math.random() * people)] as Person
-        // Who waits for an answer does not ask: what is too much is left out, not put off.
-        if (under.size >= mostAtOnce || busy.has(person)) continue
-        busy.add(person)
-        const acting = act(person)
+        const user = signedIn[Math.floor(Math.random() * users)] as User
+        // A user who waits for a response sends nothing else: what is too much is skipped, not put off.
+        if (under.size >= mostAtOnce || busy.has(user)) continue
+        busy.add(user)
+        const acting = act(user)
           .catch((error) => faults.push(String(error.cause ?? error)))
           .finally(() => {
-            busy.delete(person)
+            busy.delete(user)
             under.delete(acting)
           })
         under.add(acting)
       }
-    if (performance.now() - watched < 5_000) continue
-    watched = performance.now()
-    watch()
+    if (performance.now() - sampled < 5_000) continue
+    sampled = performance.now()
+    sample()
   }
   await Promise.all(under)
 }
@@ -218,7 +218,7 @@ async function look({ child, managementPort }: (typeof running)[number]): Promis
 /** Longer than an unused connection between two of our processes is kept, in milliseconds. */
 const connectionsAreKept = 90_000
 
-/** What a process has at the least while nobody calls. */
+/** The least that a process has while there are no requests. */
 async function rest(): Promise<Map<string, AtRest>> {
   await closeConnections()
   const least = new Map<string, AtRest>()
@@ -235,11 +235,11 @@ async function rest(): Promise<Map<string, AtRest>> {
   return least
 }
 
-const watched: [string, number][] = [
+const sampled: [string, number][] = [
   ...running.map(({ name, child }): [string, number] => [name, child.pid as number]),
   ['auth, hashing', childrenOf(auth.child.pid as number)[0] as number],
 ]
-const memory = new Map(watched.map(([name]) => [name, [] as number[]]))
+const memory = new Map(sampled.map(([name]) => [name, [] as number[]]))
 
 await storm(warmUpMinutes, () => {})
 const before = await rest()
@@ -247,7 +247,7 @@ const before = await rest()
 await storm(warmUpMinutes, () => {})
 counts.clear()
 await storm(minutes, () => {
-  for (const [name, pid] of watched) memory.get(name)?.push(residentBytes(pid) / 1024 / 1024)
+  for (const [name, pid] of sampled) memory.get(name)?.push(residentBytes(pid) / 1024 / 1024)
 })
 const after = await rest()
 await endProcesses(running)

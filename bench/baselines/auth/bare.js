@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 
-/** As little as a server of Node's can do: an answer of a refresh's size, and no work for it. */
+/** As little as a server of Node's can do: a response of a refresh's size, and no work for it. */
 const body = JSON.stringify({ accessToken: 'x'.repeat(600), role: 'doctor', roles: ['doctor'] })
 const cookie = `refreshToken=${'x'.repeat(280)}; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax`
 const server = createServer((request, response) => {
