@@ -33,7 +33,7 @@ const mostAfterwards = 40 * 1024 * 1024
 /** Bytes by which the heap may have grown from the first third of a run to the last: caches fill up, once. */
 const mostGrowth = 8 * 1024 * 1024
 
-/** Milliseconds for what clients left to be over: an upstream that does not answer has one second. */
+/** Milliseconds for what clients left to be over: an upstream that does not respond has one second. */
 const overWithin = 4_000
 
 /** Sockets that a quiet process may have more than at its start, such as one to fetch keys by. */
@@ -70,14 +70,14 @@ export async function openChaos(): Promise<Program<Input>> {
   }
   await start()
 
-  async function run({ clients }: Input, _worker: number, patience: number): Promise<Fault[]> {
+  async function run({ clients }: Input, _worker: number, waitFactor: number): Promise<Fault[]> {
     const faults: Fault[] = []
     let largest = 0
-    const watch = setInterval(() => {
+    const sampling = setInterval(() => {
       largest = Math.max(largest, gateway.residentSize)
     }, 100)
     await Promise.all(clients.map((actions) => act(gateway.port, actions)))
-    clearInterval(watch)
+    clearInterval(sampling)
     counts.clients += clients.length
     counts.largest = Math.max(counts.largest, largest - quietest)
     const isAlive = async () => {
@@ -90,7 +90,7 @@ export async function openChaos(): Promise<Program<Input>> {
       faults.push({ kind: 'the process grows while clients do not read', detail })
     }
     // Nobody is there any more, so nobody may be served.
-    const deadline = performance.now() + overWithin * patience
+    const deadline = performance.now() + overWithin * waitFactor
     while (upstream.open.size > 0 && performance.now() < deadline) await sleep(20)
     if (upstream.open.size > 0)
       faults.push({
@@ -225,7 +225,7 @@ async function act(port: number, actions: Action[]): Promise<void> {
 
 /** An upstream that does what the path says, which is mostly not what one hopes for. */
 class Restless {
-  /** The requests that are being answered. */
+  /** The requests without a complete response. */
   readonly open = new Map<ServerResponse, string>()
   readonly #server: Server
 
@@ -266,7 +266,7 @@ const piece = Buffer.alloc(65_536, 'x')
 
 function respond(request: IncomingMessage, response: ServerResponse): void {
   const { socket } = request
-  // On a connection that nobody reads, its end would never be seen.
+  // If nobody read the connection, its end would never be seen.
   setTimeout(() => request.resume(), 30)
   const kind = /^\/(\w+)/.exec(request.url as string)?.[1]
   switch (kind) {

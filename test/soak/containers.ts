@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import type { Replicas } from '@sallyport/bench/replicas'
 
 /**
- * The containers of a compose project that runs already, with the demo doctor among its users.
+ * The containers of a running compose project, with the demo doctor among its users.
  *
  * @param engine docker or podman
  * @param gateway where the project's gateway is reached
@@ -24,7 +24,7 @@ export function findContainers(engine: string, project: string, gateway: string)
   return {
     gateways: [gateway],
     kills: ['auth', 'postgres', 'auth', 'gateway', 'postgres'].map((service) => [service, () => kill(service)]),
-    // Whoever started them stops them.
+    // They are stopped by what started them.
     stop: async () => {},
   }
 }

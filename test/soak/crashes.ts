@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { type Answer, call, logIn } from '@sallyport/bench/caller'
+import { call, type HttpResponse, logIn } from '@sallyport/bench/caller'
 import { startReplicas } from '@sallyport/bench/replicas'
 import { findContainers } from './containers.ts'
 
 /**
  * Real processes, killed without warning while clients refresh: two auth replicas, two gateways, one Postgres; or the
- * containers of a compose project. A client does what a browser does: it keeps its attempt id until it has an answer, and tries again with it. Answers are lost
- * and requests doubled on purpose. No session may be lost, and no generation may have two successors.
+ * containers of a compose project. A client does what a browser does: it keeps its attempt id until it has a response,
+ * and retries with it. Responses are dropped and requests sent twice on purpose. No session may be lost, and no
+ * generation may have two successors.
  *
  *   npm run chaos -- [refreshes] [sessions] [--project NAME --engine docker --gateway http://localhost:5000]
  */
@@ -23,21 +24,21 @@ const { values, positionals } = parseArgs({
 const wanted = Number(positionals[0] ?? 5_000)
 const sessions = Number(positionals[1] ?? 50)
 
-/** How often an answer is thrown away, and a request sent twice. */
+/** How often a response is dropped, and a request sent twice. */
 const loss = 0.1
-const doubling = 0.05
+const sendingTwice = 0.05
 
-/** How long a client tries before its session counts as lost, in milliseconds. */
-const patience = 60_000
+/** How long a client retries before its session counts as lost, in milliseconds. */
+const retryFor = 60_000
 
-const counts = { refreshes: 0, retries: 0, refused: 0, thrownAway: 0, doubled: 0, differed: 0, lost: 0, kills: 0 }
+const counts = { refreshes: 0, retries: 0, refused: 0, dropped: 0, sentTwice: 0, differed: 0, lost: 0, kills: 0 }
 const reasons: string[] = []
 const { gateways, kills, stop } = values.project
   ? findContainers(values.engine, values.project, values.gateway)
   : await startReplicas()
 
 const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)] as string
-const askForNext = (headers: Record<string, string>): Promise<Answer> =>
+const requestNext = (headers: Record<string, string>): Promise<HttpResponse> =>
   call('POST', `${anyGateway()}/api/auth/refresh`, headers)
 
 /** One session's life: refresh after refresh, until all together have made as many as wanted. */
@@ -63,13 +64,13 @@ async function begin(): Promise<string> {
 async function refresh(cookie: string): Promise<string | undefined> {
   const headers = { cookie, 'x-refresh-attempt': randomBytes(16).toString('base64url') }
   const successors = new Set<string>()
-  const deadline = Date.now() + patience
-  for (let tries = 0; Date.now() < deadline; tries++) {
-    if (tries > 0) counts.retries += 1
-    const twice = Math.random() < doubling
-    if (twice) counts.doubled += 1
-    const answers = await Promise.allSettled([askForNext(headers), ...(twice ? [askForNext(headers)] : [])])
-    const received = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
+  const deadline = Date.now() + retryFor
+  for (let attempts = 0; Date.now() < deadline; attempts++) {
+    if (attempts > 0) counts.retries += 1
+    const twice = Math.random() < sendingTwice
+    if (twice) counts.sentTwice += 1
+    const responses = await Promise.allSettled([requestNext(headers), ...(twice ? [requestNext(headers)] : [])])
+    const received = responses.flatMap((response) => (response.status === 'fulfilled' ? [response.value] : []))
     for (const { status, cookie: next } of received) if (status === 200 && next) successors.add(next)
     if (successors.size > 1) counts.differed += 1
 
@@ -82,11 +83,11 @@ async function refresh(cookie: string): Promise<string | undefined> {
     if (received.every(({ status }) => status !== 200)) {
       counts.refused += 1
       await sleep(50 + Math.random() * 200)
-    } else if (Math.random() < loss) counts.thrownAway += 1
+    } else if (Math.random() < loss) counts.dropped += 1
     else return [...successors][0]
   }
   counts.lost += 1
-  reasons.push('no answer in time')
+  reasons.push('no response in time')
   return undefined
 }
 
@@ -108,10 +109,10 @@ const rows: [string, number | string][] = [
   ['sessions', sessions],
   ['refreshes', counts.refreshes],
   [`kills with SIGKILL (${kills.map(([name]) => name).join(', ')})`, counts.kills],
-  ['answers thrown away', counts.thrownAway],
-  ['requests doubled', counts.doubled],
-  ['tries that got no answer or a 5xx', counts.refused],
-  ['tries in all beyond the first', counts.retries],
+  ['responses dropped', counts.dropped],
+  ['requests sent twice', counts.sentTwice],
+  ['attempts without a response, or with a 5xx', counts.refused],
+  ['retries in all', counts.retries],
   ['byte-different successors', counts.differed],
   ['sessions lost', counts.lost],
   ['seconds', seconds.toFixed(0)],

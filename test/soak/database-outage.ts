@@ -1,17 +1,17 @@
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asPerson, call, closeConnections, logIn, type Person, toPerson } from '@sallyport/bench/caller'
+import { asUser, call, closeConnections, logIn, toUser, type User } from '@sallyport/bench/caller'
 import { startReplicas } from '@sallyport/bench/replicas'
 
 /**
- * Postgres is away for minutes while clients call: those with valid tokens are served by the gateways all the time, the
- * auth service says at once that it cannot, and when Postgres is back everything goes on with the sessions of before.
+ * Postgres is unavailable for minutes under load: the gateways serve requests with valid tokens all the time, the auth
+ * service responds with 503 at once, and when Postgres is back everything goes on with the sessions of before.
  *
  *   npm run outage -- [minutes]
  */
 const minutes = Number(process.argv[2] ?? 10)
 const perSecond = 50
-const people = 20
+const users = 20
 
 // A service that needs no database.
 const service = createServer((_request, response) => response.end('{}')).listen(0, '127.0.0.1')
@@ -21,19 +21,19 @@ const { gateways, pausePostgres, stop } = await startReplicas({ APPOINTMENTS_URL
 const anyGateway = () => gateways[Math.floor(Math.random() * gateways.length)] as string
 const refresh = (cookie: string) => call('POST', `${anyGateway()}/api/auth/refresh`, { cookie })
 
-const crowd: Person[] = []
-while (crowd.length < people) crowd.push(toPerson(await logIn(anyGateway())))
-const someone = () => crowd[Math.floor(Math.random() * people)] as Person
+const signedIn: User[] = []
+while (signedIn.length < users) signedIn.push(toUser(await logIn(anyGateway())))
+const someone = () => signedIn[Math.floor(Math.random() * users)] as User
 
 const served = { requests: 0, failed: 0 }
 const refused = { requests: 0, other: 0, slowest: 0 }
-let isAway = false
+let isDown = false
 let isOver = false
 const wrong: string[] = []
 
 async function useToken(): Promise<void> {
   served.requests += 1
-  const { status } = await call('GET', `${anyGateway()}/api/whoami`, asPerson(someone())).catch(() => ({ status: 0 }))
+  const { status } = await call('GET', `${anyGateway()}/api/whoami`, asUser(someone())).catch(() => ({ status: 0 }))
   if (status !== 200) served.failed += 1
 }
 
@@ -48,12 +48,12 @@ async function askAuth(): Promise<void> {
 }
 
 const resume = await pausePostgres()
-// What was on its way has come to its end.
+// What was in flight has ended.
 await sleep(500)
-isAway = true
+isDown = true
 const begun = Date.now()
 const asking = (async () => {
-  while (isAway) {
+  while (isDown) {
     await askAuth()
     await sleep(200)
   }
@@ -66,15 +66,15 @@ const using = (async () => {
     }
 })()
 await sleep(minutes * 60_000)
-isAway = false
+isDown = false
 await asking
 await resume()
 const back = Date.now()
 let signedOut = 0
 let recovered = 0
-for (const person of crowd)
+for (const user of signedIn)
   for (;;) {
-    const { status } = await refresh(person.cookie)
+    const { status } = await refresh(user.cookie)
     if (status === 401) signedOut += 1
     if (status === 200 || status === 401) {
       recovered ||= Date.now() - back
@@ -94,10 +94,10 @@ process.stdout.write(`| what | figure |
 | requests with valid tokens | ${served.requests} |
 | of them not served | ${served.failed} |
 | refreshes and logins meanwhile | ${refused.requests} |
-| of them not answered with 503 | ${refused.other} |
-| slowest of these answers | ${refused.slowest.toFixed(0)} ms |
+| of them without a 503 | ${refused.other} |
+| slowest of these responses | ${refused.slowest.toFixed(0)} ms |
 | first refresh after Postgres took connections again | ${recovered} ms |
-| people signed out | ${signedOut} |
+| users signed out | ${signedOut} |
 `)
-for (const answer of wrong) process.stdout.write(`not 503: ${answer}\n`)
+for (const response of wrong) process.stdout.write(`not 503: ${response}\n`)
 process.exit(served.failed + refused.other + signedOut === 0 && recovered < 5_000 ? 0 : 1)

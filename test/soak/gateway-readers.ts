@@ -34,19 +34,19 @@ export interface ReadResponse {
   trailers: string[]
 }
 
-/** The connections to one upstream, with timeouts of `patience` milliseconds. */
-export function openConnections(origin: string, patience: number) {
+/** The connections to one upstream, each of their timeouts in milliseconds. */
+export function openConnections(origin: string, timeout: number) {
   const connections = new UpstreamClient(origin, createLogger('readers', 'silent'), {
-    connectTimeout: patience,
-    idleTimeout: patience,
-    keepAliveTimeout: patience,
+    connectTimeout: timeout,
+    idleTimeout: timeout,
+    keepAliveTimeout: timeout,
   })
   return {
-    /** @returns an Error for a response that is refused */
+    /** @returns an Error for a response that is rejected */
     read(method: string, path: string): Promise<ReadResponse | Error> {
       return new Promise((resolve) => {
         const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
-        const request: UpstreamRequest = { method, path, headers: [], body: '', timeout: patience, client: 'readers' }
+        const request: UpstreamRequest = { method, path, headers: [], body: '', timeout, client: 'readers' }
         const listener: Listener = {
           onWait() {},
           onSent() {},

@@ -48,7 +48,7 @@ export class Gateway {
 
   async start(): Promise<void> {
     await this.stop()
-    // All that it needs of a test is to be told of its end.
+    // All that it needs of a test is a notice of its end.
     const scope = { teardown: (end: () => unknown) => this.#ends.unshift(end) } as unknown as Test
     const preload = `--import=${new URL('memory.js', import.meta.url).href}`
     this.#edge = await startGateway(scope, this.#routes, {
@@ -79,7 +79,7 @@ export class Gateway {
       process.child.kill('SIGKILL')
     }
     if (this.#end) return [this.#end]
-    // That an upstream gives no response is told as an error, and is none of ours.
+    // That an upstream gives no response is logged as an error, and is none of ours.
     const errors = lines.filter((line) => /"level":"(error|fatal)"/.test(line) && !/"code":"UPSTREAM_/.test(line))
     return errors.map((line) => ({ kind: `an error is logged: ${reason(line)}`, detail: line }))
   }
@@ -87,9 +87,9 @@ export class Gateway {
   /** Undefined if the process ended meanwhile. */
   async memory(): Promise<Memory | undefined> {
     const { child, ended } = this.#now.process
-    const told = once(child, 'message') as Promise<[Memory]>
+    const reported = once(child, 'message') as Promise<[Memory]>
     child.send('memory', () => {})
-    const [memory] = await Promise.race([told, ended.then(() => [])])
+    const [memory] = await Promise.race([reported, ended.then(() => [])])
     return memory as Memory | undefined
   }
 

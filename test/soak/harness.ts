@@ -20,10 +20,10 @@ export interface Program<Input> {
   start?(): Promise<void>
   /**
    * @param worker which of them, from 0
-   * @param patience how many times longer than usual to wait for what is late: 1 while looking, more to make sure
+   * @param waitFactor how many times longer than usual to wait for what is late: 1 while looking, more to make sure
    * @returns all that is wrong
    */
-  run(input: Input, worker: number, patience: number): Promise<Fault[]>
+  run(input: Input, worker: number, waitFactor: number): Promise<Fault[]>
   /** Smaller inputs, the most promising first. */
   smaller(input: Input): Iterable<Input>
   /** What can only be said at the end of all. */
@@ -61,9 +61,9 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   const startIfDown = async () => {
     if (program.isDown?.()) await program.start?.()
   }
-  const runAlone = async (input: Input, worker: number, patience: number) => {
+  const runAlone = async (input: Input, worker: number, waitFactor: number) => {
     await startIfDown()
-    return program.run(input, worker, patience)
+    return program.run(input, worker, waitFactor)
   }
   const work = async (worker: number) => {
     while (!isOver && performance.now() < until) {
@@ -92,8 +92,8 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
   }
   /** Of whatever kind: alone an input may do more harm than among others. */
   const confirm = async (input: Input, worker: number) => {
-    for (const patience of [2, 4, 4]) {
-      const fault = (await runAlone(input, worker, patience)).find(({ kind }) => !found.has(kind))
+    for (const waitFactor of [2, 4, 4]) {
+      const fault = (await runAlone(input, worker, waitFactor)).find(({ kind }) => !found.has(kind))
       if (fault) return fault
     }
     return undefined
@@ -142,8 +142,8 @@ export async function soak<Input>(name: string, program: Program<Input>, setting
 
 /** @returns whether the input still shows a fault */
 export async function replay<Input>(name: string, program: Program<Input>, input: Input): Promise<boolean> {
-  for (const patience of [1, 2, 4]) {
-    const faults = await program.run(input, 0, patience)
+  for (const waitFactor of [1, 2, 4]) {
+    const faults = await program.run(input, 0, waitFactor)
     for (const { kind, detail } of faults) say(`${name}: FOUND ${kind}\n  ${detail}`)
     if (faults.length > 0) return true
   }

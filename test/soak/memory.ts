@@ -15,5 +15,5 @@ process.on('message', () => {
     process.send?.({ heapUsed, external, rss })
   }, 50)
 })
-// It is not this that keeps the process alive.
+// This does not keep the process alive.
 process.channel?.unref()

@@ -7,7 +7,7 @@ export interface NodeMessage {
   status: number
   statusText: string
   version: string
-  /** Names and values, in turn. */
+  /** Names and values in a flat list. */
   headers: string[]
   /** In latin1. */
   body: string

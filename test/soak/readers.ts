@@ -18,7 +18,7 @@ const mostTime = 40
 const empty = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
 
 /** Milliseconds for a response to be read. */
-const patience = 2_000
+const timeout = 2_000
 
 /**
  * The two readers of the gateway against Node's parser: whatever the gateway's accepts, Node's must accept and read the
@@ -46,7 +46,7 @@ export async function openReaders(): Promise<Program<Input>> {
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const counts = { request: 0, response: 0, accepted: 0, splits: 0 }
   const workers = Array.from({ length: 24 }, () => ({
-    connections: openConnections(origin, patience * 4),
+    connections: openConnections(origin, timeout * 4),
   }))
   let id = 0
 
@@ -118,7 +118,7 @@ export async function openReaders(): Promise<Program<Input>> {
     const socket = sockets.get(path)
     sockets.delete(path)
     if (read instanceof Error) {
-      if (expected.message && took > patience) return { kind: 'a whole response is waited for', detail: read.message }
+      if (expected.message && took > timeout) return { kind: 'a whole response is waited for', detail: read.message }
       return undefined
     }
     counts.accepted += 1

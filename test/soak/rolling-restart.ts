@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  type Answer,
-  asPerson,
+  asUser,
   call,
   closeConnections,
+  type HttpResponse,
   logIn,
-  type Person,
   refresh,
-  toPerson,
+  toUser,
+  type User,
 } from '@sallyport/bench/caller'
 import { settingsFor } from '@sallyport/bench/settings'
 import {
@@ -24,15 +24,15 @@ import {
 import { startBalancer } from './balancer.ts'
 
 /**
- * Every process of the system is restarted in turn, two of each, while clients call: 200 requests a second, mixed, over
- * kept connections through a plain TCP balancer. A request that is not answered as it should be has failed; clients try
- * nothing twice.
+ * Every process of the system is restarted one after another, two of each, under load: 200 requests a second, mixed,
+ * over keep-alive connections through a plain TCP balancer. A request without the response that it should have has
+ * failed; clients do not retry.
  *
  *   npm run rolling -- [requests]
  */
 const wanted = Number(process.argv[2] ?? 50_000)
 const perSecond = 200
-const people = 40
+const users = 40
 
 type Name = 'auth' | 'appointments' | 'notifications' | 'gateway' | 'web'
 const kinds: Name[] = ['auth', 'appointments', 'notifications', 'gateway', 'web']
@@ -68,51 +68,51 @@ async function start(index: number): Promise<void> {
 for (const index of places.keys()) await start(index)
 for (const kind of kinds) await balancers[kind].look()
 
-const counts = { sent: 0, answered: 0, failed: 0, restarts: 0 }
+const counts = { sent: 0, completed: 0, failed: 0, restarts: 0 }
 const byKind = new Map<string, number>()
 
-const crowd: Person[] = []
-while (crowd.length < people) crowd.push(toPerson(await logIn(at('gateway'))))
-/** Those whose refresh is under way; a browser makes one at a time. */
-const refreshing = new Set<Person>()
+const signedIn: User[] = []
+while (signedIn.length < users) signedIn.push(toUser(await logIn(at('gateway'))))
+/** Users whose refresh is in flight; a browser makes one at a time. */
+const refreshing = new Set<User>()
 
-async function refreshOnce(person: Person): Promise<Answer> {
-  refreshing.add(person)
-  return refresh(at('gateway'), person).finally(() => refreshing.delete(person))
+async function refreshOnce(user: User): Promise<HttpResponse> {
+  refreshing.add(user)
+  return refresh(at('gateway'), user).finally(() => refreshing.delete(user))
 }
 
-const whoami = (person: Person) => call('GET', `${at('gateway')}/api/whoami`, asPerson(person))
+const whoami = (user: User) => call('GET', `${at('gateway')}/api/whoami`, asUser(user))
 
-/** What people do, and how often of a hundred times. */
-const habits: Record<string, { share: number; act: (person: Person) => Promise<Answer> }> = {
+/** What users do, and how often out of a hundred times. */
+const habits: Record<string, { share: number; act: (user: User) => Promise<HttpResponse> }> = {
   login: { share: 1, act: () => logIn(at('gateway')) },
-  refresh: { share: 20, act: (person) => (refreshing.has(person) ? whoami(person) : refreshOnce(person)) },
+  refresh: { share: 20, act: (user) => (refreshing.has(user) ? whoami(user) : refreshOnce(user)) },
   whoami: { share: 30, act: whoami },
   appointments: {
     share: 24,
-    act: (person) => call('GET', `${at('gateway')}/api/doctor/appointments`, asPerson(person)),
+    act: (user) => call('GET', `${at('gateway')}/api/doctor/appointments`, asUser(user)),
   },
-  me: { share: 20, act: (person) => call('GET', `${at('gateway')}/api/auth/me`, asPerson(person)) },
+  me: { share: 20, act: (user) => call('GET', `${at('gateway')}/api/auth/me`, asUser(user)) },
   page: { share: 5, act: () => call('GET', `${at('web')}/login`, { accept: 'text/html' }) },
 }
 const hundred = Object.entries(habits).flatMap(([name, { share }]) => Array<string>(share).fill(name))
 
 async function act(): Promise<void> {
-  const person = crowd[counts.sent++ % people] as Person
+  const user = signedIn[counts.sent++ % users] as User
   const name = hundred[Math.floor(Math.random() * hundred.length)] as string
   byKind.set(name, (byKind.get(name) ?? 0) + 1)
-  const why = await (habits[name] as (typeof habits)[string]).act(person).then(
+  const why = await (habits[name] as (typeof habits)[string]).act(user).then(
     ({ status, body }) => (status === 200 ? undefined : `${status} ${body}`),
     (error: Error) => String(error.cause ?? error),
   )
-  counts.answered += 1
+  counts.completed += 1
   if (why === undefined) return
   counts.failed += 1
   process.stdout.write(`failed: ${name}: ${why}\n`)
 }
 
 /** One after another, round and round, as long as there is load. */
-async function restartInTurn(): Promise<void> {
+async function restartOneByOne(): Promise<void> {
   for (let turn = 0; counts.sent < wanted; turn++) {
     const index = turn % places.length
     const { child, ended } = running[index] as RunningProcess
@@ -121,20 +121,20 @@ async function restartInTurn(): Promise<void> {
     if (code !== 0) throw new Error(`${places[index]?.kind} ended with ${code}`)
     await start(index)
     counts.restarts += 1
-    // As an orchestrator does: the next one only when this one serves again.
+    // As an orchestrator does: the next one only once this one serves again.
     await sleep(500)
   }
 }
 
 const begun = Date.now()
-const restarting = restartInTurn()
+const restarting = restartOneByOne()
 while (counts.sent < wanted) {
   const due = ((Date.now() - begun) / 1000) * perSecond
   while (counts.sent < Math.min(due, wanted)) void act()
   await sleep(5)
 }
 await restarting
-while (counts.answered < counts.sent) await sleep(50)
+while (counts.completed < counts.sent) await sleep(50)
 const seconds = (Date.now() - begun) / 1000
 
 await closeConnections()

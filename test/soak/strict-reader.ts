@@ -1,7 +1,7 @@
 /** A response as a client reads it that lets nothing pass. Texts are latin1. */
 export interface Response {
   status: number
-  /** Names in lower case, and values, in turn. */
+  /** Names in lower case, and values, in a flat list. */
   headers: string[]
   body: string
   trailers: string[]

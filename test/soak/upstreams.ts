@@ -77,7 +77,7 @@ export async function openUpstreams(): Promise<Program<Input>> {
   const counts = { exchanges: 0, whole: 0 }
   let number = 0
 
-  async function exchange({ kind, method, script }: Exchange, patience: number): Promise<Fault[]> {
+  async function exchange({ kind, method, script }: Exchange, waitFactor: number): Promise<Fault[]> {
     const nonce = `N${String(100_000_000 + number++)}N`
     scripts.set(nonce, script)
     const requests = requestsOf(kind, method, nonce)
@@ -87,7 +87,7 @@ export async function openUpstreams(): Promise<Program<Input>> {
         port: gateway.port,
         from: '127.0.0.1',
         // The gateway must say something in this time; what it does after it began is up to the upstream.
-        quiet: timeout * 3 * patience,
+        quiet: timeout * 3 * waitFactor,
         isDone: (bytes) => firstOf(readAsNode(Buffer.from(bytes, 'latin1'), () => method))?.isComplete === true,
       },
     )
@@ -131,8 +131,8 @@ export async function openUpstreams(): Promise<Program<Input>> {
     generate,
     isDown: () => gateway.isDown,
     start: () => gateway.start(),
-    async run({ exchanges }, _worker, patience) {
-      const faults = await Promise.all(exchanges.map((one) => exchange(one, patience)))
+    async run({ exchanges }, _worker, waitFactor) {
+      const faults = await Promise.all(exchanges.map((one) => exchange(one, waitFactor)))
       const failures = await gateway.faults()
       return gateway.isDown ? failures : [...failures, ...faults.flat()]
     },

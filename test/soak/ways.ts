@@ -45,7 +45,7 @@ export async function openWays(): Promise<Program<Input>> {
 
   const isDown = () => ways.some(({ gateway }) => gateway.isDown)
 
-  async function run(input: Input, worker: number, patience: number): Promise<Fault[]> {
+  async function run(input: Input, worker: number, waitFactor: number): Promise<Fault[]> {
     const from = `127.0.0.${10 + worker}`
     const text = input.requests.join('') + last
     const segments = segmentsOf(text, input.splits)
@@ -53,7 +53,7 @@ export async function openWays(): Promise<Program<Input>> {
     for (const recorder of recorders) recorder.begin(from)
     const ports = [...ways.map(({ gateway }) => gateway.port), plain.port]
     const heard = await Promise.all(
-      ports.map((port) => converse(segments, { port, from, quiet: quiet * patience, halfCloses: input.halfCloses })),
+      ports.map((port) => converse(segments, { port, from, quiet: quiet * waitFactor, halfCloses: input.halfCloses })),
     )
     counts.pipelines += 1
     const asked = methodsOf(text)
@@ -287,13 +287,13 @@ function check(outcome: Outcome, hasFastPath: boolean, plain: Outcome, input: In
     if (at === -1) found('a request upstream that Node did not read', JSON.stringify({ request, plain: plain.seen }))
     else rest.splice(0, at + 1)
   }
-  const answered = responses.flatMap(({ headers }) => headerOf(headers, 'x-seen') ?? [])
+  const responded = responses.flatMap(({ headers }) => headerOf(headers, 'x-seen') ?? [])
   const reached = seen.map(({ url }) => seenAs(url))
-  if (answered.some((url, at) => url !== reached[at])) found('responses in another order')
+  if (responded.some((url, at) => url !== reached[at])) found('responses in another order')
   // A body that turns out to be malformed once its head has gone on: the upstream sees that it breaks off.
   const isBrokenOff = begun.length === seen.length + 1 && [400, 408].includes(responses.at(-1)?.status ?? 0)
-  if (isSure && answered.length < begun.length && !isBrokenOff)
-    found('a request goes upstream whose response nobody gets', begun.slice(answered.length).join())
+  if (isSure && responded.length < begun.length && !isBrokenOff)
+    found('a request goes upstream whose response nobody gets', begun.slice(responded.length).join())
   if (isSure && input.requests.length === 1) {
     const [own = 0, others = 0] = [responses[0]?.status, plain.responses[0]?.status]
     if (others >= 400 && own < 400 && own !== 101) found(`${own} where Node says ${others}`)
@@ -335,8 +335,8 @@ function differ(on: Outcome, off: Outcome, { requests, halfCloses }: Input, isSu
   const detail = JSON.stringify({ on: shown(on), off: shown(off) })
   const [first, second] = [comparable(on), comparable(off)]
   const different = first.findIndex((response, at) => second[at] !== undefined && second[at] !== response)
-  // What is answered without its body, as a preflight and a refusal are: whether that is known to be broken by then depends
-  // on how it comes.
+  // Some responses, as to a preflight and of a rejection, do not wait for the body: whether that is known to be broken by
+  // then depends on how it comes.
   const { messages } = readAsNode(Buffer.from(requests.join('') + last, 'latin1'))
   const isBroken = messages.at(-1)?.isComplete === false && different === messages.length - 1
   if (isBroken && [first[different], second[different]].includes('a refused message')) return []
