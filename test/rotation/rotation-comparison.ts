@@ -28,12 +28,12 @@ async function count(server: () => Server, kind: keyof typeof histories, what: (
 }
 
 const lines = [
-  '| rule | lost: one tab, lost answers | lost: three tabs, disorder | lost: every fault | thieves missed |',
+  '| rule | lost: one tab, lost responses | lost: three tabs, disorder | lost: every fault | thieves missed |',
   '| --- | --- | --- | --- | --- |',
 ]
 for (const [name, server] of rules) {
   const lost = []
-  for (const kind of ['lostAnswers', 'tabs', 'honest'] as const)
+  for (const kind of ['lostResponses', 'tabs', 'honest'] as const)
     lost.push(share(await count(server, kind, (report) => report.lost), sessions))
   const stolen = await count(server, 'theft', (report) => report.stolen && !report.lost)
   const missed = await count(server, 'theft', (report) => report.undetected && !report.lost)

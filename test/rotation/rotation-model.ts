@@ -24,17 +24,17 @@ export interface Server {
 }
 
 const tabs = ['tab 1 refreshes', 'tab 2 refreshes', 'tab 3 refreshes'] as const
-const deliveries = ['the request arrives', 'the answer arrives'] as const
+const deliveries = ['the request arrives', 'the response arrives'] as const
 const losses = [
   'the request is lost',
-  'the answer is lost',
+  'the response is lost',
   'the server crashes after the commit',
   '503 before the commit',
   '503 after the commit',
 ] as const
 const disorder = [
   'the newest request arrives',
-  'the newest answer arrives',
+  'the newest response arrives',
   'the request is duplicated',
   'all requests of one generation arrive at once',
 ] as const
@@ -50,7 +50,7 @@ const theft = [
   'the thief copies the cookie',
   'the thief refreshes',
   'the thief refreshes without an attempt id',
-  'the thief loses the answer',
+  'the thief loses the response',
 ] as const
 
 export type Step =
@@ -77,7 +77,7 @@ const honest: Step[] = [
 export function historiesOf(maxLength: number) {
   const history = (steps: Step[]) => fc.array(fc.constantFrom(...steps), { maxLength, size: 'max' })
   return {
-    lostAnswers: history([...oneTab, ...losses]),
+    lostResponses: history([...oneTab, ...losses]),
     tabs: history([...oneTab, ...tabs.slice(1), ...tabs.slice(1), ...disorder]),
     honest: history(honest),
     theft: history([...honest, ...theft, ...theft]),
@@ -86,21 +86,21 @@ export function historiesOf(maxLength: number) {
 }
 
 /**
- * What a network and a browser can do. By default they do what HTTP clients do: a browser gives up its older fetches
- * before it presents a newer token, so that an answer to one of them no longer reaches the jar, and a request for an
- * older token reaches the server no more once a newer one was carried out. (An older request may still overtake a
+ * What a network and a browser can do. By default they do what HTTP clients do: a browser aborts its older fetches
+ * before it presents a newer token, so that a response to one of them no longer reaches the jar, and a request for an
+ * older token no longer reaches the server once a newer one was carried out. (An older request may still overtake a
  * newer one, and arrive any time before it.) The two switches lift the one and the other; docs/rotation.md says what
  * then goes wrong.
  */
 export interface Network {
-  lateAnswers?: boolean
+  lateResponses?: boolean
   lateRequests?: boolean
 }
 
 /** What happened to one session. */
 export interface Report {
   refreshes: number
-  /** The session ended for a replay, and no thief had presented anything; or the browser could not go on. */
+  /** The session ended because of reuse, and no thief had presented anything; or the browser could not go on. */
   lost: boolean
   /** A thief presented a copy. */
   stolen: boolean
@@ -109,11 +109,11 @@ export interface Report {
   /** Tokens issued after the session had ended. */
   issuedAfterEnd: number
   /** The same generation and attempt presented again, and how often the successor was not the same row. */
-  repeats: number
+  retries: number
   different: number
   /** The session had ended and a token was presented once more. */
   endedAndTried: boolean
-  /** Every answer in order, for comparing two servers. */
+  /** Every response in order, for comparing two servers. */
   trace: string[]
 }
 
@@ -127,9 +127,9 @@ interface Fetch {
 export async function play(server: Server, history: Step[], start: number, network: Network = {}): Promise<Report> {
   const world = new World(server, start, network)
   for (const step of history) {
-    // Most steps ask no server; waiting for those would take most of the time of a run.
-    const asked = world.step(step)
-    if (asked) await asked
+    // Most steps send the server nothing; awaiting those would take most of the time of a run.
+    const pending = world.step(step)
+    if (pending) await pending
   }
   await world.settle()
   return world.report
@@ -142,7 +142,7 @@ class World {
     stolen: false,
     undetected: false,
     issuedAfterEnd: 0,
-    repeats: 0,
+    retries: 0,
     different: 0,
     endedAndTried: false,
     trace: [],
@@ -157,7 +157,7 @@ class World {
   stored: string | undefined
   fetches = new Map<string, Fetch>()
   requests: Fetch[] = []
-  answers: { to: Fetch; answer: Answer | '503' }[] = []
+  responses: { to: Fetch; response: Answer | '503' }[] = []
   thief: Token | undefined
   successors = new Map<string, string>()
 
@@ -194,22 +194,22 @@ class World {
         this.requests.shift()
         return
       case 'the server crashes after the commit':
-        return this.arrive(this.requests.shift(), 'no answer')
+        return this.arrive(this.requests.shift(), 'no response')
       case '503 before the commit': {
         const request = this.requests.shift()
-        if (request) this.answers.push({ to: request, answer: '503' })
+        if (request) this.responses.push({ to: request, response: '503' })
         return
       }
       case '503 after the commit':
         return this.arrive(this.requests.shift(), '503')
-      case 'the answer arrives':
-        this.receive(this.answers.shift())
+      case 'the response arrives':
+        this.receive(this.responses.shift())
         return
-      case 'the newest answer arrives':
-        this.receive(this.answers.pop())
+      case 'the newest response arrives':
+        this.receive(this.responses.pop())
         return
-      case 'the answer is lost':
-        this.answers.shift()
+      case 'the response is lost':
+        this.responses.shift()
         return
       case 'a failover forgets the last commit':
         this.successors.clear()
@@ -221,8 +221,8 @@ class World {
         return this.steal(this.newAttempt())
       case 'the thief refreshes without an attempt id':
         return this.steal(undefined)
-      case 'the thief loses the answer':
-        return this.steal(this.newAttempt(), 'no answer')
+      case 'the thief loses the response':
+        return this.steal(this.newAttempt(), 'no response')
     }
   }
 
@@ -236,25 +236,25 @@ class World {
     return `attempt-${this.attempts}`
   }
 
-  /** A tab gives up the fetch it waits for, if any, and presents what the jar holds with the attempt that is stored. */
+  /** A tab aborts the fetch it waits for, if any, and presents what the jar holds with the attempt that is stored. */
   send(tab: string): void {
     this.stored ??= this.newAttempt()
     const request = { tab, token: this.jar, attempt: this.stored }
-    if (!this.network.lateAnswers)
+    if (!this.network.lateResponses)
       for (const fetch of this.fetches.values())
         if (fetch.token.generation < request.token.generation) this.fetches.delete(fetch.tab)
     this.fetches.set(tab, request)
     this.requests.push(request)
   }
 
-  arrive(request: Fetch | undefined, fault?: 'no answer' | '503'): Promise<void> | undefined {
+  arrive(request: Fetch | undefined, fault?: 'no response' | '503'): Promise<void> | undefined {
     return request && this.carryOut(request, fault)
   }
 
-  async carryOut(request: Fetch, fault: 'no answer' | '503' | undefined): Promise<void> {
-    const answer = await this.present(request.token, request.attempt)
-    this.giveUpOlder(request)
-    if (fault !== 'no answer') this.answers.push({ to: request, answer: fault ?? answer })
+  async carryOut(request: Fetch, fault: 'no response' | '503' | undefined): Promise<void> {
+    const response = await this.present(request.token, request.attempt)
+    this.abortOlder(request)
+    if (fault !== 'no response') this.responses.push({ to: request, response: fault ?? response })
   }
 
   async arriveAtOnce(): Promise<void> {
@@ -264,56 +264,56 @@ class World {
     const together = this.requests.filter(same)
     this.requests = this.requests.filter((request) => !same(request))
     const before = this.report.trace.length
-    const answers = await Promise.all(together.map(({ token, attempt }) => this.present(token, attempt)))
+    const responses = await Promise.all(together.map(({ token, attempt }) => this.present(token, attempt)))
     // Which of them came first is left to the server.
     this.report.trace.push(...this.report.trace.splice(before).sort())
-    this.giveUpOlder(first)
-    for (const [index, to] of together.entries()) this.answers.push({ to, answer: answers[index] as Answer })
+    this.abortOlder(first)
+    for (const [index, to] of together.entries()) this.responses.push({ to, response: responses[index] as Answer })
   }
 
-  giveUpOlder({ token }: Fetch): void {
+  abortOlder({ token }: Fetch): void {
     if (!this.network.lateRequests)
       this.requests = this.requests.filter((request) => request.token.generation >= token.generation)
   }
 
-  receive(arrived: { to: Fetch; answer: Answer | '503' } | undefined): void {
-    // A fetch that was given up has nobody who would take its answer.
+  receive(arrived: { to: Fetch; response: Answer | '503' } | undefined): void {
+    // A fetch that was aborted has nobody who would take its response.
     if (!arrived || this.fetches.get(arrived.to.tab) !== arrived.to) return
     this.fetches.delete(arrived.to.tab)
     // A 503 says nothing: the attempt is kept.
-    if (arrived.answer === '503') return
-    if ('token' in arrived.answer) this.jar = arrived.answer.token
+    if (arrived.response === '503') return
+    if ('token' in arrived.response) this.jar = arrived.response.token
     if (this.stored === arrived.to.attempt) this.stored = undefined
   }
 
-  async steal(attempt: string | undefined, fault?: 'no answer'): Promise<void> {
+  async steal(attempt: string | undefined, fault?: 'no response'): Promise<void> {
     if (!this.thief) return
     this.report.stolen ||= !this.ended
-    const answer = await this.present(this.thief, attempt)
-    if ('token' in answer && fault !== 'no answer') this.thief = answer.token
+    const response = await this.present(this.thief, attempt)
+    if ('token' in response && fault !== 'no response') this.thief = response.token
   }
 
   async present(token: Token, attempt: string | undefined): Promise<Answer> {
     const { report } = this
     const endedBefore = this.ended
-    const answer = await this.server.refresh(token, attempt, this.now)
+    const response = await this.server.refresh(token, attempt, this.now)
     report.refreshes += 1
-    report.trace.push('token' in answer ? `${answer.kind} ${answer.token.generation}` : 'refused')
+    report.trace.push('token' in response ? `${response.kind} ${response.token.generation}` : 'refused')
     if (endedBefore) report.endedAndTried = true
-    if ('token' in answer) {
+    if ('token' in response) {
       if (endedBefore) report.issuedAfterEnd += 1
-      if (attempt !== undefined && answer.session) this.compare(`${token.generation} ${attempt}`, answer.session)
+      if (attempt !== undefined && response.session) this.compare(`${token.generation} ${attempt}`, response.session)
     } else {
       if (!endedBefore && !report.stolen) report.lost = true
       this.ended = true
     }
-    return answer
+    return response
   }
 
   compare(refresh: string, session: LiveSession): void {
     const row = JSON.stringify(session)
     const before = this.successors.get(refresh)
-    if (before !== undefined) this.report.repeats += 1
+    if (before !== undefined) this.report.retries += 1
     if (before !== undefined && before !== row) this.report.different += 1
     this.successors.set(refresh, row)
   }
@@ -331,9 +331,9 @@ class World {
   }
 
   async comeBack(): Promise<void> {
-    this.answers = []
+    this.responses = []
     this.send('tab 1 refreshes')
     await this.arrive(this.requests.shift())
-    this.receive(this.answers.shift())
+    this.receive(this.responses.shift())
   }
 }

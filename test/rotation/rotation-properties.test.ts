@@ -20,7 +20,7 @@ class Tally {
   undetected = 0
   ended = 0
   issuedAfterEnd = 0
-  repeats = 0
+  retries = 0
   different = 0
 
   add(report: Report): void {
@@ -31,7 +31,7 @@ class Tally {
     this.undetected += Number(report.undetected)
     this.ended += Number(report.endedAndTried)
     this.issuedAfterEnd += report.issuedAfterEnd
-    this.repeats += report.repeats
+    this.retries += report.retries
     this.different += report.different
   }
 
@@ -44,7 +44,7 @@ class Tally {
       `${this.undetected} undetected`,
       `${this.ended} ended and presented again`,
       `${this.issuedAfterEnd} tokens after the end`,
-      `${this.repeats} repeats`,
+      `${this.retries} retries`,
       `${this.different} of them different`,
     ].join(', ')
   }
@@ -79,7 +79,7 @@ t.test('every thief is noticed by the time thief and victim have both come back'
 
 t.test('the same generation and attempt give the identical successor', async (t) => {
   const tally = await check(t, histories.tabs, 0.1)
-  t.ok(tally.repeats > tally.interleavings / 10)
+  t.ok(tally.retries > tally.interleavings / 10)
   t.equal(tally.different, 0)
 })
 
@@ -89,7 +89,7 @@ t.test('no token is issued after a revocation, and revoked is final', async (t) 
   t.equal(tally.issuedAfterEnd, 0)
 })
 
-t.test('Postgres keeps all of these promises, and answers as the rule does', async (t) => {
+t.test('Postgres keeps all of these promises, and responds as the rule does', async (t) => {
   const database = await startDatabase(t)
   const tally = new Tally()
   // The sessions of a batch run at the same time.
@@ -98,7 +98,7 @@ t.test('Postgres keeps all of these promises, and answers as the rule does', asy
   const any = fc.oneof(honest, theft, ended)
   const property = fc.asyncProperty(fc.array(any, { minLength: batch, maxLength: batch }), async (sessions) => {
     const playBoth = async (history: Step[]) => {
-      // The database opens a session at its own now, and nothing of the history may lie before that.
+      // The database opens a session at its own now, and nothing in the history may lie before that.
       const now = Math.ceil(Date.now() / 1000) + 1
       const report = await play(await databaseServer(database), history, now)
       tally.add(report)
@@ -118,25 +118,29 @@ t.test('what the rule cannot tell from a theft, as fast-check found it', async (
     'tab 1 refreshes',
     'tab 2 refreshes',
     'the request arrives',
-    'the answer arrives',
+    'the response arrives',
     'tab 1 refreshes',
     'the newest request arrives',
     'the request arrives',
   ]
   t.equal((await inMemory(lateRequest)).lost, false)
   t.equal((await inMemory(lateRequest, { lateRequests: true })).lost, true, 'a request two generations late')
-  const lateAnswer: Step[] = [
+  const lateResponse: Step[] = [
     'tab 1 refreshes',
     'tab 2 refreshes',
     'the request arrives',
-    'the answer arrives',
+    'the response arrives',
     'tab 1 refreshes',
     'the request arrives',
     'the request arrives',
-    'the newest answer arrives',
-    'the answer arrives',
+    'the newest response arrives',
+    'the response arrives',
     '11 s pass',
   ]
-  t.equal((await inMemory(lateAnswer)).lost, false)
-  t.equal((await inMemory(lateAnswer, { lateAnswers: true })).lost, true, 'an older answer that overwrites the jar')
+  t.equal((await inMemory(lateResponse)).lost, false)
+  t.equal(
+    (await inMemory(lateResponse, { lateResponses: true })).lost,
+    true,
+    'an older response that overwrites the jar',
+  )
 })

@@ -38,7 +38,7 @@ export const strict = () =>
     generation === newest ? { state: newest + 1, token: tokenOf(newest + 1) } : undefined,
   )
 
-/** A token that was used is good for a grace, and each use gives another successor, all of them live. */
+/** A used token is good for a grace period, and each use gives another successor, all of them live. */
 export const graceByFork = () => {
   const id = ({ generation, branch }: Token) => `${generation}/${branch}`
   const initial = { issued: 0, usedAt: new Map<string, number | undefined>([['0/0', undefined]]) }
@@ -51,7 +51,7 @@ export const graceByFork = () => {
   })
 }
 
-/** The parent of the active token gets the active token, at any time; an older one only for a grace after its use. */
+/** The parent of the active token gets the active token, at any time; an older one only for a grace period after its use. */
 export const parentAllowed = () =>
   ruleServer({ active: 0, usedAt: [] as number[] }, (state, { generation }, now) => {
     const { active, usedAt } = state

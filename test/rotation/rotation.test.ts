@@ -45,8 +45,8 @@ t.test('refreshing, over HTTP', async (t) => {
   t.test('twenty tabs that refresh at once all end with the same token, and the session lives', async (t) => {
     const client = await signIn(gateway)
     const tabs = Array.from({ length: 20 }, () => copy(client))
-    const answers = await Promise.all(tabs.map((tab) => tab.refresh()))
-    t.ok(answers.every(({ status }) => status === 200))
+    const responses = await Promise.all(tabs.map((tab) => tab.refresh()))
+    t.ok(responses.every(({ status }) => status === 200))
     t.equal(new Set(tabs.map(({ cookie }) => cookie)).size, 1)
     t.equal(claimsOf(tabs[0]?.cookie as string).gen, 1)
     t.equal((await (tabs[7] as Client).refresh()).status, 200)
@@ -151,11 +151,11 @@ t.test('what is not ours is refused without a query', async (t) => {
   ]
   const before = statements()
   for (const [what, cookie, code] of bad) {
-    const answer = await Object.assign(new Client(gateway), { cookie }).refresh()
-    t.match(answer, { status: 401, body: { code } }, what)
+    const response = await Object.assign(new Client(gateway), { cookie }).refresh()
+    t.match(response, { status: 401, body: { code } }, what)
   }
   t.match(await new Client(gateway).refresh(), { status: 401, body: { code: 'REFRESH_MISSING' } })
-  t.equal(statements(), before, 'the database was not asked')
+  t.equal(statements(), before, 'the database was not queried')
 })
 
 t.test('the clock as an argument: days pass without waiting', async (t) => {
@@ -269,7 +269,7 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
   t.test('a row that changes while a refresh is decided on is looked at again', async (t) => {
     const session = await open()
     for (const generation of [0, 1]) await rotateSession(database, request(session, generation), limits)
-    // A failover between the two statements: the row is found as it was a commit earlier.
+    // A failover between the two statements: the row is as it was a commit earlier.
     let statements = 0
     const meanwhile = database.$extends({
       client: {
