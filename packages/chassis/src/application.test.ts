@@ -43,10 +43,10 @@ function serveThrowing(t: Test, error: unknown, isOutage?: (error: unknown) => b
   app.get('/fault', async () => {
     throw error
   })
-  return { answer: app.inject('/fault'), lines }
+  return { response: app.inject('/fault'), lines }
 }
 
-t.test('every answer carries the security headers, whatever became of the request', async (t) => {
+t.test('every response carries the security headers, whatever became of the request', async (t) => {
   const { app } = serve(t)
   for (const url of ['/people/1', '/nowhere', '/people/%zz', `/people/${'x'.repeat(500)}`])
     t.match((await app.inject(url)).headers, securityHeaders, url.slice(0, 20))
@@ -61,18 +61,18 @@ t.test('browsers are held to HTTPS in production, and only there', async (t) => 
 })
 
 t.test('what is not there is 404, as a problem', async (t) => {
-  const answer = await serve(t).app.inject('/nowhere?x=1')
-  t.equal(answer.statusCode, 404)
-  t.equal(answer.headers['content-type'], 'application/problem+json')
-  t.match(answer.json(), { type: 'urn:sallyport:problem:not-found', status: 404, code: 'NOT_FOUND', error: String })
+  const response = await serve(t).app.inject('/nowhere?x=1')
+  t.equal(response.statusCode, 404)
+  t.equal(response.headers['content-type'], 'application/problem+json')
+  t.match(response.json(), { type: 'urn:sallyport:problem:not-found', status: 404, code: 'NOT_FOUND', error: String })
 })
 
 t.test('a method that a path does not take is 405 with those it does', async (t) => {
   const { app } = serve(t)
-  const answer = await app.inject({ method: 'PUT', url: '/people/1?x=1' })
-  t.equal(answer.statusCode, 405)
-  t.equal(answer.headers.allow, 'GET, HEAD, DELETE')
-  t.match(answer.json(), { code: 'METHOD_NOT_ALLOWED' })
+  const response = await app.inject({ method: 'PUT', url: '/people/1?x=1' })
+  t.equal(response.statusCode, 405)
+  t.equal(response.headers.allow, 'GET, HEAD, DELETE')
+  t.match(response.json(), { code: 'METHOD_NOT_ALLOWED' })
   const long = await app.inject({ method: 'PUT', url: `/people/${'x'.repeat(150)}` })
   t.equal(long.statusCode, 405, 'also where the parameter is long')
   t.equal((await app.inject('/gone')).statusCode, 404, 'where the method is right, what was asked for is not there')
@@ -83,8 +83,8 @@ t.test('a method that nothing here takes is 405 whatever comes with it', async (
   for (const method of ['QUERY', 'PROPFIND', 'PUT', 'TRACE', 'OPTIONS'] as const)
     for (const headers of [{}, { 'content-type': 'text/plain' }, { 'content-type': ';' }] as Record<string, string>[])
       for (const payload of ['', 'x'.repeat(100)]) {
-        const answer = await app.inject({ method: method as 'PUT', url: '/pets', headers, payload })
-        t.match(answer, { statusCode: 405, headers: { ...securityHeaders, allow: 'POST, PATCH' } }, method)
+        const response = await app.inject({ method: method as 'PUT', url: '/pets', headers, payload })
+        t.match(response, { statusCode: 405, headers: { ...securityHeaders, allow: 'POST, PATCH' } }, method)
         t.equal((await app.inject({ method: method as 'PUT', url: '/nowhere', headers, payload })).statusCode, 404)
       }
 })
@@ -111,8 +111,8 @@ t.test('a path that cannot be read is 400, one with a parameter beyond measure 4
 t.test('bodies', async (t) => {
   const { app } = serve(t)
   const post = async (payload: string, type = 'application/json') => {
-    const answer = await app.inject({ method: 'POST', url: '/people', payload, headers: { 'content-type': type } })
-    return { status: answer.statusCode, ...answer.json() }
+    const response = await app.inject({ method: 'POST', url: '/people', payload, headers: { 'content-type': type } })
+    return { status: response.statusCode, ...response.json() }
   }
 
   t.test('arrive as sent', async (t) => {
@@ -125,7 +125,7 @@ t.test('bodies', async (t) => {
     t.strictSame(await post(sent), { status: 200, name: 'Ada', pet: { name: 'Rex' } })
   })
 
-  t.test('in which nothing is left that the call knows are refused', async (t) => {
+  t.test('in which nothing is left that the route knows are rejected', async (t) => {
     const patch = async (payload: object) => (await app.inject({ method: 'PATCH', url: '/pets', payload })).statusCode
     t.equal(await patch({ name: 'Rex' }), 200)
     t.equal(await patch({ name: 'Rex', owner: 'Eve' }), 200)
@@ -140,7 +140,7 @@ t.test('bodies', async (t) => {
       t.equal(await post({ id, born, ...change }), 400, JSON.stringify(change))
   })
 
-  t.test('are not coerced into shape, and the answer says what is wrong', async (t) => {
+  t.test('are not coerced into shape, and the response says what is wrong', async (t) => {
     t.match(await post('{"name":"Ada","age":"36"}'), { status: 400, code: 'REQUEST_INVALID', detail: /age/ })
     for (const body of ['{"name":7}', '{"name":["Ada"]}', '{"name":null}', '{"name":""}', '{}', '[]', '"Ada"', 'null'])
       t.match(await post(body), { status: 400, code: 'REQUEST_INVALID' }, body)
@@ -186,8 +186,8 @@ t.test('what was thrown and nobody foresaw is 500, and only the log says what', 
     null,
     undefined,
   ]) {
-    const { answer, lines } = serveThrowing(t, error)
-    const { statusCode, headers, body } = await answer
+    const { response, lines } = serveThrowing(t, error)
+    const { statusCode, headers, body } = await response
     t.equal(statusCode, 500, String(error))
     t.match(JSON.parse(body), { code: 'INTERNAL', title: 'Something went wrong' })
     t.notOk(body.includes('hush') || JSON.stringify(headers).includes('hush'))
@@ -198,28 +198,28 @@ t.test('what was thrown and nobody foresaw is 500, and only the log says what', 
 
 t.test('an outage is 503 with Retry-After, and nothing else is', async (t) => {
   const outage = new Error('hush')
-  const down = await serveThrowing(t, outage, (error) => error === outage).answer
+  const down = await serveThrowing(t, outage, (error) => error === outage).response
   t.equal(down.statusCode, 503)
   t.equal(down.headers['retry-after'], '1')
   t.match(down.json(), { code: 'UNAVAILABLE', detail: 'Nothing has changed. Try again shortly.' })
-  t.equal((await serveThrowing(t, new Error('x'), (error) => error === outage).answer).statusCode, 500)
-  t.equal((await serveThrowing(t, unavailable('the keys are not there')).answer).statusCode, 503)
+  t.equal((await serveThrowing(t, new Error('x'), (error) => error === outage).response).statusCode, 500)
+  t.equal((await serveThrowing(t, unavailable('the keys are not there')).response).statusCode, 503)
 })
 
-t.test('a problem is answered as it is, with its headers, and its cause is for the log', async (t) => {
+t.test('a problem is sent as it is, with its headers, and its cause is for the log', async (t) => {
   const refused = (cause?: unknown) =>
     new Problem(401, 'TOKEN_INVALID', 'No', { headers: { 'x-why': 'because' }, cause })
-  const { answer, lines } = serveThrowing(t, refused('not a JWT'))
-  const { statusCode, headers, body } = await answer
+  const { response, lines } = serveThrowing(t, refused('not a JWT'))
+  const { statusCode, headers, body } = await response
   t.equal(statusCode, 401)
   t.match(headers, { 'www-authenticate': 'Bearer', 'x-why': 'because' })
   t.notOk(body.includes('JWT'))
   t.match(lines.at(-1), { level: 'info', code: 'TOKEN_INVALID', why: 'not a JWT', ip: '127.0.0.1' })
   const error = serveThrowing(t, refused(new Error('bad signature')))
-  await error.answer
+  await error.response
   t.match(error.lines.at(-1), { why: 'bad signature' })
   const silent = serveThrowing(t, refused())
-  await silent.answer
+  await silent.response
   t.notOk('why' in (silent.lines.at(-1) ?? {}))
 })
 
@@ -256,7 +256,11 @@ t.test('a flood of refusals has a few lines, and a count of the rest', async (t)
   const request = { id: '1', method: 'GET', url: '/x', ip: '192.0.2.1' }
   const fail = (status: number, name: string, times: number) => {
     for (let count = 0; count < times; count++)
-      t.equal(noteProblem(new Problem(status, name, 'No'), request, logger).code, name, 'it is answered all the same')
+      t.equal(
+        noteProblem(new Problem(status, name, 'No'), request, logger).code,
+        name,
+        'it gets a response all the same',
+      )
   }
   const linesOf = (name: string) =>
     logged.filter((line) => line.code === name && line.event === 'request_failed').length

@@ -22,7 +22,7 @@ interface ApplicationOptions {
   trustedProxies: string[]
   /** The largest body, in bytes. */
   bodyLimit: number
-  /** Tells an error that means "cannot serve just now" (503) from a fault of ours (500). */
+  /** Distinguishes an error that means "cannot serve just now" (503) from a fault of ours (500). */
   isOutage?: (error: unknown) => boolean
   /** Formats that the service's schemas name beside `uuid` and `date-time`. */
   formats?: Formats
@@ -42,17 +42,17 @@ export function createApplication(options: ApplicationOptions) {
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: options.trustedProxies.length > 0 ? options.trustedProxies : false,
-    // A request that comes over a connection still open is served to the end of the process.
+    // A request on a connection that is still open is served until the process ends.
     return503OnClosing: false,
     bodyLimit: options.bodyLimit,
     genReqId: (request) => request.headers['x-request-id']?.toString().slice(0, 64) ?? randomUUID(),
     routerOptions: { maxParamLength },
-    // A path that cannot be read never comes to the hooks.
-    frameworkErrors: (error, request, reply) => answerWithProblem(error, request, reply.headers(headers)),
+    // A path that cannot be read never reaches the hooks.
+    frameworkErrors: (error, request, reply) => respondWithProblem(error, request, reply.headers(headers)),
   })
   app.setValidatorCompiler(createValidatorCompiler(options.formats))
   app.removeContentTypeParser('text/plain')
-  // Clients announce JSON on calls that have no body; that is no fault. Where a body is needed, the schema misses it.
+  // Clients announce JSON on requests without a body; that is no fault. Where a body is needed, the schema misses it.
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) =>
     body === '' ? done(null) : parseJson(request, body as string, done),
@@ -62,7 +62,7 @@ export function createApplication(options: ApplicationOptions) {
     reply.headers(headers)
     done()
   })
-  // Before anything of a body is looked at: whatever it is, nothing here takes it.
+  // Before the body is read: whatever it is, nothing here takes it.
   app.addHook('preParsing', (request, _reply, _body, done) => {
     done(request.is404 ? notFound(request) : null)
   })
@@ -71,7 +71,7 @@ export function createApplication(options: ApplicationOptions) {
     done()
   })
   app.setErrorHandler((error, request, reply) =>
-    answerWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),
+    respondWithProblem(options.isOutage?.(error) ? unavailable(error) : error, request, reply),
   )
   app.setNotFoundHandler((request) => {
     throw notFound(request)
@@ -86,11 +86,11 @@ interface Failed {
   ip: string
 }
 
-/** The most lines a second for one code: of requests that were refused, and of those that failed here or behind us. */
+/** The most lines a second for one code: of requests that were rejected, and of those that failed here or upstream. */
 const mostRefusals = 10
 const mostFailures = 100
 
-/** An error as the problem its caller is shown; what was behind it is logged, unless there is a flood of it. */
+/** An error as the problem that its caller receives; its cause is logged, unless there is a flood of it. */
 export function noteProblem(
   error: unknown,
   request: Failed,
@@ -99,14 +99,14 @@ export function noteProblem(
   const problem = toProblem(error)
   if (!isLogged(problem.code, problem.statusCode >= 500 ? mostFailures : mostRefusals, log)) return problem
   const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
-  // Where nothing is behind it, the code says it all.
+  // Without a cause, the code says it all.
   if (problem.statusCode >= 500) log.error({ ...line, err: problem.cause }, problem.message)
   else log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)
   return problem
 }
 
-/** Answers with an error as problem details. */
-export function answerWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+/** Responds to an error with problem details. */
+export function respondWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   return sendProblem(noteProblem(error, request, request.server.log), reply)
 }
 
@@ -119,12 +119,12 @@ export function sendProblem(problem: Problem, reply: FastifyReply) {
     .send(problem.body())
 }
 
-/** Why a request was refused, in a word for the log. */
+/** Why a request was rejected, in a word for the log. */
 function reasonOf(cause: unknown): string | undefined {
   return cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause)
 }
 
-/** Collects the methods that routes answer at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
+/** Collects the methods that routes have at a path, for the 405 that HTTP asks for (RFC 9110 section 15.5.6). */
 function findMethods(app: FastifyInstance): (request: FastifyRequest) => Problem {
   const router = FindMyWay({ maxParamLength })
   const methods = new Set<HTTPMethod>()

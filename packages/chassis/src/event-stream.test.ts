@@ -40,7 +40,7 @@ t.test('events have a name and JSON, and the reply keeps its headers', async (t)
   t.match(headers, { 'content-type': 'text/event-stream', 'cache-control': 'no-store', 'x-own': '1' })
 })
 
-t.test('an error before the first event is answered as any other', async (t) => {
+t.test('an error before the first event gets a response as any other', async (t) => {
   const { app } = await serve(t)
   t.equal((await app.inject('/refused')).statusCode, 500)
 })
@@ -62,8 +62,8 @@ t.test('a client that is gone is noticed at once', async (t) => {
     })
   })
   const leaving = new AbortController()
-  const calling = fetch(await app.listen({ port: 0 }), { signal: leaving.signal })
+  const requesting = fetch(await app.listen({ port: 0 }), { signal: leaving.signal })
   setTimeout(() => leaving.abort(), 100)
-  await t.rejects(calling)
+  await t.rejects(requesting)
   await gone
 })

@@ -1,8 +1,8 @@
 export {
   type Application,
-  answerWithProblem,
   createApplication,
   noteProblem,
+  respondWithProblem,
   securityHeaders,
   sendProblem,
 } from './application.ts'

@@ -13,8 +13,8 @@ const leftOut = new Counter({
 const open = new Map<string, { logged: number; leftOut: number }>()
 
 /**
- * Whether one more problem with this code may have a line in the log. What is sent without end must not be written
- * without end: of a flood the first of each second are enough to tell what it is and from where. How many were left out
+ * Whether one more problem with this code may have a line in the log. What is sent without end must not be logged
+ * without end: of a flood, the first lines of each second show what it is and where it comes from. How many were left out
  * is logged when their second is over.
  *
  * @param most lines a second

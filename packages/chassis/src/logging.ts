@@ -18,7 +18,7 @@ export function createLogger(service: string, level: string, destination?: Desti
   return pino({ ...logging, level, base: { service } }, destination ?? openStandardOutput())
 }
 
-/** In step with what is logged: of lines that wait in memory, the last would be tried for ever once nobody reads them. */
+/** Synchronous: of lines that wait in memory, the last would be retried for ever once nobody reads them. */
 function openStandardOutput(): DestinationStream {
   const output = pino.destination({ dest: 1, sync: true })
   output.on('error', () => process.exit(1))

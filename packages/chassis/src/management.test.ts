@@ -16,23 +16,23 @@ t.test('operators can ask whether a process lives, can serve, and what it counts
   })
 
   t.test('it is not ready, and only the log says why', async (t) => {
-    const answer = await app.inject('/readyz')
-    t.equal(answer.statusCode, 503)
-    t.equal(answer.headers['retry-after'], '1')
-    t.strictSame(answer.json(), { status: 'not ready' })
+    const response = await app.inject('/readyz')
+    t.equal(response.statusCode, 503)
+    t.equal(response.headers['retry-after'], '1')
+    t.strictSame(response.json(), { status: 'not ready' })
     t.match(JSON.parse(lines.at(-1) ?? ''), { event: 'not_ready', err: { message: 'the keys are not there' } })
   })
 
   t.test('it becomes ready', async (t) => {
     fault = undefined
-    const answer = await app.inject('/readyz')
-    t.equal(answer.statusCode, 200)
-    t.strictSame(answer.json(), { status: 'ready' })
+    const response = await app.inject('/readyz')
+    t.equal(response.statusCode, 200)
+    t.strictSame(response.json(), { status: 'ready' })
   })
 
   t.test('its metrics are in the format of Prometheus', async (t) => {
-    const answer = await app.inject('/metrics')
-    t.match(answer.headers['content-type'], /^text\/plain; version=0\.0\.4/)
-    t.match(answer.body, /^# TYPE process_cpu_user_seconds_total counter$/m)
+    const response = await app.inject('/metrics')
+    t.match(response.headers['content-type'], /^text\/plain; version=0\.0\.4/)
+    t.match(response.body, /^# TYPE process_cpu_user_seconds_total counter$/m)
   })
 })

@@ -9,7 +9,7 @@ interface ProblemOptions {
 }
 
 /**
- * An error as its caller sees it (RFC 9457). `code` is stable, for programs; `title` is for people. What really
+ * An error as its caller sees it (RFC 9457). `code` is stable, for programs; `title` is for humans. What really
  * happened belongs in `cause`, which is logged and never sent.
  */
 export class Problem extends Error {
@@ -44,7 +44,7 @@ export class Problem extends Error {
   }
 }
 
-/** The response when a dependency cannot serve just now: nothing has changed, so the same call may be made again. */
+/** The response when a dependency cannot serve just now: nothing has changed, so the same request may be sent again. */
 export function unavailable(cause: unknown): Problem {
   return new Problem(503, 'UNAVAILABLE', 'Service unavailable', {
     detail: 'Nothing has changed. Try again shortly.',
@@ -53,7 +53,7 @@ export function unavailable(cause: unknown): Problem {
   })
 }
 
-/** What Fastify and our guards throw, by code, as the problem a caller is shown. */
+/** What Fastify and our guards throw, by code, as the problem that a caller receives. */
 const titles: Record<string, [status: number, code: string, title: string]> = {
   FST_ERR_VALIDATION: [400, 'REQUEST_INVALID', 'The request has missing or wrong values'],
   FST_ERR_CTP_INVALID_JSON_BODY: [400, 'BODY_MALFORMED', 'The body is not valid JSON'],

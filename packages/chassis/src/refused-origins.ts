@@ -12,11 +12,11 @@ const longest = 300
 let begun = Number.NEGATIVE_INFINITY
 const named = new Set<string>()
 
-/** What helps where the page is one's own. */
+/** What to do if the page is one's own. */
 export const listOrigin = 'if it is yours, add its origin to CORS_ORIGINS of the gateway and of auth'
 
 /**
- * Logs which origin a page has whose call was refused: a browser does not tell its developer why, and who is to set
+ * Logs the origin whose request was rejected: a browser does not say why to its developer, and the operator who sets
  * CORS_ORIGINS sees this log alone.
  *
  * @param advice what to do if the page is one's own

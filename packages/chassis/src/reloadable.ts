@@ -2,7 +2,7 @@ import { unwatchFile, watchFile } from 'node:fs'
 
 export interface Reloadable<Value> {
   readonly current: Value
-  /** Reads again now, as SIGHUP asks for. */
+  /** Reads again now, as on SIGHUP. */
   reload(): void
   close(): void
 }

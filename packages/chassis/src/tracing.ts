@@ -84,7 +84,7 @@ export function openTracing(name: string, { to, trustedProxies }: { to: string; 
       })
     },
 
-    /** Says in the log of every batch of spans that was lost, from now on. */
+    /** Logs every batch of spans that is lost, from now on. */
     reportTo(logger: Logger): void {
       setGlobalErrorHandler((err) => logger.warn({ event: 'traces_lost', err }))
     },

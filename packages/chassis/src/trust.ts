@@ -2,7 +2,7 @@ import type { Trust } from '@sallyport/identity'
 import { ConfigurationError, type Environment, publicKeys, readSettings, text } from './settings.ts'
 
 /**
- * Reads what a service behind the gateway believes of who is calling: with
+ * Reads what a service behind the gateway believes about its caller: with
  * IDENTITY_PUBLIC_KEY the signed assertion, without it the plain headers, which production does not allow.
  *
  * @param audience the name under which the gateway's routes know the service, unless IDENTITY_AUDIENCE says another

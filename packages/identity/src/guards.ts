@@ -20,7 +20,7 @@ declare module 'fastify' {
 /** A Fastify preHandler (or any function of a request) that throws unless the caller may go on. */
 export type Guard = (request: { headers: IncomingHttpHeaders; identity?: Identity }) => Promise<void>
 
-/** Thrown by guards; Fastify answers with its `statusCode`. */
+/** Thrown by guards; Fastify responds with its `statusCode`. */
 class IdentityError extends Error {
   override name = 'IdentityError'
   readonly statusCode: number

@@ -18,7 +18,7 @@ export const identityHeaders = {
 const names = new Set<string>(Object.values(identityHeaders))
 
 /**
- * A header name as the most careless server reads it: without case, and with every character that is no letter or
+ * A header name as the most lenient server reads it: without case, and with every character that is no letter or
  * digit the same. CGI and what descends from it (RFC 3875 section 4.1.18) make one variable of `X-User-Id` and
  * `x_user_id`, and some of `x.user~id` too.
  */
