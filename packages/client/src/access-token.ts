@@ -1,4 +1,4 @@
-/** What an access token of Sallyport says (RFC 9068). */
+/** The claims of an access token of Sallyport (RFC 9068). */
 export interface AccessTokenClaims {
   iss: string
   aud: string
@@ -17,8 +17,8 @@ export interface AccessTokenClaims {
 }
 
 /**
- * Reads what an access token says, for showing it. It checks no signature: only the gateway can say whether a token is
- * good.
+ * Reads the claims of an access token, for display. It checks no signature: only the gateway can say whether a token is
+ * valid.
  *
  * @returns undefined for what is no such token
  */

@@ -10,17 +10,17 @@ interface Details {
 /**
  * A call that did not do what it should. `code` is one of the server's (docs/api.md), or one of ours:
  *
- * - `NETWORK`: there was no answer in time
- * - `ANSWER_INVALID`: there was an answer, and it is not the auth service's (a captive portal, a proxy's error page)
- * - `SIGNED_OUT`: the call needs somebody who is signed in
- * - `BODY_NOT_REPEATABLE`: the request was refused for its token, which has been replaced, and its body is a stream
+ * - `NETWORK`: there was no response in time
+ * - `ANSWER_INVALID`: there was a response, and it is not the auth service's (a captive portal, a proxy's error page)
+ * - `SIGNED_OUT`: the call needs a user who is signed in
+ * - `BODY_NOT_REPEATABLE`: the request was rejected for its token, which has been replaced, and its body is a stream
  *   that cannot be sent a second time
  * - `BASE_URL_RELATIVE`: the client was made with a relative `baseUrl`, and there is no page (on a server)
  */
 export class AuthError extends Error {
   override readonly name = 'AuthError'
   readonly code: string
-  /** The HTTP status; 0 if there was no answer. */
+  /** The HTTP status; 0 if there was no response. */
   readonly status: number
   /** Why a session ended, with `SESSION_ENDED`. */
   readonly reason: string | undefined
@@ -38,14 +38,14 @@ export class AuthError extends Error {
   }
 }
 
-/** The error that an answer stands for. */
+/** The error that a response stands for. */
 export async function errorOf(response: Response): Promise<AuthError> {
   const { status } = response
   const problem = await response.json().catch(() => undefined)
   const seconds = Number(response.headers.get('retry-after') || Number.NaN)
   const retryAfter = seconds >= 0 ? seconds * 1_000 : undefined
   if (typeof problem?.code !== 'string')
-    return new AuthError('ANSWER_INVALID', `The answer ${status} is not the auth service's`, { status, retryAfter })
+    return new AuthError('ANSWER_INVALID', `The response ${status} is not the auth service's`, { status, retryAfter })
   const { code, title, reason, detail } = problem
   return new AuthError(code, title, { status, reason, detail, retryAfter })
 }

@@ -9,16 +9,16 @@ export interface Credentials {
   password: string
 }
 
-interface Call {
+interface PostInit {
   timeLimit: number
   headers?: Record<string, string>
   body?: string
   signal?: AbortSignal
-  /** Whether the call outlives the page. */
+  /** Whether the request outlives the page. */
   keepalive?: boolean
 }
 
-/** The calls that use the refresh cookie, by their paths at the gateway (docs/api.md). */
+/** The requests that use the refresh cookie, by their paths at the gateway (docs/api.md). */
 export interface AuthService {
   /** @throws AuthError */
   login(credentials: Credentials, before: Session): Promise<NextSession>
@@ -28,7 +28,7 @@ export interface AuthService {
   logout(): Promise<void>
 }
 
-/** Far below the time between two refreshes, so that no old one is still on its way when the next one starts. */
+/** Far below the time between two refreshes, so that no old one is still in flight when the next one starts. */
 const timeLimitOf = (lifetime: number) => Math.min(10_000, lifetime / 4 || 10_000)
 
 /** @param base the gateway's address, without a slash at its end */
@@ -54,7 +54,7 @@ export function createAuthService(base: string, send: typeof fetch, clock: Clock
   }
 
   /** The time limit holds until the body is there, also where `fetch` knows nothing of signals. */
-  function post(name: string, { timeLimit, signal, ...init }: Call): Promise<unknown> {
+  function post(name: string, { timeLimit, signal, ...init }: PostInit): Promise<unknown> {
     const controller = new AbortController()
     const abort = () => controller.abort()
     const limit = setTimeout(abort, timeLimit)
@@ -79,20 +79,20 @@ export function createAuthService(base: string, send: typeof fetch, clock: Clock
       })
     } catch (cause) {
       if (cause instanceof AuthError) throw cause
-      if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The answer is not JSON', { cause })
-      throw new AuthError('NETWORK', 'The server did not answer', { cause })
+      if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The response is not JSON', { cause })
+      throw new AuthError('NETWORK', 'The server did not respond', { cause })
     }
   }
 }
 
 /**
- * What an answer with an access token says. The token expires its lifetime after the request was sent, however
+ * What a response with an access token says. The token expires its lifetime after the request was sent, however
  * wrong this machine's clock is, and never too late.
  */
-function signedIn(answer: unknown, sentAt: number, before: Session): NextSession {
-  const { accessToken, user } = (answer ?? {}) as { accessToken: string; user?: { name: string } }
+function signedIn(content: unknown, sentAt: number, before: Session): NextSession {
+  const { accessToken, user } = (content ?? {}) as { accessToken: string; user?: { name: string } }
   const claims = readAccessToken(accessToken)
-  if (!claims?.roles.length) throw new AuthError('ANSWER_INVALID', 'The answer has no access token')
+  if (!claims?.roles.length) throw new AuthError('ANSWER_INVALID', 'The response has no access token')
   const lifetime = (claims.exp - claims.iat) * 1_000
   const nameBefore = before.user?.id === claims.sub ? before.user.name : null
   return {

@@ -34,12 +34,12 @@ export interface AuthClient {
   login(credentials: Credentials): Promise<void>
   /**
    * Signs out in all tabs at once, before it returns, also without a network. The promise is for those who want to wait
-   * until the server was told; it never rejects, and what fails is tried again while monitoring runs.
+   * until the server was notified; it never rejects, and what fails is retried while monitoring runs.
    */
   logout(): Promise<void>
   /**
    * `fetch` for the gateway: a path is one of `baseUrl`'s. Sends the access token to `baseUrl`'s origin and nowhere
-   * else. When the token is refused it is replaced once and the call made again.
+   * else. When the token is rejected it is replaced once and the request sent again.
    *
    * @throws AuthError if a needed token cannot be had now (`NETWORK`, `UNAVAILABLE`, ...), or `BODY_NOT_REPEATABLE`;
    *   what `fetch` throws; and the reason of the call's signal as soon as that is aborted, whatever it waits for
@@ -57,7 +57,7 @@ export interface AuthClient {
   subscribe(listener: () => void): () => void
   /** The same object until something changes. */
   getSnapshot(): AuthSnapshot
-  /** Keeps the person signed in, and this tab in step with the others, until it is stopped. Idempotent. */
+  /** Keeps the user signed in, and this tab in sync with the others, until it is stopped. Idempotent. */
   startTokenMonitoring(): void
   stopTokenMonitoring(): void
 }
@@ -85,7 +85,7 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
   return {
     login: (credentials) =>
       exclusively(locks, async () => {
-        await logout.tellServer()
+        await logout.notifyServer()
         const session = await service.login(credentials, store.session)
         logout.forget()
         store.write(session)

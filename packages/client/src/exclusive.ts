@@ -13,7 +13,7 @@ const untilHeard = 100
  * Runs a task while no other tab runs one.
  *
  * @param otherwise what to do if the lock cannot be had, or not in time. By default the task runs without it: the
- *   server gives the same answer to two tabs that refresh at once, so a lock that hangs must not keep anybody out.
+ *   server gives the same response to two tabs that refresh at once, so a lock that hangs must not keep anybody out.
  */
 export function exclusively<Result>(
   locks: Locks | undefined,

@@ -4,8 +4,8 @@ import type { Clock } from './clock.ts'
 import type { Refresh } from './refresh.ts'
 import { nobody, type Store } from './store.ts'
 
-/** What a new access token mends. */
-const mendable = ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED']
+/** What a new access token fixes. */
+const fixable = ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED']
 
 interface Parts {
   base: string
@@ -20,7 +20,7 @@ export function createFetch({ base, store, refresh, send, clock }: Parts) {
   const { origin } = new URL(base)
 
   return {
-    /** A refresh that a call waits for may take long, and is there for others too: the call does not have to wait. */
+    /** A refresh that a call waits for may take long, and others wait for it too: an aborted call does not have to. */
     fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
       const request = input instanceof Request ? input : undefined
       const signal = init.signal === undefined ? request?.signal : init.signal
@@ -46,7 +46,7 @@ export function createFetch({ base, store, refresh, send, clock }: Parts) {
     const response = await sendWith(token)
     if (response.status !== 401 || token === null) return response
     const { code, reason } = await errorOf(response.clone())
-    if (!mendable.includes(code)) return response
+    if (!fixable.includes(code)) return response
     if (code === 'SESSION_ENDED' && store.session.version === version) {
       store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
       return response

@@ -7,14 +7,14 @@ import type { KeyValueStorage, Locks } from './platform.ts'
 import { nobody, type Store } from './store.ts'
 
 export interface Logout {
-  /** Whether the server has still to be told, and now is the time. */
+  /** Whether the server has still to be notified, and now is the time. */
   readonly isDue: boolean
   /** Signs out here and in the other tabs, at once. */
   begin(): void
-  /** Tells the server, when no other tab is talking to it. Never throws: what fails stays due. */
+  /** Notifies the server, when no other tab is talking to it. Never throws: what fails stays due. */
   finish(): Promise<void>
   /** The same for a caller who holds the lock. */
-  tellServer(): Promise<void>
+  notifyServer(): Promise<void>
   /** Tries again without waiting. */
   hurry(): void
   /** A new session has taken the place of the old one. */
@@ -33,7 +33,7 @@ interface Parts {
 const key = 'sallyport.logout'
 
 /**
- * Signing out. The server has to be told with the cookie, so it may be told only as long as nobody has signed in
+ * Signing out. The server has to be notified with the cookie, so it may be notified only as long as nobody has signed in
  * again: the cookie would be the new session's.
  */
 export function createLogout({ store, service, storage, locks, clock, log }: Parts): Logout {
@@ -54,13 +54,13 @@ export function createLogout({ store, service, storage, locks, clock, log }: Par
     },
 
     finish() {
-      running ??= exclusively(locks, tellServer, async () => {}).finally(() => {
+      running ??= exclusively(locks, notifyServer, async () => {}).finally(() => {
         running = undefined
       })
       return running
     },
 
-    tellServer,
+    notifyServer,
 
     hurry() {
       retryAt = failures = 0
@@ -69,7 +69,7 @@ export function createLogout({ store, service, storage, locks, clock, log }: Par
     forget: () => storage.removeItem(key),
   }
 
-  async function tellServer(): Promise<void> {
+  async function notifyServer(): Promise<void> {
     store.sync()
     if (storage.getItem(key) === null) return
     if (store.session.roles.length > 0) return storage.removeItem(key)

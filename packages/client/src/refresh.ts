@@ -18,8 +18,8 @@ interface Parts {
 }
 
 /**
- * Sees to it that there is a newer session than this version: by a refresh here, by one in another tab that is there
- * first, or by a sign-out.
+ * Ensures that there is a newer session than this version: by a refresh here, by one in another tab that was first, or
+ * by a sign-out.
  *
  * @throws AuthError if that is not possible now; the session goes on
  */
@@ -41,7 +41,7 @@ export function createRefresh({ store, service, locks, clock, log }: Parts): Ref
     }
   }
 
-  /** Presents the refresh cookie, unless another tab did while this one waited for its turn. */
+  /** Presents the refresh cookie, unless another tab did while this one waited for the lock. */
   async function present(since: number): Promise<void> {
     store.sync()
     const { session, trouble } = store
@@ -59,7 +59,7 @@ export function createRefresh({ store, service, locks, clock, log }: Parts): Ref
     }
     try {
       const next = await service.refresh(session, store.attempt, superseded.signal)
-      // What came meanwhile is newer than this answer.
+      // What came meanwhile is newer than this response.
       if (isSuperseded()) return
       store.write(next)
       log('refreshed')

@@ -4,7 +4,7 @@ import type { SignOut, Store, Trouble, User } from './store.ts'
 /** What an app shows. Times are in milliseconds since 1970 by this machine's clock. */
 export interface AuthSnapshot {
   /**
-   * `loading`: it is known who was signed in, but there is no access token that holds, and the first try to get one has
+   * `loading`: it is known who was signed in, but there is no valid access token, and the first attempt to get one has
    * not ended. Only at the start of a page.
    */
   readonly status: 'loading' | 'signed-in' | 'signed-out'
@@ -16,7 +16,7 @@ export interface AuthSnapshot {
   readonly expiresAt: number | null
   /** When this tab will refresh if no other does first; null if nobody is signed in. */
   readonly refreshAt: number | null
-  /** The last refresh failed and will be tried again; the person stays signed in. */
+  /** The last refresh failed and will be retried; the user stays signed in. */
   readonly trouble: Trouble | null
   /** Why nobody is signed in any more; null if somebody is, or nobody was. */
   readonly signOut: SignOut | null

@@ -24,8 +24,8 @@ export interface Session {
   readonly roles: readonly string[]
   readonly user: User | null
   /**
-   * The id of the next refresh, by which the server tells a second try from a stolen token. It is made before anybody
-   * needs it, so that all tabs have the same, and holds until an answer brings the next.
+   * The id of the next refresh, by which the server tells a retry from a stolen token. It is made before anybody
+   * needs it, so that all tabs have the same, and is used until a response brings the next.
    */
   readonly attempt: string
   /** When the access token expires by the tab's clock (clock.ts), and how long it lives in all; milliseconds. */
@@ -34,23 +34,23 @@ export interface Session {
   readonly signOut: SignOut | null
 }
 
-/** What an answer or a sign-out makes of a session. */
+/** What a response or a sign-out makes of a session. */
 export type NextSession = Omit<Session, 'version' | 'attempt'>
 
-/** A refresh that failed and may be tried again. */
+/** A refresh that failed and may be retried. */
 export interface Trouble {
   /** The code of the AuthError. */
   readonly code: string
   /** How many there were in a row, before this one. */
   readonly failures: number
-  /** When to try again, in milliseconds since 1970: by the tab's clock, and in a snapshot by the machine's. */
+  /** When to retry, in milliseconds since 1970: by the tab's clock, and in a snapshot by the machine's. */
   readonly retryAt: number
 }
 
-/** What tabs tell each other. Its times are by the machine's clock, which is the same for all of them. */
+/** What tabs send each other. Its times are by the machine's clock, which is the same for all of them. */
 export interface Shared {
   readonly session: Session
-  /** null after a refresh that was answered. */
+  /** null after a refresh that got its response. */
   readonly trouble: Trouble | null
 }
 
@@ -64,7 +64,7 @@ export interface Store extends Shared {
   /** Puts a new session in place of the one before, here and in storage. */
   write(next: NextSession): void
   report(trouble: Trouble): void
-  /** What another tab tells. What is older than what is here is ignored, and what no tab would tell. */
+  /** Takes what another tab sends. What is older than what is here is ignored, and what no tab would send. */
   take(message: unknown): void
   /** Looks into storage for what another tab, or other code of the app, changed there. */
   sync(): void
@@ -124,11 +124,14 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
     },
 
     take(message) {
-      const told = (message ?? {}) as Partial<Shared>
-      if (!isSession(told.session) || told.session.version < session.version) return
-      const isNews = told.session.version > session.version || session.accessToken === null
-      const nextTrouble = told.trouble && { ...told.trouble, retryAt: clock.fromMachine(told.trouble.retryAt) }
-      change(isNews ? arrived(told.session) : session, nextTrouble ?? null, 'elsewhere')
+      const news = (message ?? {}) as Partial<Shared>
+      if (!isSession(news.session) || news.session.version < session.version) return
+      const isNewer = news.session.version > session.version || session.accessToken === null
+      const nextTrouble = news.trouble && {
+        ...news.trouble,
+        retryAt: clock.fromMachine(news.trouble.retryAt),
+      }
+      change(isNewer ? arrived(news.session) : session, nextTrouble ?? null, 'elsewhere')
     },
 
     sync() {
@@ -142,7 +145,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
       if (!isSignedIn && session.roles.length === 0) return
       // A token that is in memory comes from the tab that has it; storage knows only that there is one.
       if (isSignedIn && !keepsToken) return
-      // It was told already, and storage has only now caught up.
+      // It was received already, and storage has only now caught up.
       if (isSignedIn && stored.version === session.version && stored.accessToken === session.accessToken) return
       const version = Math.max(stored.version, session.version)
       const signOut = isSignedIn ? null : (stored.signOut ?? { code: 'STORAGE_CLEARED' })
@@ -177,7 +180,7 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
     change(next, null, 'this tab')
   }
 
-  /** A tab that keeps its token in memory may have missed what another told, while storage knows. */
+  /** A tab that keeps its token in memory may have missed what another sent, while storage knows. */
   function newest(): Session {
     const stored = parse(read())
     return stored.version > session.version ? stored : session

@@ -16,16 +16,16 @@ export const AuthContext = createContext<AuthContextValue | null>(null)
 export interface AuthProviderProps {
   /** Made once, outside of components. */
   client: AuthClient
-  /** Where `ProtectedRoute` sends who is not signed in. */
+  /** Where `ProtectedRoute` sends users who are not signed in. */
   loginPath?: string
-  /** Where it sends who lacks the role. */
+  /** Where it sends users who lack the role. */
   homePath?: string
-  /** How it goes there: with a router, its own way. By default the page is loaded. */
+  /** How it goes there, such as a router's own navigation. By default the page is loaded. */
   navigate?: Navigate
   children?: ReactNode
 }
 
-/** Gives the client to all below, and keeps the person signed in as long as it is there. */
+/** Gives the client to all below, and keeps the user signed in as long as it is mounted. */
 export function AuthProvider({
   client,
   loginPath = '/login',

@@ -3,18 +3,18 @@ import { rememberReturnPath } from './return-path.ts'
 import { useAuth, useAuthContext } from './use-auth.ts'
 
 export interface ProtectedRouteProps {
-  /** A role, or several of which one is enough. Without it everybody who is signed in may pass. */
+  /** A role, or several of which one is enough. Without it every signed-in user may pass. */
   requireRole?: string | readonly string[]
   /** Shown while it is not known yet who is signed in. */
   loading?: ReactNode
-  /** Shown to who lacks the role, instead of going to `homePath`. */
+  /** Shown to users who lack the role, instead of going to `homePath`. */
   forbidden?: ReactNode
   children?: ReactNode
 }
 
 /**
- * Shows its children to who may see them. Who is not signed in goes to `loginPath`, and `takeReturnPath` then knows the
- * way back. This is for people's convenience: whether data may be had is for the gateway and the services to say.
+ * Shows its children to users who may see them. A user who is not signed in goes to `loginPath`, and `takeReturnPath`
+ * then knows the way back. This is for convenience: whether data may be read is for the gateway and the services to say.
  */
 export function ProtectedRoute({ requireRole, loading = null, forbidden, children }: ProtectedRouteProps) {
   const { loginPath, homePath, navigate } = useAuthContext()
@@ -26,7 +26,7 @@ export function ProtectedRoute({ requireRole, loading = null, forbidden, childre
       : status === 'signed-in' && !isAllowed && forbidden === undefined
         ? homePath
         : undefined
-  // Who chose to leave does not ask to come back, and the next person here has pages of their own.
+  // A user who logs out does not ask to come back, and the next user here has pages of their own.
   const remembers = redirect === loginPath && signOut?.code !== 'LOGOUT'
 
   // In development effects run twice, and the second time the page is another one already.

@@ -12,14 +12,14 @@ import { AuthProvider, type AuthProviderProps, ProtectedRoute, takeReturnPath, u
 
 /** A page at an address, and a server that knows one user, whose roles and session can be changed. */
 async function openPage(t: Test, path = '/') {
-  const calls: string[] = []
+  const requests: string[] = []
   const user = { roles: ['doctor'], isOver: false }
   const server = createServer((request, response) => {
     const name = (request.url as string).split('/').at(-1) as string
-    calls.push(name)
+    requests.push(name)
     const refused = user.isOver && name === 'refresh'
-    const answer = refused ? { code: 'SESSION_ENDED', reason: 'disabled' } : { accessToken: tokenOf(user.roles) }
-    response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+    const body = refused ? { code: 'SESSION_ENDED', reason: 'disabled' } : { accessToken: tokenOf(user.roles) }
+    response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -40,7 +40,7 @@ async function openPage(t: Test, path = '/') {
 
   const went: string[] = []
   return {
-    calls,
+    requests,
     user,
     went,
     window,
@@ -96,7 +96,7 @@ t.test('who is not signed in is sent to log in, sees nothing, and finds the way 
   await page.render(client, <ProtectedRoute loading="loading">secret</ProtectedRoute>, { loginPath: '/sign-in' })
   t.equal(page.shown(), '')
   t.strictSame([...new Set(page.went)], ['/sign-in'])
-  t.strictSame(page.calls, [], 'nothing is asked for a stranger')
+  t.strictSame(page.requests, [], 'nothing is requested for a stranger')
   t.equal(takeReturnPath('/home'), '/patients?page=2#last')
   t.equal(takeReturnPath('/home'), '/home', 'once')
   t.equal(takeReturnPath(), '/')
@@ -177,7 +177,7 @@ t.test('who is signed in sees the page at once, and the page follows', async (t)
   page.user.roles = ['admin']
   await act(() => client.refresh())
   t.equal(page.shown(), 'signed-in d@example.com admin')
-  t.strictSame(page.calls, ['login', 'refresh'])
+  t.strictSame(page.requests, ['login', 'refresh'])
 
   page.user.isOver = true
   await act(() => client.refresh())
@@ -203,7 +203,7 @@ t.test('a page that has to fetch the token first says so, and asks once', async 
   await shown
   await until('the token is there', () => page.shown() === 'signed-in d@example.com doctor')
   t.strictSame([...new Set(renders)], ['loading', 'signed-in'], 'and never takes it for a stranger')
-  t.strictSame(page.calls, ['login', 'refresh'], 'with effects run twice')
+  t.strictSame(page.requests, ['login', 'refresh'], 'with effects run twice')
   t.strictSame(page.went, [])
 })
 
@@ -228,7 +228,7 @@ t.test('who lacks the role goes home, or sees why not', async (t) => {
   t.equal(takeReturnPath('none'), 'none', 'this is no way back from a login')
 })
 
-t.test('who leaves is not brought back, and neither is the next person', async (t) => {
+t.test('who logs out is not brought back, and neither is the next user', async (t) => {
   const page = await openPage(t, '/mine')
   const client = page.createClient()
   await client.login(doctor)
@@ -254,7 +254,7 @@ t.test('monitoring ends with the provider', async (t) => {
   page.window.localStorage.removeItem('accessToken')
   page.window.dispatchEvent(new page.window.Event('focus'))
   t.equal(client.getAccessToken(), null)
-  t.strictSame(page.calls, ['login'])
+  t.strictSame(page.requests, ['login'])
 })
 
 t.test('the hook says what is missing', async (t) => {

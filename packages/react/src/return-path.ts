@@ -1,6 +1,6 @@
 const key = 'sallyport.returnPath'
 
-/** What a browser whose storage is blocked or full did not take: it ends with the page. */
+/** The path, where storage is blocked or full: it is lost with the page. */
 let untaken: string | null = null
 
 /** Remembers this page for after the login, as long as the tab is open. The login itself is no page to come back to. */

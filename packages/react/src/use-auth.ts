@@ -2,7 +2,7 @@ import type { AuthClient, AuthSnapshot } from '@sallyport/client'
 import { useContext, useMemo, useSyncExternalStore } from 'react'
 import { AuthContext, type AuthContextValue } from './auth-provider.tsx'
 
-/** Who is signed in, and what one can do about it. */
+/** Who is signed in, and what the app can do about it. */
 export interface Auth extends AuthSnapshot, Pick<AuthClient, 'login' | 'logout' | 'fetch'> {
   client: AuthClient
 }
