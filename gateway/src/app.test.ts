@@ -35,9 +35,9 @@ t.test('every response carries the security headers and an id, whatever became o
     '/down': 502,
     '/down/securely': 502,
   })) {
-    const answer = await fetch(origin + url)
-    t.equal(answer.status, status, url)
-    t.match(Object.fromEntries(answer.headers), {
+    const response = await fetch(origin + url)
+    t.equal(response.status, status, url)
+    t.match(Object.fromEntries(response.headers), {
       'content-type': 'application/problem+json',
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',

@@ -17,14 +17,14 @@ import { openRevocations } from './pipeline/revocations.ts'
 import { openRouteTable } from './pipeline/route-table.ts'
 import { createTokenMonitor } from './pipeline/token-monitor.ts'
 import { openBodies } from './proxy/body.ts'
-import { answerPreflights, corsHeaders } from './proxy/cors.ts'
+import { corsHeaders, handlePreflights } from './proxy/cors.ts'
 import { createRequestHandler } from './proxy/request-handler.ts'
 import { createOwnHeaders } from './proxy/response-headers.ts'
 import { Upstreams } from './proxy/upstreams.ts'
 import { createWebSockets } from './proxy/websocket.ts'
 
 /**
- * The gateway: every request, and every WebSocket upgrade, takes the same steps (pipeline/) and is then forwarded
+ * The gateway: every request, and every WebSocket upgrade, runs through the same pipeline (pipeline/) and is then forwarded
  * (proxy/), whichever server read it: the fast path (http1/) or, for whatever that leaves, Node's (connections/).
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
@@ -43,7 +43,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const assertions = createAssertions(config.identityKey)
   const run = createPipeline({ routes, rateLimit, verifier, revocations, assertions })
 
-  // How it is forwarded, or refused.
+  // How it is forwarded, or rejected.
   const tokenMonitor = createTokenMonitor(revocations)
   const webSockets = createWebSockets({ config, tokenMonitor, logger })
   const ownHeaders = createOwnHeaders({ production: config.production, cors: corsHeaders(config) })
@@ -52,7 +52,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   // Who reads it.
   const takeBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
   handleAll(app, { handler, webSockets, takeBody, logger })
-  await answerPreflights(app, config, { rateLimit, logger })
+  await handlePreflights(app, config, { rateLimit, logger })
   const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, isTrusted, logger })
   const endIfIdle = serveInOrder(app.server, {
     handle: app.routing,

@@ -40,7 +40,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       'closed',
     )({
       default: 'open',
-      desc: 'open (go on verifying) or closed (answer 503) while the revocation stream is down',
+      desc: 'open (go on verifying) or closed (respond with 503) while the revocation stream is down',
     }),
     REVOCATION_MAX_AGE: duration({
       default: 30,
@@ -95,10 +95,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'the most WebSockets and event streams of one user, or of one client that is not signed in (64 if not set)',
     }),
     STREAMS_MAX: positive({ default: 10_000, desc: 'the most WebSockets and event streams in all (10000 if not set)' }),
-    CORS_ORIGINS: origins({ default: [], desc: 'origins whose pages may call, such as https://app.example.com' }),
+    CORS_ORIGINS: origins({
+      default: [],
+      desc: 'origins allowed to send cross-origin requests, such as https://app.example.com',
+    }),
     CORS_EXPOSED_HEADERS: headerNames({
       default: ['etag', 'location', 'link', 'content-disposition', 'x-total-count'],
-      desc: 'response headers of services that these pages may read, such as etag,x-total-count',
+      desc: 'response headers of services that these origins may read, such as etag,x-total-count',
     }),
   })
   return {

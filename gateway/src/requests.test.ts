@@ -18,14 +18,14 @@ const { privateKey } = generateKeyPairSync('ec', {
 /** A line that only Node's server reads, so that both servers through the gateway are taken. */
 const servers: Record<string, string> = { 'the fast path': '', "Node's server": 'TE: trailers\r\n' }
 
-type Answer = (request: IncomingMessage, response: ServerResponse) => void
+type Respond = (request: IncomingMessage, response: ServerResponse) => void
 
-/** A gateway on a port of its own, before an upstream that answers as it is told to. */
+/** A gateway on a port of its own, before an upstream that responds as the test wants. */
 async function open(t: Test, route: object, settings: Record<string, string> = {}) {
-  const behind = { answer: ((_request, response) => response.end('ok')) as Answer, seen: [] as IncomingMessage[] }
+  const behind = { respond: ((_request, response) => response.end('ok')) as Respond, seen: [] as IncomingMessage[] }
   const upstream = createServer((request, response) => {
     behind.seen.push(request)
-    behind.answer(request, response)
+    behind.respond(request, response)
   })
   upstream.on('upgrade', (request, socket) => {
     behind.seen.push(request)
@@ -73,7 +73,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
     let heard = ''
     socket.on('data', (chunk) => {
       heard += chunk
-      // Kept open by whoever answers: what has come is looked at, not waited for.
+      // The server keeps the connection open: what has come is looked at, not waited for.
       if (/\r\n\r\n/.test(heard) && isWhole(heard, start)) socket.destroy()
     })
     socket.write(`${start} HTTP/1.1\r\nHost: shop.test:81\r\n${lines}\r\n${body}`, 'latin1')
@@ -83,7 +83,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   return { behind, send, log, authority, port, held, webSockets, upstream }
 }
 
-/** Whether an answer has come to its end, as far as its head tells. */
+/** Whether a response is complete, as far as its head says. */
 function isWhole(heard: string, start: string): boolean {
   const [head = '', ...rest] = heard.split('\r\n\r\n')
   const length = /content-length: (\d+)/i.exec(head)?.[1]
@@ -92,8 +92,8 @@ function isWhole(heard: string, start: string): boolean {
   return heard.endsWith('0\r\n\r\n')
 }
 
-const headerOf = (name: string, answer: string) =>
-  new RegExp(`^${name}: (.*)\r$`, 'im').exec(answer.split('\r\n\r\n', 1)[0] as string)?.[1]
+const headerOf = (name: string, response: string) =>
+  new RegExp(`^${name}: (.*)\r$`, 'im').exec(response.split('\r\n\r\n', 1)[0] as string)?.[1]
 
 t.test('a route that rewrites sends on another path than the one it was matched by', async (t) => {
   const { behind, send, authority } = await open(t, { prefix: '/api/billing', stripPrefix: true, websocket: true })
@@ -168,43 +168,43 @@ t.test('what is refused before its route is known counts for its client', async 
   ] as [string, string, string, string][])
     await t.test(name, async (t) => {
       const { send, behind } = await open(t, { prefix: '/few', rateLimit: 1 }, { RATE_LIMIT_MAX: '4' })
-      const answers: string[] = []
+      const responses: string[] = []
       for (const line of [...Object.values(servers), ...Object.values(servers), ''])
-        answers.push(await send(start, lines + line))
+        responses.push(await send(start, lines + line))
       t.strictSame(
-        answers.map((answer) => answer.slice(9, 12)),
+        responses.map((response) => response.slice(9, 12)),
         [first, first, first, first, '429'],
       )
-      t.match(headerOf('retry-after', answers[4] as string), /^\d+$/)
-      t.match(headerOf('ratelimit', answers[4] as string), /^"client";r=0;/)
+      t.match(headerOf('retry-after', responses[4] as string), /^\d+$/)
+      t.match(headerOf('ratelimit', responses[4] as string), /^"client";r=0;/)
       const origin = name === 'a preflight' ? 'https://app.test' : undefined
-      t.equal(headerOf('access-control-allow-origin', answers[4] as string), origin, 'a page can read why')
+      t.equal(headerOf('access-control-allow-origin', responses[4] as string), origin, 'a page can read why')
       t.equal(behind.seen.length, 0)
       t.match(await send('GET /few'), /^HTTP\/1\.1 200/, 'a route with a limit of its own has its own count')
     })
 })
 
-t.test('a path that cannot be read is refused in the same words whichever way it takes, for a page too', async (t) => {
+t.test('a path that cannot be read is rejected in the same words by either server, for a page too', async (t) => {
   const { send } = await open(t, {})
   for (const path of ['/%', '/%zz', '/a%', '/%c3%28', '//', '/%2f', '*', `/${'x'.repeat(9_000)}`])
     for (const origin of ['', 'Origin: https://app.test\r\n']) {
-      const answers = await Promise.all(Object.values(servers).map((line) => send(`GET ${path}`, origin + line)))
-      const [first, second] = answers.map((answer) => answer.slice(answer.indexOf('\r\n\r\n')))
+      const responses = await Promise.all(Object.values(servers).map((line) => send(`GET ${path}`, origin + line)))
+      const [first, second] = responses.map((response) => response.slice(response.indexOf('\r\n\r\n')))
       t.match(first, /PATH_(INVALID|TOO_LONG)/, path.slice(0, 10))
       t.equal(first, second)
-      for (const answer of answers)
-        t.equal(headerOf('access-control-allow-origin', answer), origin === '' ? undefined : 'https://app.test')
+      for (const response of responses)
+        t.equal(headerOf('access-control-allow-origin', response), origin === '' ? undefined : 'https://app.test')
     }
 })
 
-t.test('a preflight is answered as before, and takes from the limit once', async (t) => {
+t.test('a preflight gets the same response as before, and takes from the limit once', async (t) => {
   const { send } = await open(t, {}, { RATE_LIMIT_MAX: '3' })
   const asks = 'Access-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-own\r\n'
-  const answer = await send('OPTIONS /x', `Origin: https://app.test\r\n${asks}`)
-  t.match(answer, /^HTTP\/1\.1 204/)
-  t.equal(headerOf('access-control-allow-origin', answer), 'https://app.test')
-  t.equal(headerOf('access-control-allow-headers', answer), 'x-own')
-  t.match(headerOf('access-control-allow-methods', answer), 'PATCH')
+  const response = await send('OPTIONS /x', `Origin: https://app.test\r\n${asks}`)
+  t.match(response, /^HTTP\/1\.1 204/)
+  t.equal(headerOf('access-control-allow-origin', response), 'https://app.test')
+  t.equal(headerOf('access-control-allow-headers', response), 'x-own')
+  t.match(headerOf('access-control-allow-methods', response), 'PATCH')
   const stranger = await send('OPTIONS /x', `Origin: https://evil.test\r\n${asks}`)
   t.equal(headerOf('access-control-allow-origin', stranger), undefined)
   t.match(headerOf('ratelimit', await send('GET /x', 'Origin: https://app.test\r\n')), /r=0/)
@@ -215,9 +215,9 @@ t.test('a method that nobody needs is 405, whatever comes with it', async (t) =>
   const known = ['QUERY', 'PROPFIND', 'TRACE', 'LOCK', 'REPORT', 'MKCOL'].filter((name) => METHODS.includes(name))
   for (const method of known)
     for (const lines of ['', 'Content-Type: x\r\n', 'Content-Length: 0\r\n', 'Origin: https://app.test\r\n']) {
-      const answer = await send(`${method} /`, lines)
-      t.match(answer, /^HTTP\/1\.1 405 [\s\S]*METHOD_NOT_ALLOWED/, `${method} ${lines}`)
-      t.match(headerOf('allow', answer), 'GET, HEAD, POST')
+      const response = await send(`${method} /`, lines)
+      t.match(response, /^HTTP\/1\.1 405 [\s\S]*METHOD_NOT_ALLOWED/, `${method} ${lines}`)
+      t.match(headerOf('allow', response), 'GET, HEAD, POST')
     }
 })
 
@@ -230,8 +230,8 @@ t.test('pages may read what is exposed to them', async (t) => {
   for (const [setting, expected] of settings) {
     const { send } = await open(t, {}, setting === undefined ? {} : { CORS_EXPOSED_HEADERS: setting })
     for (const [server, line] of Object.entries(servers)) {
-      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
-      t.equal(headerOf('access-control-expose-headers', answer), expected, server)
+      const response = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      t.equal(headerOf('access-control-expose-headers', response), expected, server)
       t.equal(headerOf('access-control-expose-headers', await send('GET /', line)), undefined)
     }
   }
@@ -255,12 +255,12 @@ t.test('the strict policy is for data, and a page keeps what it says', async (t)
     [200, { 'content-type': 'application/json', 'content-security-policy': 'sandbox' }, 'sandbox'],
   ]
   for (const [status, headers, policy] of policies) {
-    behind.answer = (_request, response) => response.writeHead(status, headers).end()
+    behind.respond = (_request, response) => response.writeHead(status, headers).end()
     for (const line of Object.values(servers)) {
-      const answer = await send('GET /', line)
-      t.equal(headerOf('content-security-policy', answer), policy, `${status} ${headers['content-type']}`)
-      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'the others stay')
-      t.equal(headerOf('referrer-policy', answer), 'no-referrer')
+      const response = await send('GET /', line)
+      t.equal(headerOf('content-security-policy', response), policy, `${status} ${headers['content-type']}`)
+      t.equal(headerOf('x-content-type-options', response), 'nosniff', 'the others stay')
+      t.equal(headerOf('referrer-policy', response), 'no-referrer')
     }
   }
   t.equal(headerOf('content-security-policy', await send('GET /a//b')), strict, 'what is our own has it')
@@ -277,13 +277,13 @@ t.test('an upstream cannot take a header of ours away', async (t) => {
     'vary',
   ]
   for (const connection of [ours.join(', '), ['close', ...ours], ['x-own', ours.join(' ,')]]) {
-    behind.answer = (_request, response) =>
+    behind.respond = (_request, response) =>
       response.writeHead(200, { connection, 'x-content-type-options': 'none', 'x-own': '1', 'x-other': '2' }).end('ok')
     for (const line of Object.values(servers)) {
-      const answer = await send('GET /', `Origin: https://app.test\r\n${line}`)
-      for (const name of ours) t.ok(headerOf(name, answer), `${name} after ${connection}`)
-      t.equal(headerOf('x-content-type-options', answer), 'nosniff', 'what it named of its own is gone')
-      t.equal(headerOf('x-other', answer), '2')
+      const response = await send('GET /', `Origin: https://app.test\r\n${line}`)
+      for (const name of ours) t.ok(headerOf(name, response), `${name} after ${connection}`)
+      t.equal(headerOf('x-content-type-options', response), 'nosniff', 'what it named of its own is gone')
+      t.equal(headerOf('x-other', response), '2')
     }
   }
   t.equal(headerOf('x-own', await send('GET /')), undefined)

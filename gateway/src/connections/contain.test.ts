@@ -113,8 +113,8 @@ for (const path of ['on', 'off'])
           ),
         )
         next = undefined
-        const answer = await fetch(`http://127.0.0.1:${port}/`)
-        t.equal((await answer.arrayBuffer()).byteLength, 2_000_000, `after ${event} of a ${of} others are served`)
+        const response = await fetch(`http://127.0.0.1:${port}/`)
+        t.equal((await response.arrayBuffer()).byteLength, 2_000_000, `after ${event} of a ${of} others are served`)
       }
     t.ok(thrown > 30, `${thrown} were thrown`)
     const metrics = await register.metrics()

@@ -48,7 +48,7 @@ export function createFastify({
     trustProxy: trustedProxies.length > 0 ? isTrusted : false,
     genReqId: (raw) =>
       requestIdOf(raw.headers['x-request-id'] as string | undefined, raw.socket.remoteAddress as string, isTrusted),
-    // A request that comes over a connection still open is served to the end of the process.
+    // A request on a connection that is still open is served until the process ends.
     return503OnClosing: false,
     // Which path a request has is for the pipeline alone to say: to Fastify every one is the same.
     rewriteUrl: () => '/',
@@ -58,14 +58,14 @@ export function createFastify({
       headersTimeout: headersTimeout * 1000,
       connectionsCheckingInterval: 500,
       requestTimeout: 0,
-      // What has no Host is refused like everything else that has more than one reading (message.ts).
+      // A request without Host is rejected like everything else that has more than one reading (message.ts).
       requireHostHeader: false,
     },
   })
   // Bodies are streamed, never parsed: their type is nothing to us, whether it is one or not.
   for (const method of app.supportedMethods) app.addHttpMethod(method, { overrideExisting: true })
   app.addHook('onRequest', (request, reply, done) => {
-    // Of other methods Fastify has ideas of its own, before it comes to the handlers.
+    // Fastify handles other methods in its own way, before the handlers.
     done(begin(request, reply) ?? (isAllowed(request.method) ? undefined : methodNotAllowed()))
   })
   return app
@@ -73,7 +73,7 @@ export function createFastify({
   /**
    * Notes what is known of a request when it comes, and counts it when it is over.
    *
-   * @returns why it is refused for its form, whatever it asks for
+   * @returns why it is rejected for its form, whatever it asks for
    */
   function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
     const { raw, id, method, originalUrl: url, trace } = request

@@ -34,7 +34,7 @@ interface Dependencies {
   noteUpgrade(request: IncomingMessage, upgrade: { socket: Socket; take: () => Buffer }): void
   /** Reads a connection by Node's server. */
   serve(socket: Socket, received: Buffer): void
-  /** Counts and logs what is refused before it is a request. @returns what its sender is shown */
+  /** Counts and logs what is rejected before it is a request. @returns what its sender is shown */
   refused(problem: Problem, peer: string): Promise<Problem>
   /** Seconds for which an idle connection is kept open, and for which a client may take nothing of a response. */
   idleTimeout: number
@@ -43,7 +43,7 @@ interface Dependencies {
 
 /**
  * Serves the pipelined requests of a connection one after another (RFC 9112 section 9.3.2): none begins before the response
- * to the one before it was sent, and none at all once a message was refused for its form, or once the client has left.
+ * to the one before it was sent, and none at all once a message was rejected for its form, or once the client has left.
  * Node by itself begins all of them at once.
  *
  * @returns how to close a connection that is idle, whether or not a request ever came, or began to come
@@ -76,7 +76,7 @@ class NodeConnection {
   readonly #dependencies: Dependencies
   readonly #waiting: Message[] = []
   #current: Message | undefined
-  /** Whether a message was refused: what comes after it is not read. */
+  /** Whether a message was rejected: what comes after it is not read. */
   #isRefused = false
 
   constructor(socket: Socket, dependencies: Dependencies) {

@@ -283,7 +283,7 @@ export class UpstreamConnection implements Connection {
         return
       }
       this.#isKept &&= head.isKept
-      // The gateway answers Expect (100) itself.
+      // The gateway responds to Expect (100) itself.
       if (head.status > 100) this.#inform(head)
     }
   }

@@ -1,5 +1,5 @@
 /**
- * One line of a header (RFC 9112 section 5), without what that lets pass for old times' sake: no space before the
+ * One line of a header (RFC 9112 section 5), without what it allows for compatibility: no space before the
  * colon, no folded line, no line that ends in anything but CR LF, no control character. The spaces around a value are
  * part of it here: an expression that leaves them out takes time by the square of their number.
  */

@@ -14,7 +14,7 @@ import { FastPathResponseWriter } from './response-writer.ts'
 import { FastPath } from './server.ts'
 
 interface Options {
-  /** Milliseconds an answer takes. */
+  /** Milliseconds a response takes. */
   takes?: number
   run?: (context: RequestContext) => Promise<string[]>
   ownHeaders?: () => string[]
@@ -172,7 +172,7 @@ t.test('while draining, every response says that its connection closes, and idle
   await new Promise((resolve) => setTimeout(resolve, 20))
   fastPath.close()
   await Promise.all([closed(idle.socket), closed(busy.socket), closed(socket)])
-  t.match(heard.all, /service$/, 'a request that is being served is answered')
+  t.match(heard.all, /service$/, 'a request that is being served gets its response')
 })
 
 t.test('what is not eligible is handed over to Node’s server, with all that follows', async (t) => {

@@ -100,7 +100,7 @@ class FastPathConnection {
     else this.#hold(chunk)
   }
 
-  /** Node's server does not answer a client that has half-closed its connection, so neither does this. */
+  /** Node's server does not respond to a client that has half-closed its connection, so neither does this. */
   readonly #onEnd = () => this.#socket.destroy()
 
   readonly #onClose = () => {

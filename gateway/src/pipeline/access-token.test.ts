@@ -112,7 +112,7 @@ t.test('a refusal says that the token is bad, and not why', async (t) => {
   })
 })
 
-t.test('an expired token is told from an invalid one, so that a client refreshes', async (t) => {
+t.test('an expired token is distinguished from an invalid one, so that a client refreshes', async (t) => {
   t.equal(await outcome(withClaims({ exp: now() - 1 })), 'TOKEN_EXPIRED')
   t.equal(await outcome(withClaims({ exp: now() - 1 }, generate())), 'TOKEN_INVALID', 'but only if we signed it')
 })

@@ -15,13 +15,13 @@ const generate = () =>
 const never = 3_600_000
 const calm = { cooldown: never, retryAfter: never, maxAge: never }
 
-/** A server of keys that answers as the test wants. */
+/** A server of keys that responds as the test wants. */
 async function serveKeys(t: Test, keys: unknown = [generate()]) {
-  const answerWith = (content: unknown) => (response: ServerResponse) => response.end(JSON.stringify(content))
-  const state = { fetches: 0, answer: answerWith({ keys }) as (response: ServerResponse) => void }
+  const respondWith = (content: unknown) => (response: ServerResponse) => response.end(JSON.stringify(content))
+  const state = { fetches: 0, respond: respondWith({ keys }) as (response: ServerResponse) => void }
   const server = createServer((_request, response) => {
     state.fetches += 1
-    state.answer(response)
+    state.respond(response)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -29,7 +29,7 @@ async function serveKeys(t: Test, keys: unknown = [generate()]) {
     server.close()
   })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`
-  return Object.assign(state, { url, serve: (keys: unknown) => (state.answer = answerWith({ keys })) })
+  return Object.assign(state, { url, serve: (keys: unknown) => (state.respond = respondWith({ keys })) })
 }
 
 function open(t: Test, url: string, timing = calm) {
@@ -74,11 +74,11 @@ t.test('all who ask at once wait for one fetch', async (t) => {
 
 t.test('a response that is no key set is 503 and never "no such key", until there is one', async (t) => {
   const key = generate()
-  const answers: Record<string, (response: ServerResponse) => void> = {
+  const responses: Record<string, (response: ServerResponse) => void> = {
     'an error': (response) => response.writeHead(500).end(JSON.stringify({ keys: [key] })),
     'not found': (response) => response.writeHead(404).end(),
     'no JSON': (response) => response.end('<html>'),
-    'half an answer': (response) => response.write('{"keys":[', () => response.destroy()),
+    'half a response': (response) => response.write('{"keys":[', () => response.destroy()),
     'no connection': (response) => response.destroy(),
     ...Object.fromEntries(
       [null, [], {}, { keys: null }, { keys: {} }, { keys: [] }, { keys: [null] }, { keys: ['x'] }].map((content) => [
@@ -89,10 +89,10 @@ t.test('a response that is no key set is 503 and never "no such key", until ther
     'no key that is public': (response) => response.end('{"keys":[{"kty":"oct","kid":"x","k":"AAAA"}]}'),
     'no key with an id': (response) => response.end(JSON.stringify({ keys: [{ ...key, kid: undefined }] })),
   }
-  for (const [name, answer] of Object.entries(answers)) {
+  for (const [name, respond] of Object.entries(responses)) {
     const server = await serveKeys(t, [key])
-    const good = server.answer
-    server.answer = answer
+    const good = server.respond
+    server.respond = respond
     const keySet = open(t, server.url)
     await t.rejects(keySet.ready(), { statusCode: 503, code: 'UNAVAILABLE' }, name)
     await t.rejects(
@@ -101,7 +101,7 @@ t.test('a response that is no key set is 503 and never "no such key", until ther
       name,
     )
     t.match(keySet.lines.at(-1), /"key_set_unreachable"/)
-    server.answer = good
+    server.respond = good
     t.ok(await keySet.find(key.kid), 'as soon as the set is there')
     await t.resolves(keySet.ready())
   }
@@ -110,7 +110,7 @@ t.test('a response that is no key set is 503 and never "no such key", until ther
 t.test('keys come from the address that was set, and from no other it points to', async (t) => {
   const elsewhere = await serveKeys(t)
   const server = await serveKeys(t)
-  server.answer = (response) => response.writeHead(302, { location: elsewhere.url }).end()
+  server.respond = (response) => response.writeHead(302, { location: elsewhere.url }).end()
   await t.rejects(open(t, server.url).ready(), { code: 'UNAVAILABLE' })
   t.equal(elsewhere.fetches, 0)
 })
@@ -158,9 +158,9 @@ t.test('when the set cannot be fetched, the cached keys stay in use', async (t) 
   const server = await serveKeys(t, [key])
   const keySet = open(t, server.url, { ...calm, cooldown: -1 })
   await keySet.ready()
-  server.answer = (response) => response.writeHead(500).end()
+  server.respond = (response) => response.writeHead(500).end()
   const before = server.fetches
-  t.equal(await keySet.find('unknown'), undefined, 'a stranger is refused, not told to wait')
+  t.equal(await keySet.find('unknown'), undefined, 'an unknown key is rejected, not told to wait')
   t.equal(server.fetches, before + 1)
   t.equal(await keySet.find('unknown'), undefined)
   t.equal(server.fetches, before + 1, 'a server in trouble is not asked at once again')
@@ -179,17 +179,17 @@ t.test('the set is renewed in the background, so that a withdrawn key ends', asy
   t.strictSame(
     keySet.lines.map((line) => JSON.parse(line)).map(({ event, kids }) => ({ event, kids })),
     [old, fresh].map(({ kid }) => ({ event: 'key_set_changed', kids: [kid] })),
-    'each change is told once',
+    'each change is logged once',
   )
 })
 
 t.test('a server that is not there yet is asked again by itself', async (t) => {
   const server = await serveKeys(t)
-  const good = server.answer
-  server.answer = (response) => response.destroy()
+  const good = server.respond
+  server.respond = (response) => response.destroy()
   const keySet = open(t, server.url, { ...calm, maxAge: 5 })
   await eventually('several fetches', () => keySet.lines.length > 2)
-  server.answer = good
+  server.respond = good
   await eventually('the keys are there', () =>
     keySet.ready().then(
       () => true,

@@ -18,7 +18,7 @@ const unreserved = /^[A-Za-z0-9\-._~]$/
 /** Encoded, these would be read as structure, or decoded once more, by some servers: `/`, `\`, `;`, `?`, `#`, `%`, controls. */
 const structural = /^[/\\;?#%\x00-\x1f\x7f]$/
 
-/** Services answer these to operators and to the gateway, never to its callers. */
+/** Services serve these to operators and to the gateway, never to its callers. */
 const internal = /^\/(internal|metrics|healthz|readyz)(\/|$)/
 
 /** Whether the path of a request target is longer than any that there is a use for. */

@@ -28,7 +28,7 @@ interface Dependencies {
 export type RunPipeline = (context: RequestContext, isUpgrade?: boolean) => Promise<readonly string[]>
 
 /**
- * The steps that every request takes, whichever server read it:
+ * The pipeline that every request runs through, whichever server read it:
  *
  *   route -> rate limit -> authenticate -> revocations -> authorize -> identity
  *

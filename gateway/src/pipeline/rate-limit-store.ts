@@ -1,7 +1,7 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Redis } from 'ioredis'
 
-/** Milliseconds for the store to answer before a request goes on without it, and between two attempts to connect. */
+/** Milliseconds for the store to respond before a request goes on without it, and between two attempts to connect. */
 const commandTimeout = 200
 const retryInterval = 1_000
 
@@ -10,7 +10,7 @@ export interface RateLimitStore {
   redis: Redis
   /** Whether it takes commands. */
   readonly isConnected: boolean
-  /** Notes that it did not answer: no request waits for it again until it has reconnected. */
+  /** Notes that it did not respond: no request waits for it again until it has reconnected. */
   markUnavailable(): void
   close(): void
 }

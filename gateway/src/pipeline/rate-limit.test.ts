@@ -9,7 +9,7 @@ import type { RequestContext } from './request-context.ts'
 
 /**
  * A store that speaks as much of Redis' protocol as counting takes, so that these tests need no Redis: the test with
- * two gateways (test/gateway/shared-limits.test.ts) has a real one. It can be told to keep silent.
+ * two gateways (test/gateway/shared-limits.test.ts) has a real one. It can be made to keep silent.
  */
 function countingStore() {
   const state = { silent: false, odd: '', counts: new Map<string, number>() }
@@ -19,7 +19,7 @@ function countingStore() {
     socket.on('data', (chunk) => {
       received += chunk
       for (let command = takeCommand(); command; command = takeCommand())
-        if (!state.silent) socket.write(answer(command))
+        if (!state.silent) socket.write(respond(command))
     })
     const takeCommand = (): string[] | undefined => {
       const parts = /^\*(\d+)\r\n/.exec(received)
@@ -31,7 +31,7 @@ function countingStore() {
       return lines.slice(1, end).filter((_, at) => at % 2 === 1)
     }
   })
-  const answer = ([name, ...rest]: string[]): string => {
+  const respond = ([name, ...rest]: string[]): string => {
     if (name?.toLowerCase() === 'info') return '$11\r\nloading:0\r\n\r\n'
     if (!name?.toLowerCase().startsWith('eval')) return '+OK\r\n'
     if (state.odd !== '') return state.odd

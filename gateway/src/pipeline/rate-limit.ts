@@ -20,7 +20,7 @@ const limited = new Counter({
 })
 
 interface Settings {
-  /** Requests a minute from one client address, and by one user wherever they call from. */
+  /** Requests a minute from one client address, and by one user from whatever address. */
   requestsPerMinute: number
   userRequestsPerMinute: number
 }

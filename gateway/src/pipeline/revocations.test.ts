@@ -98,10 +98,10 @@ t.test('a session that ended is refused with the reason, and others are not', as
     headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
     options: { members: { reason: 'logout_all' } },
   })
-  t.equal(view.outcome({ sessionId: 'session-2' }), 'ok', 'another session of the same person')
+  t.equal(view.outcome({ sessionId: 'session-2' }), 'ok', 'another session of the same user')
 })
 
-t.test('tokens with roles that a person no longer has are stale, others are not', async (t) => {
+t.test('tokens with roles that a user no longer has are stale, others are not', async (t) => {
   const server = await serveStream(t, changed('user-1', ['doctor', 'patient']) + current)
   const view = open(t, server.url)
   await eventually('the view is current', () => view.age() < 30)
@@ -109,7 +109,7 @@ t.test('tokens with roles that a person no longer has are stale, others are not'
   server.send(changed('user-1', ['patient']))
   await eventually('the token is stale', () => view.outcome() === 'TOKEN_STALE')
   t.equal(view.outcome({ role: 'patient', roles: ['patient'] }), 'ok', 'a new token')
-  t.equal(view.outcome({ userId: 'user-2' }), 'ok', 'another person')
+  t.equal(view.outcome({ userId: 'user-2' }), 'ok', 'another user')
   t.throws(() => view.check(doctor), {
     name: 'Problem',
     statusCode: 401,

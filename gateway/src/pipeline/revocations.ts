@@ -7,18 +7,18 @@ import { followClock } from './remote-clock.ts'
 
 export interface Revocations {
   /**
-   * Throws if the caller's session has ended, or the roles in the token are no longer the person's.
+   * Throws if the caller's session has ended, or the roles in the token are no longer the user's.
    *
    * @throws 401 SESSION_ENDED with the reason, 401 TOKEN_STALE; 503 if the view is too old and that is to refuse
    */
   check(identity: Identity): void
-  /** Calls back when a session ends or a person's roles change. @returns how to stop */
+  /** Calls back when a session ends or a user's roles change. @returns how to stop */
   onRevoked(listener: (revoked: { session: string } | { user: string }) => void): () => void
   /** How long ago the view was last proved to be current, in seconds. */
   age(): number
   /** Whether the stream is open and has sent everything up to now; never if there is none. */
   readonly isCurrent: boolean
-  /** How many ended sessions, and people with changed roles, the view holds. */
+  /** How many ended sessions, and users with changed roles, the view holds. */
   readonly held: { sessions: number; users: number }
   close(): void
 }
@@ -138,7 +138,7 @@ export function openRevocations(settings: Settings, logger: Logger, timing = def
     check({ sessionId, userId, roles }) {
       if (settings.failClosed && age() > settings.maxAge)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', {
-          detail: 'Whether sessions have ended cannot be told just now.',
+          detail: 'Whether sessions have ended is not known just now.',
           headers: { 'retry-after': '1' },
         })
       const ended = sessions.get(sessionId)

@@ -6,39 +6,39 @@ import type { RateLimit } from '../pipeline/rate-limit.ts'
 import { discardRest } from './body.ts'
 
 interface Settings {
-  /** Origins whose pages may call. */
+  /** Origins that may send cross-origin requests. */
   origins: string[]
-  /** Names of headers of services that these pages may read. */
+  /** Names of response headers of services that these origins may read. */
   exposedHeaders: string[]
 }
 
 /** What the gateway itself says of a request. */
 const ownNames = ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy']
 
-/** The headers of responses that a page may read: the gateway's own, and those of services. */
+/** The headers of responses that an allowed origin may read: the gateway's own, and those of services. */
 const exposed = (ofServices: string[]) => [...new Set([...ownNames, ...ofServices])]
 
 /**
- * What a response carries for the page that made the request, and for whoever caches it (the CORS protocol of the Fetch
- * standard). Preflights have a response of their own.
+ * The CORS headers of a response, for the origin of the request and for caches (the CORS protocol of the Fetch standard).
+ * Preflights have a response of their own.
  *
  * @returns a function from the `Origin` of a request, if it has one, to names and values of headers
  */
 export function corsHeaders({ origins, exposedHeaders }: Settings): (origin: string | undefined) => string[] {
-  const noPage = ['vary', 'Origin']
-  const anyPage = [
+  const noOrigin = ['vary', 'Origin']
+  const anyOrigin = [
     ...['vary', 'Origin', 'access-control-allow-credentials', 'true'],
     ...['access-control-expose-headers', exposed(exposedHeaders).join(', ')],
   ]
-  const byOrigin = new Map(origins.map((origin) => [origin, ['access-control-allow-origin', origin, ...anyPage]]))
-  return (origin) => (origin === undefined ? noPage : (byOrigin.get(origin) ?? anyPage))
+  const byOrigin = new Map(origins.map((origin) => [origin, ['access-control-allow-origin', origin, ...anyOrigin]]))
+  return (origin) => (origin === undefined ? noOrigin : (byOrigin.get(origin) ?? anyOrigin))
 }
 
 const isPreflight = ({ method, headers }: FastifyRequest) =>
   method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
 
-/** Answers preflights of pages. An OPTIONS that is none is a request like any other. */
-export async function answerPreflights(
+/** Responds to preflights. Any other OPTIONS is a request like any other. */
+export async function handlePreflights(
   app: FastifyInstance,
   { origins, exposedHeaders }: Settings,
   { rateLimit, logger }: { rateLimit: RateLimit; logger: Logger },
@@ -50,7 +50,7 @@ export async function answerPreflights(
     exposedHeaders: exposed(exposedHeaders),
     maxAge: 600,
     preflightContinue: true,
-    // What has both of its headers is a preflight, though one may be empty; the plugin's own answer is no problem details.
+    // A request with both headers is a preflight, though one may be empty; the plugin's own response is no problem details.
     strictPreflight: false,
   }
   await app.register(async (preflights) => {

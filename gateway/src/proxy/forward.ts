@@ -57,7 +57,7 @@ class Exchange implements Listener {
   readonly #writer: ResponseWriter
   #upstream: Upstream
   #isRetry = false
-  #isRepeat = false
+  #isResend = false
   /** Takes the request out of the queue. */
   #leave: (() => void) | undefined
   /** Set once the request is being written to an upstream: from then on it may have had an effect. */
@@ -190,17 +190,17 @@ class Exchange implements Listener {
    */
   #sendAgain(error: Error): boolean {
     const { context, body } = this.#request
-    const mayRepeat = idempotent.has(context.method)
-    if (error instanceof StaleConnection && mayRepeat && typeof body === 'string' && !this.#isRepeat) {
-      this.#isRepeat = true
+    const isIdempotent = idempotent.has(context.method)
+    if (error instanceof StaleConnection && isIdempotent && typeof body === 'string' && !this.#isResend) {
+      this.#isResend = true
       this.#connection = undefined
       this.#send()
       return true
     }
-    // What ends the exchange may be the client: its body is too large, or it is too slow.
+    // It may be the client that ends the exchange: its body is too large, or it is too slow.
     if (error instanceof Problem) return false
     if (!(error instanceof UpstreamBusy)) this.#upstream.failed()
-    if (this.#connection || this.#isRetry || !mayRepeat) return false
+    if (this.#connection || this.#isRetry || !isIdempotent) return false
     const other = context.route.pick(this.#upstream)
     // One that is full is so a moment later too, and the wait has its bound.
     if (error instanceof UpstreamBusy && other === this.#upstream) return false
@@ -226,6 +226,6 @@ export function explain(error: Error): Problem {
       headers: { 'retry-after': '1' },
     })
   if (error instanceof UpstreamTimeout)
-    return new Problem(504, 'UPSTREAM_TIMEOUT', 'The service did not answer in time', { cause: error })
+    return new Problem(504, 'UPSTREAM_TIMEOUT', 'The service did not respond in time', { cause: error })
   return new Problem(502, 'UPSTREAM_UNREACHABLE', 'The service could not be reached', { cause: error })
 }

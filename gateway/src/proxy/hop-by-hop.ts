@@ -1,4 +1,4 @@
-/** Hop-by-hop headers (RFC 9110 section 7.6.1), and those that the gateway answers for itself. */
+/** Hop-by-hop headers (RFC 9110 section 7.6.1), and those that the gateway handles itself. */
 export const hopByHop = new Set([
   'connection',
   'keep-alive',

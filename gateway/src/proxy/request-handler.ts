@@ -30,7 +30,7 @@ export type RequestHandler = ReturnType<typeof createRequestHandler>
  * What becomes of a request once it was read, by whichever server: the pipeline decides, then it is forwarded, or a problem
  * is its response.
  *
- * A promise is rejected only if no response could be written; whoever owns the connection then ends it.
+ * A promise is rejected only if no response could be written; the owner of the connection then ends it.
  */
 export function createRequestHandler(dependencies: Dependencies) {
   const { run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger } = dependencies
@@ -69,7 +69,7 @@ export function createRequestHandler(dependencies: Dependencies) {
     else writeProblem(problem, context.method, ownHeaders(context), writer)
   }
 
-  /** Counts and logs why a request is refused. @returns what its client is shown */
+  /** Counts and logs why a request is rejected. @returns what its client is shown */
   async function explain(context: RequestContext, error: unknown): Promise<Problem> {
     return noteProblem(await rateLimit.refused(context, error), context, logger)
   }

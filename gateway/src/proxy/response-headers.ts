@@ -59,7 +59,7 @@ function without(names: Set<string>, headers: string[]): string[] {
 
 interface OwnHeaders {
   production: boolean
-  /** What a response carries for pages, by the `Origin` of the request. */
+  /** The CORS headers of a response, by the `Origin` of the request. */
   cors(origin: string | undefined): string[]
 }
 

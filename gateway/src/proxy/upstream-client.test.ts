@@ -13,7 +13,7 @@ import { type PoolSettings, UpstreamBusy, UpstreamClient } from './upstream-clie
 
 const logger = createLogger('test', 'silent')
 
-interface Told {
+interface Outcome {
   status: number
   statusText: string
   headers: string[]
@@ -22,17 +22,17 @@ interface Told {
   error: Error | undefined
 }
 
-/** A server that answers every request as it is told. */
+/** A server that responds to every request as the test wants. */
 async function startUpstream(
   t: Test,
-  answer: (socket: Socket, request: string) => void,
+  respond: (socket: Socket, request: string) => void,
   settings: Partial<PoolSettings> = {},
 ) {
   const sockets = new Set<Socket>()
   const server: Server = createServer((socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket)).on('error', () => {})
-    socket.on('data', (bytes) => answer(socket, bytes.toString('latin1')))
+    socket.on('data', (bytes) => respond(socket, bytes.toString('latin1')))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const connections = new UpstreamClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, logger, settings)
@@ -46,29 +46,29 @@ async function startUpstream(
 
 /** Sends a request and waits for what becomes of it. */
 function send(connections: UpstreamClient, request: Partial<UpstreamRequest> = {}, own: Partial<Listener> = {}) {
-  const told: Told = { status: 0, statusText: '', headers: [], body: '', trailers: [], error: undefined }
-  return new Promise<Told>((resolve) =>
+  const outcome: Outcome = { status: 0, statusText: '', headers: [], body: '', trailers: [], error: undefined }
+  return new Promise<Outcome>((resolve) =>
     connections.send(
       { method: 'GET', path: '/', headers: [], body: '', timeout: 5_000, client: 'one', ...request },
       {
         onWait() {},
         onSent() {},
         onInformation() {},
-        onHead: (status, statusText, headers) => Object.assign(told, { status, statusText, headers }),
+        onHead: (status, statusText, headers) => Object.assign(outcome, { status, statusText, headers }),
         onPause() {},
         onData(chunk) {
-          told.body += chunk
+          outcome.body += chunk
           return true
         },
-        onEnd: (trailers) => resolve({ ...told, trailers }),
-        onFailure: (error) => resolve({ ...told, error }),
+        onEnd: (trailers) => resolve({ ...outcome, trailers }),
+        onFailure: (error) => resolve({ ...outcome, error }),
         ...own,
       },
     ),
   )
 }
 
-/** Answers with the same bytes, whole or one after the other. */
+/** Responds with the same bytes, whole or one after the other. */
 const always =
   (bytes: string, inPieces = false) =>
   (socket: Socket) => {
@@ -79,7 +79,7 @@ const always =
   }
 
 t.test('a response is read, at once or byte by byte', async (t) => {
-  const cases: [name: string, bytes: string, expected: Partial<Told>, method?: string][] = [
+  const cases: [name: string, bytes: string, expected: Partial<Outcome>, method?: string][] = [
     ['of a length', 'HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc', { status: 200, body: 'abc' }],
     ['empty', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n', { status: 200, statusText: '', body: '' }],
     [
@@ -164,7 +164,7 @@ t.test('a response with two readings is refused', async (t) => {
   t.match(await send(inPieces.connections), { error: /not valid HTTP/ }, 'a line that does not end, in pieces')
 })
 
-t.test('a response that breaks off is told from a complete one', async (t) => {
+t.test('a response that breaks off is distinguished from a complete one', async (t) => {
   for (const bytes of [
     '',
     'HTTP/1.1 200 OK\r\n',
@@ -177,10 +177,10 @@ t.test('a response that breaks off is told from a complete one', async (t) => {
 })
 
 t.test('unsolicited bytes are never the response to the next request', async (t) => {
-  let answers = 0
+  let responses = 0
   const { connections, sockets } = await startUpstream(t, (socket) => {
-    answers += 1
-    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${answers}`)
+    responses += 1
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${responses}`)
   })
   t.match(await send(connections), { body: '1' })
   const [first] = sockets
@@ -275,10 +275,10 @@ t.test('more requests than connections wait in the queue', async (t) => {
     most = Math.max(most, ++open)
     socket.on('close', () => open--)
   })
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 600 }, (_, at) => send(connections, { client: String(at % 3) })),
   )
-  t.ok(answers.every(({ body }) => body === 'ok'))
+  t.ok(responses.every(({ body }) => body === 'ok'))
   t.equal(most, 256)
 
   const refusing = await startUpstream(t, (socket) => socket.destroy())
@@ -485,8 +485,8 @@ t.test('a body of another length than it was said to have never becomes another 
   const received: string[] = []
   const { connections } = await startUpstream(t, (_socket, bytes) => received.push(bytes))
   for (const body of [pieces('much too long'), pieces('abc', 'de'), pieces('a')]) {
-    const told = await send(connections, { method: 'PUT', headers: ['content-length', '4'], body })
-    t.match(told.error, /not of the length/)
+    const outcome = await send(connections, { method: 'PUT', headers: ['content-length', '4'], body })
+    t.match(outcome.error, /not of the length/)
   }
   t.notMatch(received.join(), /much|de/)
 })
@@ -554,8 +554,8 @@ t.test(
       for (let turn = 0; turn < 20; turn++) {
         const { connections } = await startUpstream(t, (socket) => socket.pause() && close(socket))
         const much = pieces(...Array.from({ length: 480 }, () => 'x'.repeat(64 * 1024)))
-        const told = await send(connections, { method: 'PUT', body: much })
-        t.match(told, { status: 413, body: 'much', error: undefined })
+        const outcome = await send(connections, { method: 'PUT', body: much })
+        t.match(outcome, { status: 413, body: 'much', error: undefined })
       }
   },
 )
@@ -566,7 +566,7 @@ t.test('an upstream that closes on a body without a response has given none', as
   t.ok((await send(connections, { method: 'PUT', body: much })).error)
 })
 
-t.test('a connection that was idle and turns out to be closed is told from one that was not', async (t) => {
+t.test('a connection that was idle and turns out to be closed is distinguished from one that was not', async (t) => {
   let requests = 0
   const { connections, sockets } = await startUpstream(t, (socket) => {
     requests += 1
@@ -669,16 +669,16 @@ t.test('no client has more than its share of connections and of the queue', asyn
   for (const socket of held.slice(0, 2)) ok(socket)
   await eventually('its next ones come', () => held.length === 7)
   for (const socket of held.slice(5)) ok(socket)
-  for (const told of await Promise.all(greedy)) t.match(told, { body: 'ok', error: undefined })
+  for (const outcome of await Promise.all(greedy)) t.match(outcome, { body: 'ok', error: undefined })
 })
 
 t.test(
   'a client may have as many waiting as connections are still to be opened, and its part of the queue',
   async (t) => {
     const { connections } = await startUpstream(t, ok, { connections: 2, perClient: 1, queue: 2 })
-    const told = await Promise.all(Array.from({ length: 4 }, () => send(connections)))
+    const outcome = await Promise.all(Array.from({ length: 4 }, () => send(connections)))
     t.strictSame(
-      told.map(({ error }) => error instanceof UpstreamBusy),
+      outcome.map(({ error }) => error instanceof UpstreamBusy),
       [false, false, false, true],
     )
   },
@@ -724,8 +724,8 @@ t.test('a client that takes nothing is not waited for without end', async (t) =>
     always(`HTTP/1.1 200 OK\r\nContent-Length: ${much.length}\r\n\r\n${much}`),
     { clientIdleTimeout: 100 },
   )
-  const told = await send(connections, {}, { onData: () => false })
-  t.match(told.error, { code: 'REQUEST_TIMEOUT' })
+  const outcome = await send(connections, {}, { onData: () => false })
+  t.match(outcome.error, { code: 'REQUEST_TIMEOUT' })
 })
 
 t.test('what is thrown in an event of a connection ends that one alone', async (t) => {
