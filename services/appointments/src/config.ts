@@ -2,7 +2,7 @@ import { databaseAddress, duration, port, positive, processConfig, readSettings,
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to correct */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     APPOINTMENTS_PORT: port({ default: 5002, desc: 'a port number (5002 if not set)' }),

@@ -109,7 +109,7 @@ export function doctorRoutes(
 const isAdmin = ({ roles }: Identity) => roles.includes('admin')
 const ownedBy = (identity: Identity) => (isAdmin(identity) ? {} : { doctorId: identity.userId })
 
-/** Tells whoever listens, once and only if the change commits. */
+/** Notifies listeners, once and only if the change commits. */
 async function announce(
   transaction: Prisma.TransactionClient,
   change: string,

@@ -65,7 +65,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
     /** Whether to serve the description of the API, which is for those who write against it. */
     docs: settings.NODE_ENV === 'development',
-    /** Where that page's calls go; undefined is where the page itself was loaded from. */
+    /** Where that page's requests go; undefined is where the page itself was loaded from. */
     gatewayOrigin: settings.GATEWAY_ORIGIN,
     databaseUrl: settings.DATABASE_URL,
     databaseConnections: shareConnections(settings.DATABASE_CONNECTIONS),

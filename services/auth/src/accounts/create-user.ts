@@ -53,6 +53,6 @@ export async function createUser(database: Database, { name, password, ...given 
   }
 }
 
-async function hashUnlessGuessable(passwords: Passwords, { password, ...person }: Omit<NewUser, 'roles'>) {
-  return (await passwords.isGuessable(password, person)) ? undefined : passwords.hash(password)
+async function hashUnlessGuessable(passwords: Passwords, { password, ...user }: Omit<NewUser, 'roles'>) {
+  return (await passwords.isGuessable(password, user)) ? undefined : passwords.hash(password)
 }

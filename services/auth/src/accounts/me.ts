@@ -24,9 +24,9 @@ const schema = {
 
 export function meRoute(app: Application, { database, signedIn }: { database: Database; signedIn: Guard }): void {
   app.get('/api/auth/me', { schema, preHandler: signedIn }, async (request) => {
-    const person = await database.user.findUnique({ where: { id: request.identity.userId } })
-    if (!person) throw new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
-    const { id, name, email, roles } = person
+    const user = await database.user.findUnique({ where: { id: request.identity.userId } })
+    if (!user) throw new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
+    const { id, name, email, roles } = user
     return { id, name, email, role: roles[0] as string, roles }
   })
 }

@@ -4,8 +4,8 @@ import { areRoles, isEmail, mostRoles } from '@sallyport/identity'
 
 /**
  * Refuses to make tokens of what no gateway would accept in one: an address or roles that came into the database past us.
- * To say so once, to the person and in the log, is better than tokens of which every use is refused. The caller has shown
- * already who it is.
+ * Saying so once, to the user and in the log, is better than tokens of which every use is rejected. The caller has
+ * proved already who it is.
  *
  * @throws 403 ACCOUNT_INVALID
  */

@@ -6,7 +6,7 @@ import Type from 'typebox'
 interface Dependencies {
   database: Database
   signedIn: Guard
-  /** Passes those who may look up people whose ids they do not have. */
+  /** Lets through callers who may look up users whose ids they do not have. */
   mayLookUp: Guard
 }
 
@@ -18,7 +18,7 @@ const response = {
   ),
 }
 
-/** Names, and nothing else, for services that know people by their ids alone. */
+/** Names, and nothing else, for services that know users by their ids alone. */
 export function directoryRoutes(app: Application, { database, signedIn, mayLookUp }: Dependencies): void {
   app.get(
     '/api/auth/people',
@@ -26,7 +26,7 @@ export function directoryRoutes(app: Application, { database, signedIn, mayLookU
       schema: {
         operationId: 'listPeople',
         tags: ['directory'],
-        summary: 'The names of people',
+        summary: 'The names of users',
         querystring: Type.Object({
           ids: Type.String({ pattern: `^${uuid}(,${uuid}){0,99}$`, description: '1 to 100 ids, with commas between' }),
         }),
@@ -48,7 +48,7 @@ export function directoryRoutes(app: Application, { database, signedIn, mayLookU
       schema: {
         operationId: 'listPeopleByRole',
         tags: ['directory'],
-        summary: 'The people who have a role',
+        summary: 'The users who have a role',
         querystring: Type.Object({ role: Type.String({ pattern: rolePattern }) }),
         response,
       },

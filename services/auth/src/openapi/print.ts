@@ -6,7 +6,7 @@ import { readConfig } from '../config.ts'
 import { createPasswords } from '../passwords/passwords.ts'
 import { createKeySet } from '../tokens/key-set.ts'
 
-// The app as it runs in development, with keys of the moment. Nothing listens, and no database is there to be asked.
+// The app as it runs in development, with keys of the moment. Nothing listens, and there is no database to query.
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const config = readConfig({
   NODE_ENV: 'development',

@@ -5,7 +5,7 @@ import type { FastifySchema } from 'fastify'
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** The codes that the route answers with, by status, beside those that follow from what it takes (`problemsOf`). */
+    /** The codes that the route responds with, by status, beside those that follow from what it takes (`problemsOf`). */
     problems?: Problems
   }
 }
@@ -21,8 +21,8 @@ interface Guards {
 /** The routes' tags, in the order in which they are shown. */
 const tags = [
   { name: 'session', description: 'Signing in, staying signed in, signing out' },
-  { name: 'account', description: 'What signed-in people see and change of their own' },
-  { name: 'directory', description: 'Names of people, for services and those who may look them up' },
+  { name: 'account', description: 'What signed-in users see and change of their own' },
+  { name: 'directory', description: 'Names of users, for services and those who may look them up' },
   { name: 'administration', description: 'Users, for admins' },
   { name: 'keys', description: 'What access tokens are verified with' },
 ]
@@ -31,7 +31,7 @@ const tags = [
  * Describes the routes that follow as OpenAPI 3.1, and serves that at /docs/json and as a page at /docs. What a route
  * asks of its caller comes from its guard, and the codes from its schema, so that neither is said twice.
  *
- * For development: the packages behind it are not installed in production. The page makes the calls that it describes,
+ * For development: the packages behind it are not installed in production. The page sends the requests that it describes,
  * with an access token that one gives it, at the gateway: we ourselves believe identity headers, and no token.
  *
  * @param gateway the origin of the gateway, where CORS_ORIGINS has to list ours; by default the one that the page was
@@ -48,7 +48,7 @@ export async function serveDocs(app: Application, guards: Guards, gateway?: stri
         title: 'Sallyport: the auth API',
         version: '1',
         description:
-          'Sign-in, sessions and users, as they are at the gateway. Errors are problem details (RFC 9457) with a stable `code`. The gateway answers some requests itself, with codes that any call can have; docs/api.md lists them all.',
+          'Sign-in, sessions and users, as they are at the gateway. Errors are problem details (RFC 9457) with a stable `code`. The gateway responds to some requests itself, with codes that any request can get; docs/api.md lists them all.',
       },
       servers: [{ url: gateway ?? '/', description: 'the gateway' }],
       tags,

@@ -41,23 +41,23 @@ export function changePasswordRoute(app: Application, { config, database, passwo
     },
     async (request) =>
       passwords.admit(async () => {
-        const { userId: user, sessionId: session } = request.identity
+        const { userId, sessionId: session } = request.identity
         const { currentPassword, newPassword } = request.body
         if (newPassword.normalize('NFC') === currentPassword.normalize('NFC'))
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
-        const person = await database.user.findUnique({ where: { id: user } })
-        if (person && (await passwords.isGuessable(newPassword, person)))
+        const user = await database.user.findUnique({ where: { id: userId } })
+        if (user && (await passwords.isGuessable(newPassword, user)))
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
             detail:
               'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
           })
-        const verdict = await passwords.verify(person?.passwordHash, currentPassword)
+        const verdict = await passwords.verify(user?.passwordHash, currentPassword)
         const matches = verdict === 'right' || verdict === 'outdated'
         const to = matches ? await passwords.hash(newPassword) : ''
-        const from = person?.passwordHash ?? ''
-        const happened = { user, session, ip: request.ip }
-        if (!matches || !(await changePassword(database, { id: user, from, to, keep: session }))) {
+        const from = user?.passwordHash ?? ''
+        const happened = { user: userId, session, ip: request.ip }
+        if (!matches || !(await changePassword(database, { id: userId, from, to, keep: session }))) {
           const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
           await record(database, request.log, { event: 'password_refused', reason, ...happened })
           throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
@@ -80,8 +80,8 @@ export async function changePassword(
 ): Promise<boolean> {
   return database.$transaction(async (transaction) => {
     await lockUser(transaction, id)
-    const person = await transaction.user.findUnique({ where: { id } })
-    if (person?.passwordHash !== from) return false
+    const user = await transaction.user.findUnique({ where: { id } })
+    if (user?.passwordHash !== from) return false
     await transaction.user.update({ where: { id }, data: { passwordHash: to } })
     await endSessionsOf(transaction, id, 'password_changed', keep)
     return true

@@ -11,7 +11,7 @@ t.test('each of the passwords that leaked most often and are long enough can be 
   )
 })
 
-t.test('words that only their owner puts together cannot, and the words of the person can', async (t) => {
+t.test('words that only their owner puts together cannot, and the words of the user can', async (t) => {
   t.equal(isGuessable('correct-horse-battery-staple', []), false)
   t.equal(isGuessable('Wilhelmina Vanderbilt', []), false)
   t.equal(isGuessable('Wilhelmina Vanderbilt', ['Wilhelmina', 'Vanderbilt', 'Wilhelmina Vanderbilt']), true)

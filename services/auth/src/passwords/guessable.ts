@@ -11,10 +11,10 @@ const estimator = new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs, maxLe
 
 /**
  * Whether a password falls to those who try the usual ones first: 49,000 that leaked most often, patterns, rows of
- * keys, and words that belong to the person. It takes milliseconds, and with bad intent tenths of a second: it is for
+ * keys, and words that belong to the user. It takes milliseconds, and with bad intent tenths of a second: it is for
  * the process that hashes.
  *
- * @param words such as the person's name
+ * @param words such as the user's name
  */
 export function isGuessable(password: string, words: string[]): boolean {
   return estimator.check(password, words).score < acceptable

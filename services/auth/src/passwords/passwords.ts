@@ -54,12 +54,12 @@ export interface Passwords {
   /** Of the password in NFC. @throws as verify does */
   hash(password: string): Promise<string>
   /**
-   * Whether a new password is among the first that an attacker would try for this person (ASVS V6.2.4, V6.2.11), or has
+   * Whether a new password is among the first that an attacker would try for this user (ASVS V6.2.4, V6.2.11), or has
    * the e-mail address in it.
    *
    * @throws 503 UNAVAILABLE if the process that hashes fails
    */
-  isGuessable(password: string, person: { email: string; name: string }): Promise<boolean>
+  isGuessable(password: string, user: { email: string; name: string }): Promise<boolean>
   /** How many passwords are being hashed or compared, and how many wait for it. */
   readonly running: number
   readonly waiting: number

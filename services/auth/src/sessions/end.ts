@@ -13,7 +13,7 @@ export type EndReason =
   | 'reuse'
 
 /**
- * Ends a session for good; a trigger tells every gateway in the same commit. Ending it twice keeps the first reason.
+ * Ends a session for good; a trigger notifies every gateway in the same commit. Ending it twice keeps the first reason.
  *
  * @returns whether it was this call that ended it
  */
@@ -21,7 +21,7 @@ export async function endSession(
   database: Database,
   sessionId: string,
   reason: EndReason,
-  /** If given, the session is ended only if it is this person's. */
+  /** If given, the session is ended only if it is this user's. */
   ownerId: string | null = null,
 ): Promise<boolean> {
   const ended = await database.$executeRaw`
@@ -33,20 +33,20 @@ export async function endSession(
 }
 
 /**
- * Ends every session of a person; a trigger tells every gateway in the same commit.
+ * Ends every session of a user; a trigger notifies every gateway in the same commit.
  *
  * @returns how many it ended
  */
 export async function endAllSessions(database: Database, userId: string, reason: EndReason): Promise<number> {
   return database.$transaction(async (transaction) => {
-    // A login under way either opens its session before this, and it is ended, or waits and opens it after.
+    // A login in progress either opens its session before this, and it is ended, or waits and opens it after.
     await lockUser(transaction, userId)
     return endSessionsOf(transaction, userId, reason)
   })
 }
 
 /**
- * Ends the sessions of a person whose row the transaction has locked.
+ * Ends the sessions of a user whose row the transaction has locked.
  *
  * @param except the one session that goes on
  * @returns how many it ended

@@ -44,7 +44,7 @@ const schema = {
   problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
 }
 
-interface Person {
+interface UserRow {
   id: string
   email: string
   roles: string[]
@@ -52,8 +52,8 @@ interface Person {
   disabled: boolean
 }
 
-const findPerson: Statement = {
-  name: 'find_person',
+const findUser: Statement = {
+  name: 'find_user',
   text: `
     SELECT id, email, roles, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
     FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
@@ -78,28 +78,28 @@ export function loginRoute(
     async (request, reply) =>
       passwords.admit(async () => {
         const { email, password } = request.body
-        const [person] = await database.run<Person>(findPerson, [spellingsOf(email)])
-        const verdict = await passwords.verify(person?.passwordHash, password)
+        const [user] = await database.run<UserRow>(findUser, [spellingsOf(email)])
+        const verdict = await passwords.verify(user?.passwordHash, password)
         const refuse = async (reason: string) => {
-          await record(database, request.log, { event: 'login_failed', user: person?.id, ip: request.ip, reason })
+          await record(database, request.log, { event: 'login_failed', user: user?.id, ip: request.ip, reason })
           return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
         }
-        if (!person) throw await refuse('unknown e-mail')
+        if (!user) throw await refuse('unknown e-mail')
         if (verdict === 'unreadable')
           throw await refuse('the stored hash is none of ours: the user needs a new password')
         if (verdict === 'wrong') throw await refuse('wrong password')
-        if (person.disabled) throw await refuse('disabled')
-        requireValid(person, request.log)
+        if (user.disabled) throw await refuse('disabled')
+        requireValid(user, request.log)
 
-        const passwordHash = verdict === 'outdated' ? await rehash(person, password) : person.passwordHash
+        const passwordHash = verdict === 'outdated' ? await rehash(user, password) : user.passwordHash
         const session = await openSession(
           database,
-          { userId: person.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
+          { userId: user.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
           config.session,
         )
         if (!session) throw await refuse('changed meanwhile')
 
-        request.log.warn({ event: 'login_succeeded', user: person.id, session: session.id, ip: request.ip })
+        request.log.warn({ event: 'login_succeeded', user: user.id, session: session.id, ip: request.ip })
         await endSessionOfCookie(request, { database, refreshTokens })
         await refreshTokens.set(reply, session)
         const { id, name, roles } = session.user
@@ -118,7 +118,7 @@ export function loginRoute(
   }
 
   /** Hashes the password anew. @returns the hash that is stored now */
-  async function rehash({ id, passwordHash: stored }: Person, password: string): Promise<string> {
+  async function rehash({ id, passwordHash: stored }: UserRow, password: string): Promise<string> {
     const passwordHash = await passwords.hash(password)
     const { count } = await database.user.updateMany({
       where: { id, passwordHash: stored },

@@ -9,7 +9,7 @@ export interface Refresh {
   outcome: RotationOutcome
 }
 
-/** How a refresh is counted that is refused before it comes to a session; any other error is an outage. */
+/** How a refresh is counted that is rejected before it reaches a session; any other error is an outage. */
 const refusals: Record<string, string> = {
   REFRESH_MISSING: 'missing',
   REFRESH_INVALID: 'invalid',

@@ -13,7 +13,7 @@ interface NewSession {
 const open: Statement = {
   name: 'open_session',
   text: `
-    WITH person AS (
+    WITH owner AS (
       SELECT id, email, name, roles FROM auth.users
       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
       FOR SHARE
@@ -22,7 +22,7 @@ const open: Statement = {
       SELECT $3::uuid, id, $4, $5,
              now() + least($6::float8, $7::float8) * interval '1 second',
              now() + $7::float8 * interval '1 second'
-      FROM person
+      FROM owner
       RETURNING *
     ), recorded AS (
       INSERT INTO auth.security_events (event, user_id, session_id, ip)
@@ -30,13 +30,13 @@ const open: Statement = {
     )
     SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
            floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles
-    FROM opened s JOIN person u ON u.id = s.user_id`,
+    FROM opened s JOIN owner u ON u.id = s.user_id`,
 }
 
 /**
- * Opens a session for someone whose password was just checked. The person's row is locked and looked at once more in
- * the same statement, so that no session opens after the person was disabled or the password changed. The security event
- * of the login is written with it, so that there is not the one without the other.
+ * Opens a session for a user whose password was just checked. The user's row is locked and looked at once more in the
+ * same statement, so that no session opens after the user was disabled or the password changed. The security event
+ * of the login is written with it, so that there is never one without the other.
  *
  * @returns undefined if that happened
  */

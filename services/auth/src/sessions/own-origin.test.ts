@@ -4,7 +4,7 @@ import { requireOwnOrigin } from './own-origin.ts'
 
 const gateway = '192.0.2.1'
 
-/** The status of a call through a gateway, or from elsewhere. */
+/** The status of a request through a gateway, or from elsewhere. */
 async function statusOf(
   headers: Record<string, string>,
   remoteAddress = gateway,
@@ -28,10 +28,10 @@ async function statusOf(
   return statusCode
 }
 
-/** As the gateway tells it. */
+/** As the gateway says it. */
 const seen = (protocol: string, host: string) => ({ 'x-forwarded-proto': protocol, 'x-forwarded-host': host })
 
-t.test('a page of the origin that its call goes to may make it, whatever the name', async (t) => {
+t.test('a page of the origin that its request goes to may send it, whatever the name', async (t) => {
   for (const [origin, headers] of Object.entries({
     'http://box': seen('http', 'box'),
     'http://box:8080': seen('http', 'box:8080'),
@@ -81,12 +81,12 @@ t.test('only a gateway that is trusted says what was called', async (t) => {
   t.equal(await statusOf({ origin: 'https://auth:5001', 'x-forwarded-proto': 'https' }, stranger), 403)
 })
 
-t.test('listed origins may call, and who is no page', async (t) => {
+t.test('listed origins may send requests, and so may callers that are no page', async (t) => {
   t.equal(await statusOf({ origin: 'https://app.test', ...seen('http', 'box') }), 200)
   t.equal(await statusOf({ ...seen('http', 'box') }), 200)
 })
 
-t.test('the log says of which origin a page was, and what helps', async (t) => {
+t.test('the log names the origin of the page, and what helps', async (t) => {
   const lines: string[] = []
   const refused = async (headers: Record<string, string>) => {
     lines.length = 0

@@ -19,7 +19,7 @@ const SessionView = Type.Object({
 })
 const EndedSessionView = Type.Object({ ...SessionView.properties, endedAt: Type.String(), reason: Type.String() })
 
-/** A person's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
+/** A user's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
 export function ownSessionRoutes(
   app: Application,
   { database, signedIn }: { database: Database; signedIn: Guard },
@@ -104,7 +104,7 @@ function view(session: Session, currentId: string): Static<typeof SessionView> {
   }
 }
 
-/** Such as "Firefox on Linux"; what cannot be told is left out. */
+/** Such as "Firefox on Linux"; what is unknown is left out. */
 function describeDevice(userAgent: string | null): string {
   const { browser, os } = bowser.parse(userAgent || 'unknown')
   return [browser.name, os.name].filter(Boolean).join(' on ') || 'Unknown'

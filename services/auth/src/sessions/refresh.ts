@@ -41,8 +41,8 @@ const schema = {
 const over = new Set(['REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'])
 
 /**
- * Rotates the refresh token. What may be a retry is answered with the same successor as before; reuse ends the session.
- * The cookie is cleared only with a definite answer that the session is over.
+ * Rotates the refresh token. What may be a retry gets the same successor as before; reuse ends the session. The
+ * cookie is cleared only with a definite response that the session is over.
  */
 export function refreshRoute(app: Application, { config, database, accessTokens, refreshTokens }: Dependencies): void {
   app.post(
@@ -68,7 +68,7 @@ export function refreshRoute(app: Application, { config, database, accessTokens,
 
       const { session } = outcome
       const { roles } = session.user
-      // The cookie first: a client that is refused below goes on with it as soon as somebody has corrected the account.
+      // The cookie first: a client that is rejected below goes on with it as soon as somebody has corrected the account.
       await refreshTokens.set(reply, session)
       requireValid(session.user, request.log)
       return { accessToken: accessTokens.sign(session), role: roles[0] as string, roles }

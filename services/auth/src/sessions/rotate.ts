@@ -33,11 +33,11 @@ const rotate: Statement = {
 
 /**
  * Carries out a refresh. The common case is one statement, and whatever is decided after it is decided on the row as
- * it then stands, so that repeats, races and crashes all come to the same state.
+ * it then stands, so that retries, races and crashes all come to the same state.
  *
  * @param now the time to decide at; the database's own clock if not given, which every process shares
  * @throws the database's error when it is unavailable or did not say whether it committed: nothing is known to have
- *   changed, and the same attempt may be made again
+ *   changed, and the same attempt may be retried
  */
 export async function rotateSession(
   database: Database,

@@ -28,23 +28,23 @@ t.test('a generation that a failover forgot goes on from where the client is', a
   t.strictSame(decide(session(), present(12), now, grace), { kind: 'rotate' })
 })
 
-t.test('a retry with its attempt id is repeated, however late', async (t) => {
+t.test('a retry with its attempt id gets the same successor, however late', async (t) => {
   const late = session({ rotatedAt: now - 8 * 3600 })
   t.strictSame(decide(late, present(6, 'the attempt that made generation 7'), now, grace), { kind: 'repeat' })
 })
 
-t.test('without an attempt id a repeat is taken for a retry within the grace, to its last moment', async (t) => {
+t.test('without an attempt id a second use is taken for a retry within the grace, to its last moment', async (t) => {
   t.strictSame(decide(session({ rotatedAt: now - grace }), present(6), now, grace), { kind: 'repeat' })
   t.strictSame(decide(session({ rotatedAt: now - grace - 0.001 }), present(6), now, grace), { kind: 'replay' })
   t.strictSame(decide(session({ rotatedAt: now, attemptHash: null }), present(6), now, grace), { kind: 'repeat' })
 })
 
-t.test('another attempt id past the grace is a replay', async (t) => {
+t.test('another attempt id past the grace is reuse', async (t) => {
   t.strictSame(decide(session(), present(6, 'a thief’s'), now, grace), { kind: 'replay' })
   t.strictSame(decide(session({ attemptHash: null }), present(6), now, grace), { kind: 'replay' })
 })
 
-t.test('anything older than the predecessor is a replay at once', async (t) => {
+t.test('anything older than the predecessor is reuse at once', async (t) => {
   t.strictSame(decide(session({ rotatedAt: now }), present(5), now, grace), { kind: 'replay' })
   t.strictSame(decide(session(), present(5, 'the attempt that made generation 7'), now, grace), { kind: 'replay' })
 })
