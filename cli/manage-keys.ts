@@ -14,11 +14,11 @@ const spread = 300_000
 const costs = {
   activate: {
     signing: 'a gateway that has not fetched it yet refuses the tokens it signs, for up to a minute',
-    refresh: 'an auth service that has not read it yet signs out whoever comes with a cookie it signed',
+    refresh: 'an auth service that has not read it yet signs out every user whose cookie it signed',
   },
   retire: {
     signing: 'the access tokens it signed are refused, and their clients have to refresh',
-    refresh: 'whoever has not refreshed since it was replaced is signed out',
+    refresh: 'every user who has not refreshed since it was replaced is signed out',
   },
 }
 
