@@ -61,6 +61,6 @@ async function takeName(name: string): Promise<string | undefined> {
 /** A holder that is stopped, or ends just now, does not say who it is. */
 async function askHolder(path: string): Promise<string> {
   const socket = connect(path)
-  socket.setTimeout(1_000, () => socket.destroy(new Error('no answer')))
+  socket.setTimeout(1_000, () => socket.destroy(new Error('no response')))
   return (await text(socket).catch(() => '')) || 'unknown'
 }

@@ -170,7 +170,7 @@ function commandOf(pid: number): string {
 }
 /* c8 ignore stop */
 
-/** Makes our database unless it is there. @returns whether the server answered */
+/** Makes our database unless it is there. @returns whether the server responded */
 async function createDatabaseOnce(url: string): Promise<boolean> {
   // Whatever else has the port may say nothing.
   const client = new pg.Client({

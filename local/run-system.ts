@@ -50,7 +50,10 @@ interface Run {
 async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { stopped, endings, say }: Run) {
   const settings = readSettings(environment, {
     DATA_DIR: text({ default: '.data', desc: 'the folder for the database and the secrets (.data if not set)' }),
-    CORS_ORIGINS: origins({ default: [], desc: 'further origins whose pages may call, such as http://localhost:3000' }),
+    CORS_ORIGINS: origins({
+      default: [],
+      desc: 'further origins allowed to send cross-origin requests, such as http://localhost:3000',
+    }),
   })
   refuseToDeploy(environment)
   const folder = openFolder(settings.DATA_DIR)
@@ -114,7 +117,7 @@ interface SettingsSources {
   folder: string
   ports: Ports
   secrets: Record<string, string>
-  /** Origins whose pages may call, beside our own. */
+  /** Origins allowed to send cross-origin requests, beside our own. */
   origins: string[]
 }
 
