@@ -169,7 +169,7 @@ export function waitForDatabase(database: Database, seconds: number): Promise<vo
  *
  * @throws ConfigurationError saying what to correct, if it does not within so many seconds
  */
-export async function retry<Answer>(seconds: number, ask: () => Promise<Answer>): Promise<Answer> {
+export async function retry<Result>(seconds: number, ask: () => Promise<Result>): Promise<Result> {
   const deadline = Date.now() + seconds * 1000
   for (;;) {
     try {
