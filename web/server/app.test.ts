@@ -22,20 +22,20 @@ function serve(t: Test, environment: Record<string, string> = {}) {
     await app.close()
     rmSync(folder, { recursive: true })
   })
-  const call = (url: string, method: 'GET' | 'HEAD' | 'POST' = 'GET', headers: Record<string, string> = asBrowser) =>
+  const send = (url: string, method: 'GET' | 'HEAD' | 'POST' = 'GET', headers: Record<string, string> = asBrowser) =>
     app.inject({ method, url, headers })
-  return Object.assign(call, { asset })
+  return Object.assign(send, { asset })
 }
 
-t.test('every address that a person may open is the page, fresh each time', async (t) => {
-  const call = serve(t)
+t.test('every address that a user may open is the page, fresh each time', async (t) => {
+  const send = serve(t)
   for (const url of ['/', '/login', '/appointments?when=today', '/users/some/one', '/?next=/a.b']) {
-    const answer = await call(url)
-    t.equal(answer.statusCode, 200, url)
-    t.match(answer.body, 'index-1a2b.js')
-    t.match(answer.headers, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' })
+    const response = await send(url)
+    t.equal(response.statusCode, 200, url)
+    t.match(response.body, 'index-1a2b.js')
+    t.match(response.headers, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' })
   }
-  t.equal((await call('/', 'HEAD')).statusCode, 200)
+  t.equal((await send('/', 'HEAD')).statusCode, 200)
 })
 
 t.test('what the page loads is kept by browsers for good, since its name changes with its content', async (t) => {
@@ -50,13 +50,13 @@ t.test('what the page loads is kept by browsers for good, since its name changes
 })
 
 t.test('what a newer build took away is 404', async (t) => {
-  const call = serve(t)
-  rmSync(call.asset)
-  t.match(await call('/assets/index-1a2b.js'), { statusCode: 404 })
+  const send = serve(t)
+  rmSync(send.asset)
+  t.match(await send('/assets/index-1a2b.js'), { statusCode: 404 })
 })
 
 t.test('what is not there is 404 and never HTML', async (t) => {
-  const call = serve(t)
+  const send = serve(t)
   for (const url of [
     '/assets/index-old.js',
     '/assets/',
@@ -66,16 +66,20 @@ t.test('what is not there is 404 and never HTML', async (t) => {
     '/favicon.ico',
     '/a/b.map',
   ]) {
-    const { statusCode, headers } = await call(url)
+    const { statusCode, headers } = await send(url)
     t.equal(statusCode, 404, url)
     t.match(headers, { 'content-type': 'application/problem+json', 'cache-control': 'no-store' }, url)
   }
-  t.match(await call('/api/whoami', 'GET', { accept: 'application/json' }), { statusCode: 404 }, 'a call gone astray')
-  t.match(await call('/api/whoami', 'GET', {}), { statusCode: 404 })
-  t.match(await call('/login', 'POST'), { statusCode: 405, headers: { allow: 'GET, HEAD' } })
+  t.match(
+    await send('/api/whoami', 'GET', { accept: 'application/json' }),
+    { statusCode: 404 },
+    'a request gone astray',
+  )
+  t.match(await send('/api/whoami', 'GET', {}), { statusCode: 404 })
+  t.match(await send('/login', 'POST'), { statusCode: 405, headers: { allow: 'GET, HEAD' } })
 })
 
-t.test('the page runs its own files alone, in no frame, and calls its own origin', async (t) => {
+t.test('the page runs its own files alone, in no frame, and connects to its own origin', async (t) => {
   const { headers, body } = await serve(t)('/')
   t.match(body, '<meta name="gateway" content="" />')
   t.match(headers, {
@@ -96,7 +100,7 @@ t.test('one build does for every gateway: its origin is a setting', async (t) =>
   t.ok(headers['strict-transport-security'])
 })
 
-t.test('what cannot be served says how to mend it', async (t) => {
+t.test('what cannot be served says how to correct it', async (t) => {
   t.throws(() => readPage('/nowhere'), {
     name: 'ConfigurationError',
     message: '/nowhere/index.html cannot be read; make it with `npm run build`',

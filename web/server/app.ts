@@ -4,7 +4,7 @@ import type { Config } from './config.ts'
 import type { Page } from './page.ts'
 import { pageHeaders } from './page-headers.ts'
 
-/** Serves the web app: one page for every address that a person may open, and the files that it loads. */
+/** Serves the web app: one page for every address that a user may open, and the files that it loads. */
 export function buildApp({ config, page, logger }: { config: Config; page: Page; logger: Logger }) {
   const app = createApplication({ ...config, logger, bodyLimit: 1024 })
   const headers = pageHeaders(config.gateway)

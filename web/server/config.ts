@@ -2,7 +2,7 @@ import { origin, port, processConfig, readSettings } from '@sallyport/chassis'
 
 export type Config = ReturnType<typeof readConfig>
 
-/** @throws ConfigurationError with a line for every setting to mend */
+/** @throws ConfigurationError with a line for every setting to correct */
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     WEB_PORT: port({ default: 5173, desc: 'a port number (5173 if not set)' }),

@@ -1,18 +1,18 @@
 /**
- * What the page may do: run its own scripts and styles, none of them inline, and call the gateway. Whatever else an
+ * What the page may do: run its own scripts and styles, none of them inline, and send requests to the gateway. Whatever else an
  * injected piece of markup might want, the browser refuses, and no string becomes markup or script (Trusted Types).
  *
  * @param gateway the origin of the gateway; undefined if it is the page's own
  */
 export function pageHeaders(gateway: string | undefined): Record<string, string> {
-  const callable = gateway === undefined ? "'self'" : `'self' ${gateway} ${gateway.replace(/^http/, 'ws')}`
+  const connectable = gateway === undefined ? "'self'" : `'self' ${gateway} ${gateway.replace(/^http/, 'ws')}`
   const policy = {
     'default-src': "'none'",
     'script-src': "'self'",
     'style-src': "'self'",
     'font-src': "'self'",
     'img-src': "'self'",
-    'connect-src': callable,
+    'connect-src': connectable,
     'base-uri': "'none'",
     'form-action': "'none'",
     'frame-ancestors': "'none'",

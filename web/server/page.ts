@@ -9,7 +9,7 @@ export interface Page {
   assets: string
 }
 
-/** Where the page is told of the gateway, so that one build does for every deployment. */
+/** Where the page reads the gateway's origin, so that one build does for every deployment. */
 const unknownGateway = '<meta name="gateway" content="" />'
 
 /**

@@ -39,48 +39,49 @@ export interface EndedSession extends Session {
   reason: string
 }
 
-/** The gateway's API, as docs/api.md has it. Each call throws an AuthError with the code of what went wrong. */
+/** The gateway's API, as docs/api.md has it. Each function throws an AuthError with the code of what went wrong. */
 export const api = {
-  me: () => call<User>('GET', '/api/auth/me'),
-  changePassword: (body: { currentPassword: string; newPassword: string }) => call('POST', '/api/auth/password', body),
+  me: () => request<User>('GET', '/api/auth/me'),
+  changePassword: (body: { currentPassword: string; newPassword: string }) =>
+    request('POST', '/api/auth/password', body),
 
-  sessions: () => call<{ sessions: Session[]; ended: EndedSession[] }>('GET', '/api/auth/sessions'),
-  endSession: (id: string) => call('DELETE', `/api/auth/sessions/${id}`),
-  endAllSessions: () => call('POST', '/api/auth/logout-all'),
+  sessions: () => request<{ sessions: Session[]; ended: EndedSession[] }>('GET', '/api/auth/sessions'),
+  endSession: (id: string) => request('DELETE', `/api/auth/sessions/${id}`),
+  endAllSessions: () => request('POST', '/api/auth/logout-all'),
 
-  given: () => call<{ appointments: Appointment[] }>('GET', '/api/doctor/appointments'),
-  had: () => call<{ appointments: Appointment[] }>('GET', '/api/appointments'),
+  given: () => request<{ appointments: Appointment[] }>('GET', '/api/doctor/appointments'),
+  had: () => request<{ appointments: Appointment[] }>('GET', '/api/appointments'),
   makeAppointment: (body: { patientId: string; doctorId?: string; startsAt: string; reason: string }) =>
-    call<Appointment>('POST', '/api/doctor/appointments', body),
+    request<Appointment>('POST', '/api/doctor/appointments', body),
   changeAppointment: (id: string, body: { startsAt?: string; reason?: string; status?: Status }) =>
-    call<Appointment>('PATCH', `/api/doctor/appointments/${id}`, body),
+    request<Appointment>('PATCH', `/api/doctor/appointments/${id}`, body),
 
   people: (ids: string[]) =>
-    call<{ people: Person[] }>('GET', `/api/auth/people?${new URLSearchParams({ ids: ids.join() })}`),
+    request<{ people: Person[] }>('GET', `/api/auth/people?${new URLSearchParams({ ids: ids.join() })}`),
   directory: (role: string) =>
-    call<{ people: Person[] }>('GET', `/api/auth/directory?${new URLSearchParams({ role })}`),
+    request<{ people: Person[] }>('GET', `/api/auth/directory?${new URLSearchParams({ role })}`),
 
   users: (email: string, cursor: string | null) =>
-    call<{ users: User[]; nextCursor: string | null }>(
+    request<{ users: User[]; nextCursor: string | null }>(
       'GET',
       `/api/admin/users?${new URLSearchParams({ limit: '20', ...(email && { email }), ...(cursor && { cursor }) })}`,
     ),
   changeUser: (id: string, body: { roles?: string[]; disabled?: boolean }) =>
-    call<User>('PATCH', `/api/admin/users/${id}`, body),
-  endSessionsOf: (id: string) => call('DELETE', `/api/admin/users/${id}/sessions`),
+    request<User>('PATCH', `/api/admin/users/${id}`, body),
+  endSessionsOf: (id: string) => request('DELETE', `/api/admin/users/${id}/sessions`),
 }
 
-async function call<Answer = unknown>(method: string, path: string, body?: object): Promise<Answer> {
+async function request<Content = unknown>(method: string, path: string, body?: object): Promise<Content> {
   const response = await client
     .fetch(path, {
       method,
       ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     })
     .catch((cause) => {
-      throw cause instanceof AuthError ? cause : new AuthError('NETWORK', 'The server did not answer', { cause })
+      throw cause instanceof AuthError ? cause : new AuthError('NETWORK', 'The server did not respond', { cause })
     })
-  const answer = await response.json().catch(() => ({}))
-  if (response.ok) return answer
-  const { code = 'ANSWER_INVALID', title = 'The answer makes no sense', detail, reason } = answer
+  const content = await response.json().catch(() => ({}))
+  if (response.ok) return content
+  const { code = 'ANSWER_INVALID', title = 'The response is invalid', detail, reason } = content
   throw new AuthError(code, title, { status: response.status, detail, reason })
 }

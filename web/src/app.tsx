@@ -38,7 +38,7 @@ export function App() {
   )
 }
 
-/** Everything but the login is for people who are signed in. Another person's page is another page: nothing stays. */
+/** Everything but the login is for signed-in users. Another user's page is another page: nothing stays. */
 function SignedIn({ children }: { children: ReactNode }) {
   const { user } = useAuth()
   return (
@@ -50,7 +50,7 @@ function SignedIn({ children }: { children: ReactNode }) {
   )
 }
 
-/** Whoever does not see the page hears that it is another one, also after a sign-in. The login has a focus of its own. */
+/** Screen readers announce that the page is another one, also after a sign-in. The login has a focus of its own. */
 function useFocusOnPage(): void {
   const [path] = useLocation()
   const shownPath = useRef(path)

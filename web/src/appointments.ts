@@ -2,7 +2,7 @@ import { useAuth } from '@sallyport/react'
 import { useQuery } from '@tanstack/react-query'
 import { api } from './api.ts'
 
-/** The appointments that this person gives, or else has. */
+/** The appointments that this user gives, or else has. */
 export function useAppointments() {
   const { roles } = useAuth()
   const gives = roles.includes('doctor') || roles.includes('admin')

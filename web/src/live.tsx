@@ -20,7 +20,7 @@ interface Live {
 
 const LiveContext = createContext<Live>({ status: 'connecting', changes: [] })
 
-/** Changes of appointments that concern this person, as they happen. */
+/** Changes of appointments that concern this user, as they happen. */
 export const useLive = () => useContext(LiveContext)
 
 const kept = 20
@@ -70,7 +70,7 @@ function follow({ onStatus, onOpen, onChange }: Listener): () => void {
   async function connect(): Promise<void> {
     timer = undefined
     try {
-      // A WebSocket that is refused does not say why; a call does, and mends the token or ends the session.
+      // A WebSocket that is rejected does not say why; a request does, and refreshes the token or ends the session.
       await api.me()
       const token = await client.getFreshAccessToken()
       if (ended || token === null) return
@@ -91,7 +91,7 @@ function follow({ onStatus, onOpen, onChange }: Listener): () => void {
     socket.onclose = ({ code }) => {
       socket = undefined
       if (ended) return
-      // The gateway says that the token no longer holds: it expired, or the roles or the session changed.
+      // The gateway says that the token is no longer valid: it expired, or the roles or the session changed.
       if (code === 4401) return connectNow()
       wait()
     }
@@ -107,7 +107,7 @@ function follow({ onStatus, onOpen, onChange }: Listener): () => void {
   const hurry = () => {
     if (timer !== undefined) connectNow()
   }
-  // Signs that what was away is back.
+  // Signs that what was unavailable is back.
   const signs = ['online', 'tokenRefreshed']
   for (const sign of signs) addEventListener(sign, hurry)
   void connect()

@@ -2,14 +2,14 @@ import { useAuth } from '@sallyport/react'
 import { useQuery } from '@tanstack/react-query'
 import { api } from './api.ts'
 
-/** The name of whoever is signed in; the e-mail address until it is known. */
+/** The name of the signed-in user; the e-mail address until it is known. */
 export function useName(): string {
   const { user } = useAuth()
   const { data } = useQuery({ queryKey: ['me'], queryFn: api.me, enabled: user?.name == null })
   return user?.name ?? data?.name ?? user?.email ?? ''
 }
 
-/** Names by id, of people whose ids came with other data. */
+/** Names by id, of users whose ids came with other data. */
 export function useNames(ids: string[]): (id: string) => string {
   const wanted = [...new Set(ids)].sort().slice(0, 100)
   const { data } = useQuery({

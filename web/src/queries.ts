@@ -2,7 +2,7 @@ import type { AuthError } from '@sallyport/client'
 import { QueryClient } from '@tanstack/react-query'
 import { client } from './client.ts'
 
-/** What the server did not answer is asked again a few times; what it refused is not. */
+/** A request without a response, or with a 5xx, is retried a few times; a rejected one is not. */
 const retry = (failures: number, { status }: AuthError) => failures < 3 && (status === 0 || status >= 500)
 
 /**
@@ -23,7 +23,7 @@ export const queries = new QueryClient({
   },
 })
 
-// What one person saw is not for the next.
+// What one user saw is not for the next.
 let seenBy = client.getSnapshot().user?.id
 client.subscribe(() => {
   const { user } = client.getSnapshot()

@@ -1,6 +1,6 @@
 import type { AuthError, SignOut } from '@sallyport/client'
 
-/** What a person can do about an error, in a sentence or two. */
+/** What a user can do about an error, in a sentence or two. */
 export function explain(error: unknown): string {
   const { code, message, detail, retryAfter } = error as AuthError
   const wait = retryAfter ? `in ${Math.ceil(retryAfter / 1000)} seconds` : 'in a moment'
@@ -10,13 +10,13 @@ export function explain(error: unknown): string {
     case 'RATE_LIMITED':
       return `That was too often. Try again ${wait}.`
     case 'NETWORK':
-      return 'The server does not answer. Check your connection and try again; nothing you typed is lost.'
+      return 'The server does not respond. Check your connection and try again; nothing you typed is lost.'
     case 'UNAVAILABLE':
     case 'UPSTREAM_UNREACHABLE':
     case 'UPSTREAM_TIMEOUT':
-      return `The service cannot answer just now. You stay signed in; try again ${wait}.`
+      return `The service is unavailable just now. You stay signed in; try again ${wait}.`
     case 'ORIGIN_REFUSED':
-      return `This page (${location.origin}) is not one that may sign people in. Whoever runs the service can list it in CORS_ORIGINS.`
+      return `This page (${location.origin}) is not one that may sign users in. The operator of the service can list it in CORS_ORIGINS.`
     case 'ROLE_REQUIRED':
       return 'Your role does not allow this any more.'
     case 'APPOINTMENT_NOT_FOUND':

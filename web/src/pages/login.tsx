@@ -19,7 +19,7 @@ export function LoginPage() {
   useEffect(() => {
     document.title = 'Sign in · Sallyport'
   }, [])
-  // Also when the person signed in in another tab.
+  // Also when the user signed in in another tab.
   useEffect(() => {
     if (status === 'signed-in') navigate(takeReturnPath(), { replace: true })
   }, [status, navigate])
