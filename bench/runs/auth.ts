@@ -8,8 +8,8 @@ import { cpuSeconds } from '../lib/cpu.ts'
 import { median, quantile } from '../lib/quantile.ts'
 
 /**
- * Logins and refreshes beside what a project would otherwise use, all in one run and in turns, since machines differ and
- * so do hours; figures are medians. Draws docs/graphs.
+ * Logins and refreshes beside what a project would otherwise use, all in one run and in turns, since machines differ
+ * and so do hours; figures are medians. Draws docs/graphs.
  *
  *   npm run bench:auth               (ROUNDS and SECONDS make it longer or shorter)
  */

@@ -151,7 +151,10 @@ print(
   `\na mixture (requests ${share('request')}, refreshes ${share('refresh')}, logins ${share('login')}): ${median(differences).toFixed(2)} of the sum of these`,
 )
 
-/** What a user with a page open does: a request in 10 s, a refresh when the token of 15 minutes has nearly run out, a login a day. */
+/**
+ * What a user with a page open does: a request in 10 s, a refresh when the token of 15 minutes has nearly run out, a
+ * login a day.
+ */
 const perSecond: Record<Kind, number> = { request: 1 / 10, refresh: 1 / 870, login: 1 / 86_400 }
 print(`\n| active sessions | requests | refreshes | logins |${partNames.map((part) => ` ${part} |`).join('')} WAL |`)
 print(`| ---: |${' ---: |'.repeat(partNames.length + 4)}`)

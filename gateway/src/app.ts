@@ -24,8 +24,9 @@ import { Upstreams } from './proxy/upstreams.ts'
 import { createWebSockets } from './proxy/websocket.ts'
 
 /**
- * The gateway: every request, and every WebSocket upgrade, runs through the same pipeline (pipeline/) and is then forwarded
- * (proxy/), whichever server read it: the fast path (http1/) or, for whatever that leaves, Node's (connections/).
+ * The gateway: every request, and every WebSocket upgrade, runs through the same pipeline (pipeline/) and is then
+ * forwarded (proxy/), whichever server read it: the fast path (http1/) or, for whatever that leaves, Node's
+ * (connections/).
  */
 export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
   const isProxy = proxyAddress.compile(config.trustedProxies)

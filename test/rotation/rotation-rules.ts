@@ -51,7 +51,10 @@ export const graceByFork = () => {
   })
 }
 
-/** The parent of the active token gets the active token, at any time; an older one only for a grace period after its use. */
+/**
+ * The parent of the active token gets the active token, at any time; an older one only for a grace period after its
+ * use.
+ */
 export const parentAllowed = () =>
   ruleServer({ active: 0, usedAt: [] as number[] }, (state, { generation }, now) => {
     const { active, usedAt } = state

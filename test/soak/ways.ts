@@ -335,8 +335,8 @@ function differ(on: Outcome, off: Outcome, { requests, halfCloses }: Input, isSu
   const detail = JSON.stringify({ on: shown(on), off: shown(off) })
   const [first, second] = [comparable(on), comparable(off)]
   const different = first.findIndex((response, at) => second[at] !== undefined && second[at] !== response)
-  // Some responses, as to a preflight and of a rejection, do not wait for the body: whether that is known to be broken by
-  // then depends on how it comes.
+  // Some responses, as to a preflight and of a rejection, do not wait for the body: whether that is known to be broken
+  // by then depends on how it comes.
   const { messages } = readAsNode(Buffer.from(requests.join('') + last, 'latin1'))
   const isBroken = messages.at(-1)?.isComplete === false && different === messages.length - 1
   if (isBroken && [first[different], second[different]].includes('a refused message')) return []

@@ -1,6 +1,7 @@
 /**
- * What the page may do: run its own scripts and styles, none of them inline, and send requests to the gateway. Whatever else an
- * injected piece of markup might want, the browser refuses, and no string becomes markup or script (Trusted Types).
+ * What the page may do: run its own scripts and styles, none of them inline, and send requests to the gateway. Whatever
+ * else an injected piece of markup might want, the browser refuses, and no string becomes markup or script (Trusted
+ * Types).
  *
  * @param gateway the origin of the gateway; undefined if it is the page's own
  */

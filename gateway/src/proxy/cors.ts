@@ -19,8 +19,8 @@ const ownNames = ['retry-after', 'x-request-id', 'ratelimit', 'ratelimit-policy'
 const exposed = (ofServices: string[]) => [...new Set([...ownNames, ...ofServices])]
 
 /**
- * The CORS headers of a response, for the origin of the request and for caches (the CORS protocol of the Fetch standard).
- * Preflights have a response of their own.
+ * The CORS headers of a response, for the origin of the request and for caches (the CORS protocol of the Fetch
+ * standard). Preflights have a response of their own.
  *
  * @returns a function from the `Origin` of a request, if it has one, to names and values of headers
  */
@@ -50,7 +50,8 @@ export async function handlePreflights(
     exposedHeaders: exposed(exposedHeaders),
     maxAge: 600,
     preflightContinue: true,
-    // A request with both headers is a preflight, though one may be empty; the plugin's own response is no problem details.
+    // A request with both headers is a preflight, though one may be empty; the plugin's own response is no problem
+    // details.
     strictPreflight: false,
   }
   await app.register(async (preflights) => {

@@ -38,7 +38,8 @@ interface Options {
 
 /**
  * Sends an upgrade to an upstream by http-proxy, which writes the 101 and pipes the connections together. All else is done
- * here: it would write a rejection as no response is written, and end the client's connection over an upstream's failure.
+ * here: it would write a rejection as no response is written, and end the client's connection over an upstream's
+ * failure.
  *
  * @returns the response of an upstream that does not upgrade; undefined once it has
  * @throws UpgradeFailure

@@ -74,7 +74,8 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
      * Forwards an upgrade, and once more to another upstream if the first could not be reached. A response of an upstream
      * that does not upgrade goes back like any other.
      *
-     * @throws 403 ORIGIN_REFUSED for an origin that is not allowed: browsers send no preflight before an upgrade; 429 or 503
+     * @throws 403 ORIGIN_REFUSED for an origin that is not allowed: browsers send no preflight before an upgrade; 429
+     *   or 503
      *   for one connection too many; 502 or 504 when the upstream gives no response
      */
     async forward({ context, request: raw, response, headers, ownHeaders }: UpgradeRequest): Promise<void> {

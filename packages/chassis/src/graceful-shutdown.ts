@@ -13,9 +13,9 @@ interface Options {
 }
 
 /**
- * Graceful shutdown. On SIGTERM or SIGINT the process is no longer ready, serves on until load balancers have seen that,
- * takes no more connections, finishes the requests in flight and exits with 0; after an unhandled error it does the
- * same, without waiting for load balancers, and exits with 1. A second signal ends it at once.
+ * Graceful shutdown. On SIGTERM or SIGINT the process is no longer ready, serves on until load balancers have seen
+ * that, takes no more connections, finishes the requests in flight and exits with 0; after an unhandled error it does
+ * the same, without waiting for load balancers, and exits with 1. A second signal ends it at once.
  *
  * @returns how to end it without a signal
  */

@@ -14,8 +14,8 @@ const open = new Map<string, { logged: number; leftOut: number }>()
 
 /**
  * Whether one more problem with this code may have a line in the log. What is sent without end must not be logged
- * without end: of a flood, the first lines of each second show what it is and where it comes from. How many were left out
- * is logged when their second is over.
+ * without end: of a flood, the first lines of each second show what it is and where it comes from. How many were left
+ * out is logged when their second is over.
  *
  * @param most lines a second
  */

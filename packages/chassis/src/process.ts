@@ -8,8 +8,9 @@ import { traceRequests } from './trace-requests.ts'
 
 /**
  * Runs a service as a process: it listens, says so in one log line, and ends as graceful-shutdown.ts has it. What cannot
- * start prints one line on standard error for each thing to correct, and exit code 1. A parent that starts it with a channel
- * (child_process's `ipc`, as `npm start` does) is sent the ports once it listens, and it ends when the parent does.
+ * start prints one line on standard error for each thing to correct, and exit code 1. A parent that starts it with a
+ * channel (child_process's `ipc`, as `npm start` does) is sent the ports once it listens, and it ends when the parent
+ * does.
  */
 export async function runProcess(name: string, build: (environment: Environment) => Promise<Service>): Promise<void> {
   // Until there is something to close, it just ends.

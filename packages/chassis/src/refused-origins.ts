@@ -35,5 +35,5 @@ export function noteRefusedOrigin(
   const name = origin.slice(0, longest)
   if (named.has(name) || named.size === most) return
   named.add(name)
-  log.warn({ event: 'origin_refused', origin: name }, `a page of another origin may not call; ${advice}`)
+  log.warn({ event: 'origin_refused', origin: name }, `this origin may not send requests; ${advice}`)
 }

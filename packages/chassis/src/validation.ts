@@ -36,8 +36,8 @@ interface Validator {
 
 /**
  * Makes Fastify's check of bodies, parameters and queries, without coercion. What a schema does not name is taken out, at
- * every depth, and what is left must be valid too: `minProperties: 1` is one member that the route knows. Headers are the
- * request's own and never taken out: who is calling, and from where, is read from them.
+ * every depth, and what is left must be valid too: `minProperties: 1` is one member that the route knows. Headers are
+ * the request's own and never taken out: who is calling, and from where, is read from them.
  */
 export function createValidatorCompiler(formats: Formats = {}) {
   const options = { formats: { ...ownFormats, ...formats } }

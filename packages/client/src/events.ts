@@ -3,9 +3,9 @@ import { attempt } from './platform.ts'
 import type { Store } from './store.ts'
 
 /**
- * Dispatches refreshes on `window`: `tokenRefreshed` with `{ role, roles, expiresAt }` when there is a new access token,
- * from here or from another tab, and `tokenRefreshFailed` with `{ code, reason }` when the session is over and the
- * user did not sign out. Every script of the page hears events, so there is no token in them.
+ * Dispatches refreshes on `window`: `tokenRefreshed` with `{ role, roles, expiresAt }` when there is a new access
+ * token, from here or from another tab, and `tokenRefreshFailed` with `{ code, reason }` when the session is over and
+ * the user did not sign out. Every script of the page hears events, so there is no token in them.
  */
 export function announce(store: Store, window: EventTarget, clock: Clock): void {
   store.subscribe((before) => {

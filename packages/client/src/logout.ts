@@ -33,8 +33,8 @@ interface Parts {
 const key = 'sallyport.logout'
 
 /**
- * Signing out. The server has to be notified with the cookie, so it may be notified only as long as nobody has signed in
- * again: the cookie would be the new session's.
+ * Signing out. The server has to be notified with the cookie, so it may be notified only as long as nobody has signed
+ * in again: the cookie would be the new session's.
  */
 export function createLogout({ store, service, storage, locks, clock, log }: Parts): Logout {
   let failures = 0

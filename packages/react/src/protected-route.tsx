@@ -14,7 +14,8 @@ export interface ProtectedRouteProps {
 
 /**
  * Shows its children to users who may see them. A user who is not signed in goes to `loginPath`, and `takeReturnPath`
- * then knows the way back. This is for convenience: whether data may be read is for the gateway and the services to say.
+ * then knows the way back. This is for convenience: whether data may be read is for the gateway and the services to
+ * say.
  */
 export function ProtectedRoute({ requireRole, loading = null, forbidden, children }: ProtectedRouteProps) {
   const { loginPath, homePath, navigate } = useAuthContext()

@@ -18,8 +18,8 @@ export type ChangeOutcome =
   | { kind: 'last_admin' }
 
 /**
- * Changes a user's roles, or disables or enables them. Triggers notify every gateway in the same commit: of the new roles,
- * so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
+ * Changes a user's roles, or disables or enables them. Triggers notify every gateway in the same commit: of the new
+ * roles, so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
  */
 export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
   return database.$transaction(async (transaction): Promise<ChangeOutcome> => {

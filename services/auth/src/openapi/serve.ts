@@ -5,7 +5,9 @@ import type { FastifySchema } from 'fastify'
 
 declare module 'fastify' {
   interface FastifySchema {
-    /** The codes that the route responds with, by status, beside those that follow from what it takes (`problemsOf`). */
+    /**
+     * The codes that the route responds with, by status, beside those that follow from what it takes (`problemsOf`).
+     */
     problems?: Problems
   }
 }
@@ -31,8 +33,9 @@ const tags = [
  * Describes the routes that follow as OpenAPI 3.1, and serves that at /docs/json and as a page at /docs. What a route
  * asks of its caller comes from its guard, and the codes from its schema, so that neither is said twice.
  *
- * For development: the packages behind it are not installed in production. The page sends the requests that it describes,
- * with an access token that one gives it, at the gateway: we ourselves believe identity headers, and no token.
+ * For development: the packages behind it are not installed in production. The page sends the requests that it
+ * describes, with an access token that one gives it, at the gateway: we ourselves believe identity headers, and no
+ * token.
  *
  * @param gateway the origin of the gateway, where CORS_ORIGINS has to list ours; by default the one that the page was
  *   loaded from, for those who let a gateway lead to it

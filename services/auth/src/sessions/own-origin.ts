@@ -32,9 +32,11 @@ export function requireOwnOrigin(origins: string[]): onRequestHookHandler {
  *
  * The host is what the browser looked up, which need not be a name that we know. That is no hole: a page at a name that
  * somebody else has pointed to us (DNS rebinding, too) is of the same origin as its requests, but its cookies are that
- * name's, never those of a name that users sign in at. No page chooses the `Host` or `X-Forwarded-Host` of its requests.
+ * name's, never those of a name that users sign in at. No page chooses the `Host` or `X-Forwarded-Host` of its
+ * requests.
  *
- * @returns undefined if it comes from a gateway that we do not trust: `Host` is then our own name, not the one that was requested
+ * @returns undefined if it comes from a gateway that we do not trust: `Host` is then our own name, not the one that was
+ *   requested
  */
 function ownOrigin({ protocol, host, headers }: FastifyRequest): string | undefined {
   if (host !== (headers['x-forwarded-host'] ?? headers.host)) return undefined

@@ -68,7 +68,8 @@ export function refreshRoute(app: Application, { config, database, accessTokens,
 
       const { session } = outcome
       const { roles } = session.user
-      // The cookie first: a client that is rejected below goes on with it as soon as somebody has corrected the account.
+      // The cookie first: a client that is rejected below goes on with it as soon as somebody has corrected the
+      // account.
       await refreshTokens.set(reply, session)
       requireValid(session.user, request.log)
       return { accessToken: accessTokens.sign(session), role: roles[0] as string, roles }
