@@ -16,7 +16,7 @@ const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].ma
 async function serve(t: Test) {
   const api = await new Upstream().serve(t)
   const open = new Set<IncomingMessage>()
-  api.answer = (request: IncomingMessage, response: ServerResponse) => {
+  api.respond = (request: IncomingMessage, response: ServerResponse) => {
     open.add(request)
     response.on('close', () => open.delete(request))
     const { url = '' } = request

@@ -63,7 +63,7 @@ const personOn = (page: Page) =>
   })
 
 t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, async (t) => {
-  const { system, network, newPerson, open } = await startWebApp(t, {}, true)
+  const { system, network, newUser, open } = await startWebApp(t, {}, true)
   const { gateway } = system
 
   t.test(
@@ -296,7 +296,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
   })
 
   t.test('own sessions: another device is signed out, and a new password ends the others', async (t) => {
-    const [email, here] = [await newPerson(), await open()]
+    const [email, here] = [await newUser(), await open()]
     await here.signIn(email)
     const { page } = here
     const phone = await signIn(gateway, email)

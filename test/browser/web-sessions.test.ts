@@ -13,7 +13,7 @@ t.setTimeout(5 * minutes)
 
 t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (t) => {
   // Access tokens hold so short (5 seconds, or 4 by chance) that a few seconds are hours of use.
-  const { system, network, newPerson, open } = await startWebApp(t, { JWT_EXPIRES_IN: '5s', REFRESH_GRACE: '0' })
+  const { system, network, newUser, open } = await startWebApp(t, { JWT_EXPIRES_IN: '5s', REFRESH_GRACE: '0' })
   /** A refresh is due at 73 % of a token's life at the earliest; in milliseconds. */
   const shortestUse = 0.73 * 4_000
   const { gateway, sql } = system
@@ -22,7 +22,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
     t.equal((await admin.call(method, path, { body })).status, 200)
   }
   const openSignedIn = async (options = {}) => {
-    const [email, visitor] = [await newPerson(), await open(options)]
+    const [email, visitor] = [await newUser(), await open(options)]
     await visitor.signIn(email)
     return { email, ...visitor }
   }
@@ -53,7 +53,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
 
     t.test('signing in and out, and a reload between', async (t) => {
       const { page, context, visit, signIn, close } = await open()
-      const email = await newPerson()
+      const email = await newUser()
       await visit('/sessions')
       await page.getByRole('heading', { name: 'Sign in' }).waitFor()
       await page.getByLabel('E-mail').fill(email)
@@ -125,7 +125,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
       const token = await tokenOf(page)
       const before = await generationOf(token)
       const [cookie] = await context.cookies()
-      network.loseAnswerTo('POST /api/auth/refresh', cookie?.value as string)
+      network.loseResponseTo('POST /api/auth/refresh', cookie?.value as string)
       const next = await nextToken(page, token)
       t.equal(network.lost, 1)
       // The row may be further on by now: what the log says of the second try is not.
@@ -163,7 +163,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
     ]
     t.test('whatever is missing, full, wrong or throws around the page, it works', async (t) => {
       t.jobs = 2
-      const email = await newPerson()
+      const email = await newUser()
       for (const names of [...Object.keys(faults).map((name) => [name]), ...pairs])
         t.test(names.join(' and '), async (t) => {
           const scripts = names.map((name) => `(${faults[name]})(globalThis)`)

@@ -23,73 +23,73 @@ t.test('routes and access', async (t) => {
     { prefix: '/api/auth', upstreams: [api.url], access: 'public', refreshCookie: true },
     { prefix: '/api/auth/status', upstreams: [api.url], access: 'public' },
   ])
-  const call = (path: string, token?: string, headers: Record<string, string> = {}) =>
+  const get = (path: string, token?: string, headers: Record<string, string> = {}) =>
     fetch(gateway + path, { headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers } })
 
   t.test('a path that no route names is 404', async (t) => {
-    const answer = await call('/elsewhere')
-    t.equal(answer.status, 404)
-    t.match(await answer.json(), { code: 'NOT_FOUND', type: /^urn:/, title: String, status: 404, error: String })
-    t.equal(answer.headers.get('content-type'), 'application/problem+json')
+    const response = await get('/elsewhere')
+    t.equal(response.status, 404)
+    t.match(await response.json(), { code: 'NOT_FOUND', type: /^urn:/, title: String, status: 404, error: String })
+    t.equal(response.headers.get('content-type'), 'application/problem+json')
   })
 
   t.test('the longest prefix decides, by whole segments', async (t) => {
-    t.equal((await call('/api/open/x?y=1')).status, 200)
+    t.equal((await get('/api/open/x?y=1')).status, 200)
     t.equal(api.last.url, '/api/open/x?y=1')
-    t.equal((await call('/api/openish')).status, 401, '/api/openish is not below /api/open')
-    t.equal((await call('/api/doctors/1', issuer.token())).status, 200)
+    t.equal((await get('/api/openish')).status, 401, '/api/openish is not below /api/open')
+    t.equal((await get('/api/doctors/1', issuer.token())).status, 200)
     t.equal(other.last.url, '/api/doctors/1')
   })
 
   t.test('without a token: 401 with a challenge that names no error (RFC 6750)', async (t) => {
-    const answer = await call('/api/x')
-    t.equal(answer.status, 401)
-    t.equal(answer.headers.get('www-authenticate'), 'Bearer')
-    t.match(await answer.json(), { code: 'TOKEN_MISSING' })
+    const response = await get('/api/x')
+    t.equal(response.status, 401)
+    t.equal(response.headers.get('www-authenticate'), 'Bearer')
+    t.match(await response.json(), { code: 'TOKEN_MISSING' })
   })
 
   t.test('with a bad one: 401 invalid_token', async (t) => {
-    const answer = await call('/api/x', 'nonsense')
-    t.equal(answer.status, 401)
-    t.equal(answer.headers.get('www-authenticate'), 'Bearer error="invalid_token"')
-    t.match(await answer.json(), { code: 'TOKEN_INVALID' })
-    t.match(await json(call('/api/x', undefined, { authorization: 'Basic dTpw' })), { code: 'TOKEN_INVALID' })
+    const response = await get('/api/x', 'nonsense')
+    t.equal(response.status, 401)
+    t.equal(response.headers.get('www-authenticate'), 'Bearer error="invalid_token"')
+    t.match(await response.json(), { code: 'TOKEN_INVALID' })
+    t.match(await json(get('/api/x', undefined, { authorization: 'Basic dTpw' })), { code: 'TOKEN_INVALID' })
   })
 
   t.test('an expired one: TOKEN_EXPIRED', async (t) => {
     const now = Math.floor(Date.now() / 1000)
-    t.match(await json(call('/api/x', issuer.token({ iat: now - 900, exp: now - 1 }))), { code: 'TOKEN_EXPIRED' })
+    t.match(await json(get('/api/x', issuer.token({ iat: now - 900, exp: now - 1 }))), { code: 'TOKEN_EXPIRED' })
   })
 
   t.test('a token that was seen before expires all the same', async (t) => {
     const token = issuer.token({ exp: Math.floor(Date.now() / 1000) + 3 })
-    t.equal((await call('/api/x', token)).status, 200)
-    await eventually('it expires', async () => (await json(call('/api/x', token))).code === 'TOKEN_EXPIRED')
+    t.equal((await get('/api/x', token)).status, 200)
+    await eventually('it expires', async () => (await json(get('/api/x', token))).code === 'TOKEN_EXPIRED')
   })
 
   t.test('the wrong role: 403 ROLE_REQUIRED', async (t) => {
-    const answer = await call('/api/admins/users', issuer.token())
-    t.equal(answer.status, 403)
-    t.match(await answer.json(), { code: 'ROLE_REQUIRED' })
-    t.equal((await call('/api/admins', issuer.token({ role: 'admin', roles: ['admin'] }))).status, 200)
+    const response = await get('/api/admins/users', issuer.token())
+    t.equal(response.status, 403)
+    t.match(await response.json(), { code: 'ROLE_REQUIRED' })
+    t.equal((await get('/api/admins', issuer.token({ role: 'admin', roles: ['admin'] }))).status, 200)
   })
 
-  t.test('an optional route takes callers with and without a token, but no bad one', async (t) => {
-    t.equal((await call('/api/maybe')).status, 200)
+  t.test('an optional route takes requests with and without a token, but no bad one', async (t) => {
+    t.equal((await get('/api/maybe')).status, 200)
     t.equal(api.last.headers['x-user-id'], undefined)
-    t.equal((await call('/api/maybe', issuer.token())).status, 200)
+    t.equal((await get('/api/maybe', issuer.token())).status, 200)
     t.equal(api.last.headers['x-user-id'], 'user-1')
-    t.equal((await call('/api/maybe', 'bad')).status, 401)
+    t.equal((await get('/api/maybe', 'bad')).status, 401)
   })
 
   t.test('a public route does not look at tokens', async (t) => {
-    t.equal((await call('/api/open', 'bad')).status, 200)
+    t.equal((await get('/api/open', 'bad')).status, 200)
     t.equal(api.last.headers.authorization, undefined)
   })
 
-  t.test('identity goes on as headers and as a signed assertion for this service alone', async (t) => {
+  t.test('identity goes upstream as headers and as a signed assertion for this service alone', async (t) => {
     const token = issuer.token()
-    await call('/api/x', token)
+    await get('/api/x', token)
     const { headers } = api.last
     t.match(headers, {
       'x-user-id': 'user-1',
@@ -107,17 +107,17 @@ t.test('routes and access', async (t) => {
     const assertion = headers['x-identity-token'] as string
     t.match(createAssertionVerifier([publicKey], 'api')(assertion), { userId: 'user-1', roles: ['doctor', 'patient'] })
     t.equal(createAssertionVerifier([publicKey], 'other')(assertion), undefined)
-    await call('/api/x', token)
+    await get('/api/x', token)
     t.equal(api.last.headers['x-identity-token'], assertion, 'signed once, used again')
-    await call('/api/doctors', token)
+    await get('/api/doctors', token)
     t.match(createAssertionVerifier([publicKey], '127.0.0.1')(other.last.headers['x-identity-token'] as string), {
       userId: 'user-1',
     })
-    await call('/api/maybe', token)
+    await get('/api/maybe', token)
     t.equal(api.last.headers.authorization, `Bearer ${token}`, 'unless the route says so')
   })
 
-  t.test('what a client says under these names never arrives, however it is spelt', async (t) => {
+  t.test('what a client sends under these names never arrives, however it is spelt', async (t) => {
     const spellings = (name: string) => [name, name.toUpperCase(), name.replaceAll('-', '_'), name.replaceAll('-', '.')]
     for (const name of Object.values(identityHeaders).flatMap(spellings)) {
       for (const token of [undefined, issuer.token()]) {
@@ -139,15 +139,15 @@ t.test('routes and access', async (t) => {
 
   t.test('the refresh cookie goes to the auth service and to nobody else', async (t) => {
     const cookie = 'a=1; refreshToken=secret; __Host-refreshToken=secret; b=2'
-    await call('/api/open', undefined, { cookie })
+    await get('/api/open', undefined, { cookie })
     t.equal(api.last.headers.cookie, 'a=1; b=2')
-    await call('/api/open', undefined, { cookie: 'refreshToken=secret' })
+    await get('/api/open', undefined, { cookie: 'refreshToken=secret' })
     t.equal(api.last.headers.cookie, undefined)
-    await call('/api/auth', undefined, { cookie })
+    await get('/api/auth', undefined, { cookie })
     t.equal(api.last.headers.cookie, cookie)
-    await call('/api/auth/refresh', undefined, { cookie })
+    await get('/api/auth/refresh', undefined, { cookie })
     t.equal(api.last.headers.cookie, cookie)
-    await call('/api/auth/status', undefined, { cookie })
+    await get('/api/auth/status', undefined, { cookie })
     t.equal(api.last.headers.cookie, 'a=1; b=2', 'a route has to say so')
   })
 
@@ -164,16 +164,16 @@ t.test('routes and access', async (t) => {
 
   t.test('health, metrics and internal paths of the services are out of reach', async (t) => {
     for (const path of ['/metrics', '/healthz', '/readyz', '/internal/revocations', '/INTERNAL/x'])
-      t.equal((await call(path, issuer.token())).status, 404, path)
+      t.equal((await get(path, issuer.token())).status, 404, path)
   })
 
   t.test('methods that nobody needs are 405 with what is allowed', async (t) => {
-    const answer = await exchange(
+    const response = await exchange(
       Number(new URL(gateway).port),
       'TRACE /api/open HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n',
     )
     t.match(
-      answer,
+      response,
       /^HTTP\/1.1 405 [\s\S]*allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS[\s\S]*METHOD_NOT_ALLOWED/,
     )
   })
@@ -193,8 +193,8 @@ t.test('routes and access', async (t) => {
     )
   })
 
-  t.test('security headers are on every answer, and the upstream’s own stay', async (t) => {
-    api.answer = (_request, response) => {
+  t.test('security headers are on every response, and the upstream’s own stay', async (t) => {
+    api.respond = (_request, response) => {
       response
         .writeHead(200, {
           'cache-control': 'private',
@@ -206,16 +206,16 @@ t.test('routes and access', async (t) => {
         })
         .end('ok')
     }
-    const { headers } = await call('/api/open')
+    const { headers } = await get('/api/open')
     t.equal(headers.get('x-content-type-options'), 'nosniff')
     t.equal(headers.get('cache-control'), 'private')
     for (const gone of ['server', 'x-powered-by', 'x-hop', 'access-control-allow-origin'])
       t.equal(headers.get(gone), null, gone)
-    t.equal((await call('/elsewhere')).headers.get('cache-control'), 'no-store')
-    api.answer = (_request, response) => response.end('ok')
+    t.equal((await get('/elsewhere')).headers.get('cache-control'), 'no-store')
+    api.respond = (_request, response) => response.end('ok')
   })
 
-  t.test('pages of listed origins may call with credentials, others may not', async (t) => {
+  t.test('listed origins may send requests with credentials, others may not', async (t) => {
     const preflight = (origin: string) =>
       fetch(`${gateway}/api/x`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'PATCH' } })
     const allowed = await preflight('https://app.test')
@@ -228,7 +228,7 @@ t.test('routes and access', async (t) => {
     await eventually('the log has it', () => named().length > 0)
     t.match(named(), [{ origin: 'https://evil.test', msg: /add its origin to CORS_ORIGINS/ }])
     t.equal(named().length, 1, 'once a minute')
-    const refused = await call('/api/x', undefined, { origin: 'https://app.test' })
+    const refused = await get('/api/x', undefined, { origin: 'https://app.test' })
     t.equal(
       refused.headers.get('access-control-allow-origin'),
       'https://app.test',
@@ -243,7 +243,7 @@ t.test('routes and access', async (t) => {
   })
 })
 
-t.test('bodies and answers', async (t) => {
+t.test('bodies and responses', async (t) => {
   const api = await new Upstream().serve(t)
   const nobody = await freePort()
   const tersePort = await freePort()
@@ -260,16 +260,16 @@ t.test('bodies and answers', async (t) => {
     { prefix: '/few', upstreams: [api.url], access: 'public', rateLimit: 2 },
   ])
 
-  t.test('an upstream that is not there is 502, one that is late 504, both as problems', async (t) => {
+  t.test('an unreachable upstream is 502, a late one 504, both as problems', async (t) => {
     t.match(await json(fetch(`${gateway}/down`, { method: 'POST', body: 'x' })), {
       status: 502,
       code: 'UPSTREAM_UNREACHABLE',
     })
-    api.answer = () => {}
+    api.respond = () => {}
     const streamed = { method: 'POST', body: new Blob(['streamed']).stream(), duplex: 'half' } as const
     for (const request of [{}, streamed])
       t.match(await json(fetch(`${gateway}/late`, request)), { status: 504, code: 'UPSTREAM_TIMEOUT' })
-    api.answer = (_request, response) => response.end('ok')
+    api.respond = (_request, response) => response.end('ok')
   })
 
   t.test('a body over the limit is 413, announced or not', async (t) => {
@@ -291,11 +291,11 @@ t.test('bodies and answers', async (t) => {
       const before = api.requests.length
       const inner = 'GET /smuggled HTTP/1.1\r\nHost: g\r\nx-user-id: admin\r\n\r\n'
       const chunk = `${inner.length.toString(16)}\r\n${inner}\r\n0\r\n\r\n`
-      const answer = await exchange(
+      const response = await exchange(
         port,
         `${method} /one HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n${chunk}`,
       )
-      t.match(answer, /^HTTP\/1.1 200/)
+      t.match(response, /^HTTP\/1.1 200/)
       t.equal(api.requests.length, before + 1)
       t.match(api.last, { method, url: '/one', body: inner })
     }
@@ -303,13 +303,13 @@ t.test('bodies and answers', async (t) => {
 
   t.test('large bodies pass both ways, as they come', async (t) => {
     const megabytes = Buffer.alloc(16 * 1024 * 1024, 'sallyport')
-    api.answer = (_request, response, body) => response.end(body)
-    const answer = await fetch(`${gateway}/large`, { method: 'PUT', body: megabytes })
-    t.ok(megabytes.equals(Buffer.from(await answer.arrayBuffer())))
+    api.respond = (_request, response, body) => response.end(body)
+    const response = await fetch(`${gateway}/large`, { method: 'PUT', body: megabytes })
+    t.ok(megabytes.equals(Buffer.from(await response.arrayBuffer())))
   })
 
   t.test('HEAD, 204 and 304 have no body; several cookies stay several', async (t) => {
-    api.answer = (request, response) => {
+    api.respond = (request, response) => {
       const status = Number(request.url?.slice(1)) || 200
       response
         .writeHead(status, { 'set-cookie': ['a=1', 'b=2'], 'content-type': 'text/plain' })
@@ -321,8 +321,8 @@ t.test('bodies and answers', async (t) => {
     for (const status of [204, 304]) t.equal((await fetch(`${gateway}/${status}`)).status, status)
   })
 
-  t.test('early hints are no answer; the answer after them is', async (t) => {
-    api.answer = (_request, response) => {
+  t.test('early hints are not the response; what follows them is', async (t) => {
+    api.respond = (_request, response) => {
       response.writeEarlyHints({ link: '</style.css>; rel=preload' })
       response.end('ok')
     }
@@ -331,7 +331,7 @@ t.test('bodies and answers', async (t) => {
     t.equal(await (await fetch(gateway, streamed)).text(), 'ok')
   })
 
-  t.test('an upstream of few words is understood', async (t) => {
+  t.test('a terse upstream is understood', async (t) => {
     const terse = createServer((socket) => {
       socket.once('data', () => socket.write('HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok'))
       socket.on('error', () => {})
@@ -341,17 +341,17 @@ t.test('bodies and answers', async (t) => {
     t.equal(await (await fetch(`${gateway}/terse`)).text(), 'ok')
   })
 
-  t.test('an answer that breaks off upstream breaks off for the client', async (t) => {
-    api.answer = (_request, response) => {
+  t.test('a response that breaks off upstream breaks off for the client', async (t) => {
+    api.respond = (_request, response) => {
       response.write('half')
       setTimeout(() => response.destroy(), 20)
     }
-    await t.rejects(fetch(gateway).then((answer) => answer.text()))
+    await t.rejects(fetch(gateway).then((response) => response.text()))
   })
 
-  t.test('a client that goes away cancels what it asked for', async (t) => {
+  t.test('a client that goes away cancels its request', async (t) => {
     let gone = false
-    api.answer = (_request, response) => {
+    api.respond = (_request, response) => {
       response.once('close', () => {
         gone = true
       })
@@ -361,21 +361,21 @@ t.test('bodies and answers', async (t) => {
     socket.write('GET /long HTTP/1.1\r\nHost: g\r\n\r\n')
     await once(socket, 'data')
     socket.destroy()
-    await eventually('the upstream hears of it', () => gone)
+    await eventually('the upstream is notified', () => gone)
 
     const upload = connect(port, '127.0.0.1')
     const before = api.requests.length
     upload.write('POST /upload HTTP/1.1\r\nHost: g\r\nContent-Length: 100\r\n\r\nfew')
     await new Promise((resolve) => setTimeout(resolve, 50))
     upload.destroy()
-    api.answer = (_request, response) => response.end('ok')
+    api.respond = (_request, response) => response.end('ok')
     t.equal((await fetch(gateway)).status, 200)
     t.equal(api.requests.length, before + 1, 'half an upload is no request')
   })
 
   t.test('a slow reader slows the upstream down', async (t) => {
     let written = 0
-    api.answer = (_request, response) => {
+    api.respond = (_request, response) => {
       const more = () => {
         while (written < 64 && response.write(Buffer.alloc(1024 * 1024))) written += 1
         written += 1
@@ -395,9 +395,9 @@ t.test('bodies and answers', async (t) => {
   })
 
   t.test('a client over its limit is 429 with Retry-After, on the route that has one', async (t) => {
-    api.answer = (_request, response) => response.end('ok')
-    const answers = await Promise.all([1, 2, 3].map(() => fetch(`${gateway}/few`)))
-    const limited = answers.find(({ status }) => status === 429)
+    api.respond = (_request, response) => response.end('ok')
+    const responses = await Promise.all([1, 2, 3].map(() => fetch(`${gateway}/few`)))
+    const limited = responses.find(({ status }) => status === 429)
     t.ok(limited?.headers.get('retry-after'))
     t.match(await limited?.json(), { code: 'RATE_LIMITED' })
     t.equal((await fetch(gateway)).status, 200, 'other routes are not touched')
@@ -405,7 +405,7 @@ t.test('bodies and answers', async (t) => {
     t.match(metrics, /^sallyport_rate_limited_total\{limit="client"\} 1$/m)
   })
 
-  t.test('the log names what went wrong upstream, and the client is not told', async (t) => {
+  t.test('the log names what went wrong upstream, and the response does not', async (t) => {
     t.ok(log.some((line) => line.includes('UPSTREAM_UNREACHABLE') && line.includes('ECONNREFUSED')))
   })
 })
@@ -414,40 +414,40 @@ t.test('keys', async (t) => {
   const api = await new Upstream().serve(t)
   const routes = [{ prefix: '/', upstreams: [api.url], access: 'authenticated' }]
 
-  t.test('without a key set a token cannot be told good or bad: 503, never 401', async (t) => {
+  t.test('without a key set a token can be neither accepted nor rejected: 503, never 401', async (t) => {
     const issuer = new Issuer()
     issuer.fault = (response) => response.writeHead(500).end()
     const { gateway, process } = await startGateway(t, routes, {}, issuer)
-    const call = () => fetch(gateway, { headers: { authorization: `Bearer ${issuer.token()}` } })
-    const answer = await call()
-    t.equal(answer.status, 503)
-    t.ok(answer.headers.get('retry-after'))
-    t.match(await answer.json(), { code: 'UNAVAILABLE' })
+    const get = () => fetch(gateway, { headers: { authorization: `Bearer ${issuer.token()}` } })
+    const response = await get()
+    t.equal(response.status, 503)
+    t.ok(response.headers.get('retry-after'))
+    t.match(await response.json(), { code: 'UNAVAILABLE' })
     t.equal((await fetch(`http://127.0.0.1:${process.managementPort}/readyz`)).status, 503)
     issuer.fault = (response) => response.end('{"keys":[{"kty":"oct","kid":"x","k":"AAAA"}]}')
-    t.equal((await call()).status, 503, 'a set without a public key is no set')
+    t.equal((await get()).status, 503, 'a set without a public key is no set')
     issuer.fault = undefined
-    t.equal((await call()).status, 200, 'as soon as the set is there')
+    t.equal((await get()).status, 200, 'as soon as the set is there')
     t.equal((await fetch(`http://127.0.0.1:${process.managementPort}/readyz`)).status, 200)
   })
 
-  t.test('an unknown key id fetches the set at most once a minute, for all who ask at once', async (t) => {
+  t.test('an unknown key id fetches the set at most once a minute, for all requests at once', async (t) => {
     const { gateway, issuer } = await openGateway(t, routes)
-    const call = (token: string) => fetch(gateway, { headers: { authorization: `Bearer ${token}` } })
-    t.equal((await call(issuer.token())).status, 200)
+    const get = (token: string) => fetch(gateway, { headers: { authorization: `Bearer ${token}` } })
+    t.equal((await get(issuer.token())).status, 200)
     const before = issuer.fetches
     const stranger = new Issuer()
-    const forged = await Promise.all(Array.from({ length: 20 }, () => call(stranger.token())))
+    const forged = await Promise.all(Array.from({ length: 20 }, () => get(stranger.token())))
     t.ok(forged.every(({ status }) => status === 401))
     t.ok(issuer.fetches - before <= 1, `${issuer.fetches - before} fetches`)
   })
 })
 
-t.test('a gateway that is told to stop is no longer ready, finishes what it began, and ends', async (t) => {
+t.test('a gateway that receives SIGTERM is no longer ready, finishes what it began, and ends', async (t) => {
   const api = await new Upstream().serve(t)
-  let answer = () => {}
-  api.answer = (_request, response) => {
-    answer = () => response.end('finished')
+  let finish = () => {}
+  api.respond = (_request, response) => {
+    finish = () => response.end('finished')
   }
   const { gateway, process: running } = await startGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }])
   const pending = fetch(gateway)
@@ -455,7 +455,7 @@ t.test('a gateway that is told to stop is no longer ready, finishes what it bega
   running.child.kill('SIGTERM')
   const ready = () => fetch(`http://127.0.0.1:${running.managementPort}/readyz`)
   await eventually('it is not ready', async () => (await ready()).status === 503)
-  answer()
+  finish()
   t.equal(await (await pending).text(), 'finished')
   t.strictSame(await running.ended, [0, null])
 })
@@ -463,7 +463,7 @@ t.test('a gateway that is told to stop is no longer ready, finishes what it bega
 for (const way of ['on', 'off'])
   t.test(`event streams and what no request came on keep no gateway from ending, fast path ${way}`, async (t) => {
     const api = await new Upstream().serve(t)
-    api.answer = (_request, response) =>
+    api.respond = (_request, response) =>
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
     const routes = [{ prefix: '/', upstreams: [api.url], access: 'public' }]
     const { gateway, port, process: running } = await startGateway(t, routes, { HTTP1_FAST_PATH: way })

@@ -59,14 +59,14 @@ const required = {
   IDENTITY_PRIVATE_KEY: privateKey,
 }
 
-type Answer = (request: IncomingMessage, response: ServerResponse) => void
+type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
 interface Options {
   route?: object
   settings?: Record<string, string>
   /** What no setting is for. */
   pool?: Partial<typeof defaultSettings>
-  /** In place of the one that answers. */
+  /** In place of the one that responds. */
   upstream?: string
 }
 
@@ -75,11 +75,11 @@ const ownMetrics = new Set(register.getMetricsAsArray().map(({ name }) => name))
 /** Opens gateways that read HTTP/1.1 in one of two ways, each with an upstream of its own. */
 const openerFor = (t: Test, fastPath: string) =>
   async function open({ route, settings, pool, upstream }: Options = {}) {
-    const behind = { answer: ((_request, response) => response.end('ok')) as Answer, held: [] as ServerResponse[] }
-    const hold: Answer = (_request, response) => behind.held.push(response)
+    const behind = { respond: ((_request, response) => response.end('ok')) as Handler, held: [] as ServerResponse[] }
+    const hold: Handler = (_request, response) => behind.held.push(response)
     const server = createServer({ maxHeaderSize: 65_536 }, (request, response) => {
       if (request.url === '/jwks.json') response.end(JSON.stringify({ keys: [{ ...key, use: 'sig' }] }))
-      else behind.answer(request, response)
+      else behind.respond(request, response)
     })
     const origin = `http://127.0.0.1:${await listen(server)}`
     const routes = [{ prefix: '/', access: 'public', upstreams: [upstream ?? origin], ...route }]
@@ -92,22 +92,22 @@ const openerFor = (t: Test, fastPath: string) =>
     }
     const config = readConfig(environment)
     const connections = { ...config.connections, ...pool }
-    const parts = await buildApp({ ...config, connections }, environment, createLogger('gateway', 'silent'))
+    const gateway = await buildApp({ ...config, connections }, environment, createLogger('gateway', 'silent'))
     for (const { name } of register.getMetricsAsArray())
       if (!ownMetrics.has(name) && /upstream_(up|co|wa|fu)|open_conn|revocation|token_cache/.test(name))
         register.removeSingleMetric(name)
-    showState(parts)
-    await parts.keySet.ready()
-    await parts.app.listen({ port: 0, host: '127.0.0.1' })
+    showState(gateway)
+    await gateway.keySet.ready()
+    await gateway.app.listen({ port: 0, host: '127.0.0.1' })
     const clients: Client[] = []
     t.teardown(async () => {
       for (const { socket } of clients) socket.destroy()
       server.closeAllConnections()
       server.close()
-      await parts.app.close()
+      await gateway.app.close()
     })
-    const { port } = parts.app.server.address() as AddressInfo
-    /** A connection from an address of its own, if it is given one. */
+    const { port } = gateway.app.server.address() as AddressInfo
+    /** A connection, from an address of its own if it is given one. */
     const client = (localAddress = '127.0.0.1') => {
       const opened = new Client(connect({ port, host: '127.0.0.1', localAddress }))
       clients.push(opened)
@@ -118,8 +118,8 @@ const openerFor = (t: Test, fastPath: string) =>
       hold,
       client,
       config,
-      route: parts.routes.match('/'),
-      /** What becomes of one request on a connection of its own. */
+      route: gateway.routes.match('/'),
+      /** The outcome of one request on a connection of its own. */
       send: (start: string, lines = '', body = '', from?: string) => client(from).send(start, lines, body).outcome(),
     }
   }
@@ -158,12 +158,12 @@ class Client {
 
   /** In the words of the document: `200`, `431 HEADER_TOO_LARGE, closed`, `closed`, `cut`. */
   async outcome(): Promise<string> {
-    const isWhole = () => {
+    const isComplete = () => {
       const [head, body] = this.#last()
       return body !== undefined && body.length >= Number(/content-length: (\d+)/i.exec(head)?.[1] ?? Number.NaN)
     }
-    await eventually('a response, or the end', () => isWhole() || this.isClosed)
-    if (!isWhole()) return this.heard === '' ? 'closed' : 'cut'
+    await eventually('a response, or the end', () => isComplete() || this.isClosed)
+    if (!isComplete()) return this.heard === '' ? 'closed' : 'cut'
     const [head, body] = this.#last()
     const code = /"code":"(\w+)"/.exec(body as string)?.[1]
     const said = [head.slice(9, 12), code].filter(Boolean).join(' ')
@@ -191,7 +191,7 @@ type Trial = (t: Test, open: Open, limit: Limit, reached: () => Promise<void>) =
 
 const numberOf = ({ fallback }: Limit) => Number(/^\d+/.exec(fallback)?.[0])
 
-/** A request for which what follows from this number is tried: at the limit, and one over it. */
+/** Sends a request of a given size: one at the limit, and one over it. */
 const byNumber =
   (send: (gateway: Awaited<ReturnType<Open>>, number: number) => Promise<string>, options?: Options): Trial =>
   async (t, open, limit, reached) => {
@@ -215,12 +215,12 @@ const byCount =
 const respond =
   (text: (number: number) => string) =>
   async ({ behind, send }: Awaited<ReturnType<Open>>, number: number) => {
-    behind.answer = (request) => void request.socket.end(text(number), 'latin1')
+    behind.respond = (request) => void request.socket.end(text(number), 'latin1')
     return send('GET /')
   }
 
-/** A response to whatever is asked for that does not come to its end. */
-const endless: Answer = (_request, response) => {
+/** A response that never ends. */
+const endless: Handler = (_request, response) => {
   const piece = Buffer.alloc(65_536)
   const more = () => {
     while (response.write(piece));
@@ -229,16 +229,16 @@ const endless: Answer = (_request, response) => {
   more()
 }
 
-const eventStream: Answer = (_request, response) => {
+const eventStream: Handler = (_request, response) => {
   response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
 }
 
 const padded = (start: string, length: number, end = '\r\n\r\n') =>
   `${start}${'a'.repeat(length - start.length - end.length)}${end}`
 
-/** Sends a request whose upstream does not answer, and waits until it is there, or in the queue. */
+/** Sends requests that the upstream leaves without a response, and waits until each of them is there. */
 const occupy = async ({ behind, hold, client }: Awaited<ReturnType<Open>>, requests: number) => {
-  behind.answer = hold
+  behind.respond = hold
   for (let at = 1; at <= requests; at++) {
     client().send('GET /')
     await eventually('it is there', () => behind.held.length === at)
@@ -247,7 +247,7 @@ const occupy = async ({ behind, hold, client }: Awaited<ReturnType<Open>>, reque
 
 const takesNothing: (options: Options) => Trial = (options) => async (_t, open, _limit, reached) => {
   const { behind, client } = await open(options)
-  behind.answer = endless
+  behind.respond = endless
   const slow = client().send('GET /')
   await once(slow.socket, 'data')
   slow.socket.pause()
@@ -322,11 +322,11 @@ const trials: Record<string, Trial> = {
     }
     const within = sending(numberOf(limit))
     await eventually('one is under way', () => gateway.behind.held.length === 1)
-    gateway.behind.answer = (_request, response) => response.end('ok')
+    gateway.behind.respond = (_request, response) => response.end('ok')
     gateway.behind.held[0]?.end('ok')
-    await eventually('all had their turn', () => within.statuses.length === numberOf(limit) + 1)
+    await eventually('all have a response', () => within.statuses.length === numberOf(limit) + 1)
     t.ok(within.statuses.every((status) => status === 200))
-    gateway.behind.answer = gateway.hold
+    gateway.behind.respond = gateway.hold
     await reached()
     const over = sending(numberOf(limit) + 1)
     await eventually('the end', () => over.isClosed)
@@ -378,7 +378,7 @@ const trials: Record<string, Trial> = {
   },
   'time for a body to go on': async (t, open, _limit, reached) => {
     const { behind, hold, client } = await open({ settings: { BODY_TIMEOUT: '500ms' } })
-    behind.answer = hold
+    behind.respond = hold
     await reached()
     const began = performance.now()
     const outcome = await client().send('POST /', 'Content-Length: 2\r\n', 'a').outcome()
@@ -413,7 +413,7 @@ const trials: Record<string, Trial> = {
   'connections to an upstream for the requests of one user or client': async (t, open, _limit, reached) => {
     const gateway = await open({ settings: { UPSTREAM_CONNECTIONS: '2', UPSTREAM_CONNECTIONS_PER_CLIENT: '1' } })
     await occupy(gateway, 1)
-    gateway.behind.answer = (_request, response) => response.end('ok')
+    gateway.behind.respond = (_request, response) => response.end('ok')
     t.equal(await gateway.send('GET /', '', '', '127.0.0.2'), '200', 'of another client')
     await reached()
     return waits(gateway, '127.0.0.1')
@@ -460,13 +460,13 @@ const trials: Record<string, Trial> = {
   },
   'milliseconds for an upstream to begin its response, waiting included': async (_t, open, _limit, reached) => {
     const { behind, hold, send } = await open({ route: { timeout: 300 } })
-    behind.answer = hold
+    behind.respond = hold
     await reached()
     return send('GET /')
   },
   'time for an upstream to go on with its response': async (_t, open, _limit, reached) => {
     const { behind, send } = await open({ pool: { idleTimeout: 300 } })
-    behind.answer = (_request, response) => void response.writeHead(200, { 'content-length': 2 }).write('a')
+    behind.respond = (_request, response) => void response.writeHead(200, { 'content-length': 2 }).write('a')
     await reached()
     return send('GET /')
   },
@@ -480,12 +480,12 @@ const trials: Record<string, Trial> = {
     const gateway = await open()
     const sending = (bytes: number) => {
       const trailers = padded('x: ', bytes)
-      gateway.behind.answer = (request) =>
+      gateway.behind.respond = (request) =>
         void request.socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers}`)
       return gateway.client().send('GET /')
     }
     const within = sending(numberOf(limit))
-    await eventually('it is whole', () => /\r\n0\r\n(x: a+\r\n)?\r\n$/.test(within.heard))
+    await eventually('it is complete', () => /\r\n0\r\n(x: a+\r\n)?\r\n$/.test(within.heard))
     t.notOk(within.isClosed)
     await reached()
     return sending(numberOf(limit) + 1).outcome()
@@ -493,7 +493,7 @@ const trials: Record<string, Trial> = {
   'informational responses (1xx) to one request': async (t, open, limit, reached) => {
     const { behind, client } = await open()
     const sending = async (count: number) => {
-      behind.answer = (request) =>
+      behind.respond = (request) =>
         void request.socket.end(
           `${'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'.repeat(count)}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n`,
         )
@@ -512,7 +512,7 @@ const trials: Record<string, Trial> = {
     reached,
   ) => {
     const { behind, client, send } = await open({ settings: { STREAMS_PER_USER: '1' }, route: { websocket: true } })
-    behind.answer = eventStream
+    behind.respond = eventStream
     const streams = ['127.0.0.1', '127.0.0.2'].map((from) => client(from).send('GET /'))
     await eventually('both are open', () => streams.every(({ heard }) => heard.includes('data: 1')))
     t.notOk(streams.some(({ isClosed }) => isClosed))
@@ -523,7 +523,7 @@ const trials: Record<string, Trial> = {
   },
   'WebSockets and event streams in all': async (_t, open, _limit, reached) => {
     const { behind, client, send } = await open({ settings: { STREAMS_MAX: '1' } })
-    behind.answer = eventStream
+    behind.respond = eventStream
     const stream = client().send('GET /')
     await eventually('it is open', () => stream.heard.includes('data: 1'))
     await reached()
@@ -533,11 +533,11 @@ const trials: Record<string, Trial> = {
   'lines of the log in a second for failures (5xx) of one code': logLines(502),
 }
 
-/** Sends a request, and sees that it waits and has its turn later. */
+/** Sends a request, and checks that it waits and is served later. */
 async function waits({ client, behind }: Awaited<ReturnType<Open>>, from: string): Promise<string> {
   const waiting = client(from).send('GET /')
   await eventually('it waits', async () => (await readMetric('sallyport_upstream_waiting')) === 1)
-  behind.answer = (_request, response) => response.end('ok')
+  behind.respond = (_request, response) => response.end('ok')
   const [first] = behind.held.splice(0, 1)
   await sleep(0)
   later.push(async () => {
@@ -546,7 +546,7 @@ async function waits({ client, behind }: Awaited<ReturnType<Open>>, from: string
   })
   return 'waits'
 }
-/** What is to be looked at once a metric was read. */
+/** What is checked once a metric was read. */
 const later: (() => Promise<string>)[] = []
 
 /** How often a limit was reached, or what its metric says. */
@@ -602,7 +602,7 @@ t.test('every limit is there, as docs/limits.md says it', async (t) => {
       })
       t.equal(outcome, limit.outcome)
       t.ok((await readMetric(limit.metric)) > count, 'it was counted')
-      for (const look of later.splice(0)) t.equal(await look(), '200')
+      for (const check of later.splice(0)) t.equal(await check(), '200')
     })
   const ways = ['on', 'off']
   // Side by side, as each takes all of its seconds.

@@ -40,7 +40,7 @@ t.test('live connections through the gateway', async (t) => {
     return (await doctor.call('PATCH', path, { body: { reason: 'changed' } })).body
   }
 
-  await t.test('a page connects with its token as a subprotocol, and gets its own answered', async (t) => {
+  await t.test('a page connects with its token as a subprotocol, and gets its own one back', async (t) => {
     const { socket, messages, opened } = open(address, ['notes', bearer(doctor.accessToken)], {
       origin: 'https://app.test',
     })
@@ -64,7 +64,7 @@ t.test('live connections through the gateway', async (t) => {
     socket.close()
   })
 
-  await t.test('changes of an appointment reach whom they concern, over both kinds of connection', async (t) => {
+  await t.test('changes of an appointment reach the users they concern, over both kinds of connection', async (t) => {
     const sockets = [doctor, patient, admin].map((client) => open(address, ['notes', bearer(client.accessToken)]))
     await Promise.all(sockets.map(({ opened }) => opened))
     const stream = await fetch(`${gateway}/api/notifications/stream`, {
@@ -73,7 +73,7 @@ t.test('live connections through the gateway', async (t) => {
     t.equal(stream.headers.get('content-type'), 'text/event-stream')
     await eventually('all are greeted', () => sockets.every(({ messages }) => messages.length === 1))
     const changed = await change()
-    await eventually('all hear of it', () => sockets.every(({ messages }) => messages.length === 2))
+    await eventually('all receive it', () => sockets.every(({ messages }) => messages.length === 2))
     t.match(sockets[0]?.messages[1], {
       type: 'appointment',
       change: 'changed',
@@ -90,13 +90,13 @@ t.test('live connections through the gateway', async (t) => {
     await stranger.opened
     const own = { patientId: claimsOf(admin.accessToken as string).sub, startsAt: '2030-01-01T00:00:00Z', reason: 'x' }
     await doctor.call('POST', '/api/doctor/appointments', { body: own })
-    await eventually('the admin hears of it', () => sockets[2]?.messages.length === 3)
+    await eventually('the admin receives it', () => sockets[2]?.messages.length === 3)
     t.equal(stranger.messages.length, 1, 'somebody else does not')
     for (const { socket } of [...sockets, stranger]) socket.close()
   })
 
   await t.test(
-    'without a token, with a bad one, with two, or from a foreign page there is no connection',
+    'without a token, with a bad one, with two, or from a foreign origin there is no connection',
     async (t) => {
       t.equal(await open(address, ['notes']).refused, 401)
       t.equal(await open(address, ['notes', bearer('bad')]).refused, 401)
@@ -135,7 +135,7 @@ t.test('live connections through the gateway', async (t) => {
     socket.close()
   })
 
-  await t.test('a client that does not read is left, when changes would pile up for it', async (t) => {
+  await t.test('a client that does not read is disconnected when changes would pile up for it', async (t) => {
     const [slow, reader] = [
       open(address, ['notes', bearer(admin.accessToken)]),
       open(address, ['notes', bearer(admin.accessToken)]),
@@ -177,7 +177,7 @@ t.test('live connections through the gateway', async (t) => {
     another.socket.close()
   })
 
-  await t.test('and when the roles in its token are no longer the person’s', async (t) => {
+  await t.test('and when the roles in its token are no longer the user’s', async (t) => {
     const { socket, opened, closed } = open(address, ['notes', bearer(patient.accessToken)])
     await opened
     t.equal(socket.readyState, WebSocket.OPEN)
@@ -189,7 +189,7 @@ t.test('live connections through the gateway', async (t) => {
     t.strictSame(await closed, { code: 4401, reason: 'roles changed' })
   })
 
-  await t.test('when the parts close, connections are told that they go away', async (t) => {
+  await t.test('when a service closes, its clients are notified that it goes away', async (t) => {
     const viaGateway = open(address, ['notes', bearer(doctor.accessToken)])
     const direct = await fetch(`${gateway}/api/notifications/stream`, {
       headers: { authorization: `Bearer ${doctor.accessToken}` },
@@ -260,7 +260,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.equal(code, 4401)
     t.equal(String(reason), 'token expired')
     t.ok(frames > 10)
-    t.notOk(broken, 'every frame came whole')
+    t.notOk(broken, 'every frame arrived complete')
   })
 
   t.test('waits for the end of a frame under way before it says so', async (t) => {
@@ -281,11 +281,11 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.strictSame(
       received.map(({ length }) => length),
       [1000],
-      'the frame came whole, and none after it',
+      'the frame arrived complete, and none after it',
     )
   })
 
-  t.test('that nobody reads stops its service, also while it is being closed', async (t) => {
+  t.test('that nobody reads applies backpressure to its service, also while it is being closed', async (t) => {
     const accepted = once(upstream, 'connection')
     const token = short()
     const socket = new WebSocket(`${address}/ws`, ['app', `sallyport.bearer.${token}`])
@@ -304,7 +304,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.strictSame(
       received.map(({ length }) => length),
       [size],
-      'the message came whole',
+      'the message arrived complete',
     )
   })
 
@@ -332,10 +332,10 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
       await Promise.all(more.map((socket) => once(socket, 'open')))
       sockets.push(...more)
     }
-    const answers = sockets.map(async (socket) => String((await once(socket, 'message'))[0]))
+    const echoes = sockets.map(async (socket) => String((await once(socket, 'message'))[0]))
     for (const [number, socket] of sockets.entries()) socket.send(String(number))
     t.strictSame(
-      await Promise.all(answers),
+      await Promise.all(echoes),
       sockets.map((_, number) => String(number)),
     )
     upstream.off('connection', echo)
@@ -359,8 +359,8 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.strictSame([otherCode, String(otherReason)], [4002, 'from the service'])
   })
 
-  t.test('an upstream that speaks no WebSocket gives its own answer, one that is gone a 502', async (t) => {
-    plain.answer = (_request, response) => response.writeHead(426).end()
+  t.test('an upstream that does not speak WebSocket sends its own response, one that is gone is 502', async (t) => {
+    plain.respond = (_request, response) => response.writeHead(426).end()
     t.equal(await open(`${address}/plain`, []).refused, 426)
     t.equal(await open(`${address}/mute`, []).refused, 502)
     t.ok(mute.url)
@@ -376,7 +376,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.match(await metrics(), /sallyport_request_duration_seconds_count\{route="\/half",method="GET",status="1xx"\} 8/)
   })
 
-  t.test('that its upstream leaves unanswered is 504, and costs nothing once its client is gone', async (t) => {
+  t.test('that gets no response from its upstream is 504, and costs nothing once its client is gone', async (t) => {
     const held: Socket[] = []
     const silent = createServer((socket) => held.push(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1')
     t.teardown(() => silent.close())
@@ -395,7 +395,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     const there = other.gateway.replace('http', 'ws')
     const lasting = [open(`${there}/ws`, []), open(`${there}/ws`, [])]
     await Promise.all(lasting.map(({ opened }) => opened))
-    t.equal(await open(`${there}/ws`, []).refused, 429, 'a client has a number of them')
+    t.equal(await open(`${there}/ws`, []).refused, 429, 'a client may have so many')
     for (const { socket } of lasting) socket.terminate()
     await eventually('and gets others in their place', async () => {
       const again = open(`${there}/ws`, [])
@@ -413,7 +413,7 @@ t.test('a WebSocket through a gateway by itself', async (t) => {
     t.equal(other.log.filter((line) => line.includes('"level":"error"')).length, 1, 'the log has what was late alone')
   })
 
-  t.test('when the gateway closes, clients are told to go elsewhere', async (t) => {
+  t.test('when the gateway closes, clients are notified that it goes away', async (t) => {
     const issuer = new Issuer()
     const second = await startGateway(
       t,

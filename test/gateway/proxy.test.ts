@@ -25,7 +25,7 @@ function peakMemory(pid: number): number {
   return Number(kilobytes) * 1024
 }
 
-t.test('bodies and answers pass as they are', async (t) => {
+t.test('bodies and responses pass as they are', async (t) => {
   const api = await new Upstream().serve(t)
   const streams = createServer(async (incoming, response) => {
     if (incoming.method === 'GET') return void Readable.from(megabytes(large)).pipe(response)
@@ -75,30 +75,27 @@ t.test('bodies and answers pass as they are', async (t) => {
     t.ok(added < addedMemory, `${Math.round(added / 1024 / 1024)} MiB more`)
   })
 
-  t.test(
-    'Expect: 100-continue is answered once the body is wanted, and not for a request that is refused',
-    async (t) => {
-      const head = (path: string) =>
-        `PUT ${path} HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`
-      api.answer = (_request, response, body) => response.end(body)
-      const answer = await talk(t, port, [head('/x'), /^HTTP\/1.1 100 Continue\r\n\r\n$/], ['hello', /hello$/])
-      t.match(answer, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK/)
-      t.match(await talk(t, port, [head('/closed'), /TOKEN_MISSING/]), /^HTTP\/1.1 401/)
-      t.match(
-        await exchange(port, 'PUT /x HTTP/1.1\r\nHost: g\r\nExpect: miracles\r\nConnection: close\r\n\r\n'),
-        /^HTTP\/1.1 417/,
-      )
-      t.match(
-        await exchange(port, 'PUT /x HTTP/1.0\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello'),
-        /^HTTP\/1.1 200 OK/,
-        'nor for a client of HTTP/1.0, which knows nothing of it',
-      )
-    },
-  )
+  t.test('Expect: 100-continue gets its 100 once the body is wanted, and not for a rejected request', async (t) => {
+    const head = (path: string) =>
+      `PUT ${path} HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`
+    api.respond = (_request, response, body) => response.end(body)
+    const response = await talk(t, port, [head('/x'), /^HTTP\/1.1 100 Continue\r\n\r\n$/], ['hello', /hello$/])
+    t.match(response, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK/)
+    t.match(await talk(t, port, [head('/closed'), /TOKEN_MISSING/]), /^HTTP\/1.1 401/)
+    t.match(
+      await exchange(port, 'PUT /x HTTP/1.1\r\nHost: g\r\nExpect: miracles\r\nConnection: close\r\n\r\n'),
+      /^HTTP\/1.1 417/,
+    )
+    t.match(
+      await exchange(port, 'PUT /x HTTP/1.0\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello'),
+      /^HTTP\/1.1 200 OK/,
+      'nor for a client of HTTP/1.0, which knows nothing of it',
+    )
+  })
 
   t.test('what is compressed stays compressed', async (t) => {
     const packed = gzipSync('sallyport'.repeat(1000))
-    api.answer = (_request, response) => response.setHeader('content-encoding', 'gzip').end(packed)
+    api.respond = (_request, response) => response.setHeader('content-encoding', 'gzip').end(packed)
     const { headers, body } = await request(gateway, { headers: { 'accept-encoding': 'gzip' } })
     t.equal(api.last.headers['accept-encoding'], 'gzip')
     t.equal(headers['content-encoding'], 'gzip')
@@ -107,31 +104,31 @@ t.test('bodies and answers pass as they are', async (t) => {
 
   t.test('bytes of any value pass in a small body', async (t) => {
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, value) => value))
-    api.answer = (_request, response) => response.setHeader('content-length', bytes.length).end(bytes)
+    api.respond = (_request, response) => response.setHeader('content-length', bytes.length).end(bytes)
     t.ok(bytes.equals(Buffer.from(await (await fetch(gateway)).arrayBuffer())))
   })
 
   t.test(
-    'trailers of an answer pass, but none that a gateway answers for; trailers of a request end here',
+    'trailers of a response pass, but none that a gateway is responsible for; trailers of a request end here',
     async (t) => {
-      api.answer = (_request, response) => {
+      api.respond = (_request, response) => {
         response.setHeader('trailer', 'x-checksum')
         response.write('body')
         response.addTrailers({ 'x-checksum': 'abc', 'access-control-allow-origin': '*' })
         response.end()
       }
-      const answer = await exchange(
+      const response = await exchange(
         port,
         'POST /x HTTP/1.1\r\nHost: g\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: x-user-id, x-more\r\n\r\n2\r\nhi\r\n0\r\nx-user-id: forged\r\nx-more: 1\r\n\r\n',
       )
-      t.match(answer, /0\r\nx-checksum: abc\r\n\r\n$/)
+      t.match(response, /0\r\nx-checksum: abc\r\n\r\n$/)
       t.equal(api.last.body, 'hi')
       for (const name of ['trailer', 'x-user-id', 'x-more']) t.equal(api.last.headers[name], undefined, name)
-      api.answer = (_request, response) => response.end('ok')
+      api.respond = (_request, response) => response.end('ok')
     },
   )
 
-  t.test('an answer that comes before the body has ended reaches the client, and the connection is cut', async (t) => {
+  t.test('a response that comes before the body has ended reaches the client, and the connection is cut', async (t) => {
     const post = 'POST /hasty HTTP/1.1\r\nHost: g\r\nContent-Length: 1000000\r\n\r\nbeginning'
     t.match(await talk(t, port, [post, /much$/]), /^HTTP\/1.1 413 Payload Too Large/)
     const socket = connect(port, '127.0.0.1').on('error', () => {})
@@ -140,7 +137,7 @@ t.test('bodies and answers pass as they are', async (t) => {
     await once(socket, 'close')
   })
 
-  t.test('a client that goes away with its body half sent is no fault of the upstream', async (t) => {
+  t.test('a client that goes away with its body half sent is no failure of the upstream', async (t) => {
     for (const sent of ['', 'beginning']) {
       const socket = connect(port, '127.0.0.1').on('error', () => {})
       await once(socket, 'connect')
@@ -151,16 +148,16 @@ t.test('bodies and answers pass as they are', async (t) => {
   })
 
   t.test('an upgrade to anything but WebSocket is left alone', async (t) => {
-    const answer = await exchange(
+    const response = await exchange(
       port,
       'GET /h2 HTTP/1.1\r\nHost: g\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n',
     )
-    t.match(answer, /^HTTP\/1.1 200 OK/)
+    t.match(response, /^HTTP\/1.1 200 OK/)
     t.equal(api.last.url, '/h2')
     t.equal(api.last.headers['http2-settings'], undefined)
   })
 
-  t.test('what is no request that has one reading is refused, with a code of its own', async (t) => {
+  t.test('a request that is malformed or ambiguous is rejected, with a code of its own', async (t) => {
     const refused: [string, string, RegExp][] = [
       ['MESSAGE_MALFORMED', 'GET\r\n\r\n', /^HTTP\/1.1 400 /],
       ['MESSAGE_AMBIGUOUS', 'GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', /^HTTP\/1.1 400 /],
@@ -168,13 +165,13 @@ t.test('bodies and answers pass as they are', async (t) => {
       ['HEADER_TOO_LARGE', `GET /x HTTP/1.1\r\nHost: g\r\nX-A: ${'x'.repeat(20_000)}\r\n\r\n`, /^HTTP\/1.1 431 /],
     ]
     for (const [code, bytes, status] of refused) {
-      const answer = await exchange(port, bytes)
-      t.match(answer, status, code)
-      t.match(answer, `"code":"${code}"`)
+      const response = await exchange(port, bytes)
+      t.match(response, status, code)
+      t.match(response, `"code":"${code}"`)
     }
   })
 
-  t.test('a request of HTTP/1.0 is answered, and says that it was one', async (t) => {
+  t.test('a request of HTTP/1.0 is served, and goes upstream as one', async (t) => {
     t.match(await exchange(port, 'GET /old HTTP/1.0\r\nHost: g\r\n\r\n'), /^HTTP\/1.1 200 OK[\s\S]*ok$/)
     t.equal(api.last.headers.via, '1.0 sallyport')
   })
@@ -188,15 +185,15 @@ t.test('bodies and answers pass as they are', async (t) => {
 
   t.test('headers go ahead of a body that is not there yet', async (t) => {
     let release = () => {}
-    api.answer = (_request, response) => {
+    api.respond = (_request, response) => {
       response.flushHeaders()
       release = () => response.end('late')
     }
-    const answer = await fetch(gateway)
-    t.equal(answer.status, 200)
+    const response = await fetch(gateway)
+    t.equal(response.status, 200)
     release()
-    t.equal(await answer.text(), 'late')
-    api.answer = (_request, response) => response.end('ok')
+    t.equal(await response.text(), 'late')
+    api.respond = (_request, response) => response.end('ok')
   })
 })
 
@@ -230,12 +227,12 @@ t.test('several upstreams', async (t) => {
   const statuses = async (path: string, method: string, times: number) => {
     const seen: number[] = []
     for (let time = 0; time < times; time++) {
-      const answer = await request(gateway + path, {
+      const response = await request(gateway + path, {
         method: method as 'GET',
         ...(method === 'PUT' ? { body: 'body' } : {}),
       })
-      await answer.body.dump()
-      seen.push(answer.statusCode)
+      await response.body.dump()
+      seen.push(response.statusCode)
     }
     return seen
   }
@@ -256,10 +253,10 @@ t.test('several upstreams', async (t) => {
     t.equal(dropped, 1)
   })
 
-  t.test('an upstream that fails again and again gets no requests until it is back', async (t) => {
+  t.test('an upstream that keeps failing gets no requests until it is back', async (t) => {
     // What may not be sent twice shows each failure.
     t.strictSame((await statuses('/returning', 'POST', 6)).toSorted(), [200, 200, 200, 502, 502, 502])
-    await eventually('it is taken out', () => log.some((line) => line.includes('upstream_ejected')))
+    await eventually('it is ejected', () => log.some((line) => line.includes('upstream_ejected')))
     t.strictSame(await statuses('/returning', 'POST', 4), [200, 200, 200, 200])
     const metrics = async () => (await fetch(`http://127.0.0.1:${running.managementPort}/metrics`)).text()
     t.match(await metrics(), new RegExp(`sallyport_upstream_up\\{upstream="http://127.0.0.1:${back}"\\} 0`))
@@ -287,12 +284,12 @@ t.test('a route file that changes under load loses no request', async (t) => {
   const dispatcher = new Agent({ connections: 8 })
   t.teardown(() => dispatcher.close())
   let ongoing = true
-  const answers: number[] = []
+  const statuses: number[] = []
   const load = Array.from({ length: 8 }, async () => {
     while (ongoing) {
       const { statusCode, body } = await request(gateway, { dispatcher })
       await body.dump()
-      answers.push(statusCode)
+      statuses.push(statusCode)
     }
   })
   const reloads = () => log.filter((line) => line.includes('routes_reloaded')).length
@@ -303,7 +300,7 @@ t.test('a route file that changes under load loses no request', async (t) => {
   }
   ongoing = false
   await Promise.all(load)
-  t.strictSame([...new Set(answers)], [200])
+  t.strictSame([...new Set(statuses)], [200])
   t.ok(one.requests.length > 0 && two.requests.length > 0)
 })
 
@@ -314,11 +311,11 @@ t.test('behind a proxy that is trusted', async (t) => {
     RATE_LIMIT_MAX: '3',
     USER_RATE_LIMIT_MAX: '3',
   })
-  const call = (headers: Record<string, string>) => fetch(gateway, { headers })
+  const get = (headers: Record<string, string>) => fetch(gateway, { headers })
   const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 
-  t.test('its word on where a request came from and by what id it goes is passed on', async (t) => {
-    await call({
+  t.test('what it says of the client address, the request id and the trace is passed on', async (t) => {
+    await get({
       'x-forwarded-for': '198.51.100.66, 203.0.113.9, 10.1.2.3',
       'x-forwarded-proto': 'https',
       'x-forwarded-host': 'api.example.com',
@@ -336,8 +333,8 @@ t.test('behind a proxy that is trusted', async (t) => {
     })
   })
 
-  t.test('an id or a trace that is none is replaced', async (t) => {
-    await call({ 'x-forwarded-for': '203.0.113.10', 'x-request-id': 'a b', traceparent: trace.replace('4bf9', '4BF9') })
+  t.test('an invalid id or trace is replaced', async (t) => {
+    await get({ 'x-forwarded-for': '203.0.113.10', 'x-request-id': 'a b', traceparent: trace.replace('4bf9', '4BF9') })
     t.match(api.last.headers, {
       'x-request-id': /^[0-9a-f]{8}-[0-9a-f-]{27}$/,
       traceparent: /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/,
@@ -347,12 +344,12 @@ t.test('behind a proxy that is trusted', async (t) => {
       api.last.headers['x-request-id']?.toString().replaceAll('-', ''),
       'one id finds both',
     )
-    await call({ 'x-forwarded-for': '203.0.113.11', 'x-request-id': 'edge-43' })
+    await get({ 'x-forwarded-for': '203.0.113.11', 'x-request-id': 'edge-43' })
     t.match(api.last.headers.traceparent, /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/)
   })
 
-  t.test('a limit is said on every answer, and holds for a client whatever it says of others', async (t) => {
-    const from = (address: string) => call({ 'x-forwarded-for': address })
+  t.test('a limit is on every response, and holds for a client whatever X-Forwarded-For it sends', async (t) => {
+    const from = (address: string) => get({ 'x-forwarded-for': address })
     const first = await from('203.0.113.77')
     t.equal(first.headers.get('ratelimit-policy'), '"client";q=3;w=60')
     t.match(first.headers.get('ratelimit'), /^"client";r=2;t=60$/)
@@ -373,7 +370,7 @@ t.test('behind a proxy that is trusted', async (t) => {
 
   t.test('a limit holds for a user from whatever addresses', async (t) => {
     const authorization = `Bearer ${issuer.token()}`
-    const from = (address: string) => call({ authorization, 'x-forwarded-for': address })
+    const from = (address: string) => get({ authorization, 'x-forwarded-for': address })
     for (let last = 1; last <= 3; last++) t.equal((await from(`192.0.2.${last}`)).status, 200)
     const over = await from('192.0.2.4')
     t.equal(over.status, 429)
@@ -386,12 +383,12 @@ t.test('nobody is trusted unless named: rotating X-Forwarded-For does not evade 
   const { gateway } = await openGateway(t, [{ prefix: '/', upstreams: [api.url], access: 'public' }], {
     RATE_LIMIT_MAX: '5',
   })
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 10 }, (_, last) =>
       fetch(gateway, { headers: { 'x-forwarded-for': `192.0.2.${last}`, via: '1.1 x', 'x-request-id': 'mine' } }),
     ),
   )
-  t.equal(answers.filter(({ status }) => status === 429).length, 5)
+  t.equal(responses.filter(({ status }) => status === 429).length, 5)
   t.equal(api.last.headers.via, '1.1 sallyport')
   t.not(api.last.headers['x-request-id'], 'mine')
   t.equal(api.last.headers['x-forwarded-for'], '127.0.0.1')
@@ -429,7 +426,7 @@ t.test(
       { NODE_EXTRA_CA_CERTS: known.certificate },
     )
     t.equal(await (await fetch(gateway)).text(), 'GET localhost ')
-    t.equal(await (await fetch(gateway, { method: 'POST', body: 'whole' })).text(), 'POST localhost whole')
+    t.equal(await (await fetch(gateway, { method: 'POST', body: 'sized' })).text(), 'POST localhost sized')
     const body = new Blob(['streamed']).stream()
     t.equal(
       await (await fetch(gateway, { method: 'PUT', body, duplex: 'half' } as never)).text(),

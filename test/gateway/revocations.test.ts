@@ -31,7 +31,7 @@ async function startAnother(
   return Object.assign(started, { url: `http://127.0.0.1:${started.port}` })
 }
 
-/** What a gateway says to a call with an access token. */
+/** How a gateway responds to a request with an access token. */
 async function tryToken(gateway: string, accessToken: string | undefined) {
   const { status, body } = await Object.assign(new Client(gateway), { accessToken }).call('GET', '/api/auth/me')
   return { status, code: body.code as string | undefined }
@@ -49,7 +49,7 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
   const system = await startSystem(t)
   const { sql, gateway } = system
 
-  await t.test('a connection to the database that is dead without a sign', async (t) => {
+  await t.test('a connection to the database that died silently', async (t) => {
     const url = new URL(system.urls.auth)
     const way = await startFreezingWay(t, Number(url.port))
     url.port = String(way.port)
@@ -68,17 +68,17 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
       const { sid } = claimsOf(token as string)
       await eventually('its view is young enough', async () => (await tryToken(closed.url, token)).status === 200)
       way.freeze()
-      // By a connection that lives.
+      // Over a connection that still works.
       await sql("UPDATE auth.sessions SET revoked_at = now(), revoked_reason = 'logout' WHERE id = $1", [sid])
       await eventually(
         'a gateway that is to refuse with an old view does so',
         async () => (await tryToken(closed.url, token)).status !== 200,
         3_000,
       )
-      // What is not connected is so for a moment only, until a new connection proves itself.
+      // They are disconnected for a moment only, until a new connection proves itself.
       const lost = () => system.log.filter((line) => /"service":"gateway".*"revocation_stream_lost"/.test(line))
-      await eventually('both notice that nothing is proved any more', () => lost().length >= 2)
-      for (const { url } of [open, closed]) await eventually('it hears of it', () => isRefused(url, token))
+      await eventually('both notice that nothing confirms their view any more', () => lost().length >= 2)
+      for (const { url } of [open, closed]) await eventually('it is notified', () => isRefused(url, token))
       await eventually('it is connected again', async () => (await isConnected(open)) && (await ageOf(open)) < 2)
       t.ok(system.log.some((line) => /"revocation_channel_lost".*has fallen silent/.test(line)))
     })
@@ -101,7 +101,7 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
     const ways: [what: string, statement: string][] = [
       ['a session is ended by hand', 'UPDATE auth.sessions SET revoked_at = now()'],
       ['a session is deleted', 'DELETE FROM auth.sessions'],
-      ['all sessions are thrown away', 'TRUNCATE auth.sessions'],
+      ['all sessions are dropped', 'TRUNCATE auth.sessions'],
       ['the user is disabled', `UPDATE auth.users SET disabled_at = now() WHERE ${patient}`],
       ['the user is deleted', `DELETE FROM auth.users WHERE ${patient}`],
     ]
@@ -130,7 +130,7 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
       await eventually('it is stale', () => isStale(url))
     })
 
-    await t.test('what is none of this is announced to nobody', async (t) => {
+    await t.test('no other change is announced', async (t) => {
       const events = async () =>
         (await sql("SELECT FROM auth.security_events WHERE event = 'session_deleted'")).rowCount
       const before = await events()
@@ -169,7 +169,7 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
     )
   })
 
-  await t.test('a gateway that leaves before it was told anything is told nothing', async (t) => {
+  await t.test('a gateway that disconnects before it received anything receives nothing', async (t) => {
     const { auth } = system.processes
     await endProcesses([system.processes.gateway])
     const client = new pg.Client(system.url)
@@ -183,11 +183,11 @@ t.test('ended sessions and changed roles reach every gateway', async (t) => {
     const gone = t.rejects(
       fetch(`${system.environment.AUTH_URL}/internal/revocations`, { headers, signal: leaving.signal }),
     )
-    await eventually('it reads what there is to tell', async () => (await subscribers()) === 1)
+    await eventually('it reads what there is to send', async () => (await subscribers()) === 1)
     leaving.abort()
     await gone
     await client.query('COMMIT')
-    await eventually('nobody is there to be told', async () => (await subscribers()) === 0)
+    await eventually('there is no subscriber left', async () => (await subscribers()) === 0)
   })
 })
 

@@ -31,12 +31,12 @@ t.test('two gateways with one store', skip, async (t) => {
   const two = await startGateway(t, routes, settings, one.issuer)
   const gateways = [one, two]
 
-  /** How many of some requests, sent to both gateways at once, were let through. */
+  /** How many of these requests, sent to both gateways at once, were let through. */
   const passed = async (times: number, headers: Record<string, string>) => {
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: times }, (_, at) => fetch((gateways[at % 2] as EdgeProcess).gateway, { headers })),
     )
-    const statuses = answers.map(({ status }) => status)
+    const statuses = responses.map(({ status }) => status)
     t.ok(
       statuses.every((status) => status === 200 || status === 429),
       `${statuses}`,

@@ -4,12 +4,12 @@ import t, { type Test } from 'tap'
 import { type Edge, exchange, listen, openGateway, talk, Upstream } from '../support/edge.ts'
 import { eventually } from '../support/system.ts'
 
-/** A line that Node's server must read, and that no service gets to see. */
-const longWay = 'TE: trailers\r\n'
+/** A line that takes a request off the fast path, and that no service gets to see. */
+const slowPath = 'TE: trailers\r\n'
 
-/** What differs from one call to the next, or is another way to write the same. */
-function comparable(answer: string): string[] {
-  const [head = '', ...body] = answer.split('\r\n\r\n')
+/** Without what differs from one request to the next, or is another way to write the same. */
+function comparable(response: string): string[] {
+  const [head = '', ...body] = response.split('\r\n\r\n')
   const lines = head
     .split('\r\n')
     .map((line) => line.replace(/^[^:]+:/, (name) => name.toLowerCase()))
@@ -24,7 +24,7 @@ const seen = ({ rawHeaders }: { rawHeaders: string[] }) =>
       : [],
   )
 
-const answers: Record<string, (response: ServerResponse, request: IncomingMessage) => void> = {
+const handlers: Record<string, (response: ServerResponse, request: IncomingMessage) => void> = {
   json: (response) => response.setHeader('content-type', 'application/json').end('{"ok":true}'),
   empty: (response) => response.end(),
   none: (response) => response.writeHead(204).end(),
@@ -61,9 +61,9 @@ const answers: Record<string, (response: ServerResponse, request: IncomingMessag
   cookies: (response) => response.setHeader('set-cookie', ['a=1', 'b=2']).end('c'),
 }
 
-t.test('both ways through the gateway do the same', async (t) => {
+t.test('both paths through the gateway do the same', async (t) => {
   const api = await new Upstream().serve(t)
-  api.answer = (request, response) => answers[(request.url as string).slice(1)]?.(response, request)
+  api.respond = (request, response) => handlers[(request.url as string).slice(1)]?.(response, request)
   const routes = [
     { prefix: '/', upstreams: [api.url], access: 'optional' },
     { prefix: '/doctors', upstreams: [api.url], access: 'authenticated', roles: ['doctor'] },
@@ -79,30 +79,30 @@ t.test('both ways through the gateway do the same', async (t) => {
   async function compare(t: Test, { port }: Edge, start: string, lines: string, body = '') {
     const length = body ? `Content-Length: ${body.length}\r\n` : ''
     const marker = 'GET /json HTTP/1.1\r\nHost: last\r\n\r\n'
-    const [short, long] = await Promise.all(
-      ['', longWay].map((way) =>
-        // One more request on the same connection shows where the answer before it ended.
+    const [fast, slow] = await Promise.all(
+      ['', slowPath].map((line) =>
+        // One more request on the same connection shows where the response before it ended.
         talk(t, port, [
-          `${start} HTTP/1.1\r\nHost: g\r\n${lines}${length}${way}\r\n${body}${marker}`,
+          `${start} HTTP/1.1\r\nHost: g\r\n${lines}${length}${line}\r\n${body}${marker}`,
           /HTTP\/1\.1 [\s\S]*HTTP\/1\.1 [\s\S]*\{"ok":true\}/,
         ]),
       ),
     )
-    const [first, second] = [short, long].map((heard) => (heard as string).split(/(?=HTTP\/1\.1 )/))
+    const [first, second] = [fast, slow].map((heard) => (heard as string).split(/(?=HTTP\/1\.1 )/))
     t.equal(first?.length, 2)
     t.strictSame(comparable(first?.[0] as string), comparable(second?.[0] as string))
   }
 
   for (const [name, edge] of Object.entries(edges)) {
     const token = `Authorization: Bearer ${edge.issuer.token()}\r\n`
-    t.test(`answers ${name}`, async (t) => {
-      for (const path of Object.keys(answers))
+    t.test(`responses ${name}`, async (t) => {
+      for (const path of Object.keys(handlers))
         if (path !== 'json' && path !== 'limited')
           for (const method of ['GET', 'HEAD', 'POST'])
             await t.test(`${method} ${path}`, (t) => compare(t, edge, `${method} /${path}`, ''))
     })
 
-    t.test(`what goes on, ${name}`, async (t) => {
+    t.test(`what goes upstream, ${name}`, async (t) => {
       const odd = `${token}Cookie: a=b; refreshToken=c\r\nX-User-Id: 1\r\nx_user_id: 2\r\nX-Forwarded-For: 192.0.2.1, 127.0.0.1\r\nX-Forwarded-Host: h\r\nX-Forwarded-Proto: https\r\nVia: 1.1 p\r\nX-Request-Id: mine\r\nX-Own:  v \r\n`
       for (const [start, lines, body] of [
         ['GET /empty', '', ''],
@@ -121,7 +121,7 @@ t.test('both ways through the gateway do the same', async (t) => {
       }
     })
 
-    t.test(`refusals ${name}`, async (t) => {
+    t.test(`rejections ${name}`, async (t) => {
       for (const [start, lines, body] of [
         ['GET /doctors', ''],
         ['HEAD /doctors', ''],
@@ -141,42 +141,42 @@ t.test('both ways through the gateway do the same', async (t) => {
         await t.test(`${start} ${lines.slice(0, 30)}`, (t) => compare(t, edge, start, lines, body))
     })
 
-    t.test(`pages ${name}`, async (t) => {
+    t.test(`origins ${name}`, async (t) => {
       for (const origin of ['https://app.test', 'https://evil.test', 'null'])
         for (const start of ['GET /chunks', 'POST /error', 'GET /admins', 'OPTIONS /empty'])
           await t.test(`${start} of ${origin}`, (t) => compare(t, edge, start, `Origin: ${origin}\r\n${token}`))
     })
   }
 
-  t.test('a call that fails after it was counted is counted once', async (t) => {
+  t.test('a request that fails after it was counted is counted once', async (t) => {
     const { port } = edges['to a client']
     const get = 'GET /limited HTTP/1.1\r\nHost: g\r\n'
-    const heard = await talk(t, port, [`${get}\r\n${get}\r\n${get}${longWay}\r\n`, /RATE_LIMITED[\s\S]*RATE_LIMITED/])
+    const heard = await talk(t, port, [`${get}\r\n${get}\r\n${get}${slowPath}\r\n`, /RATE_LIMITED[\s\S]*RATE_LIMITED/])
     const statuses = [...heard.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status)
     t.strictSame(statuses, ['200', '429', '429'])
   })
 
-  t.test('an answer that breaks off behind the gateway breaks off', async (t) => {
-    api.answer = (request, response) => {
+  t.test('a response that breaks off upstream breaks off for the client', async (t) => {
+    api.respond = (request, response) => {
       if (request.url === '/known') response.setHeader('content-length', 100)
       response.write('half')
       setTimeout(() => response.destroy(), 20)
     }
     for (const path of ['/known', '/unknown'])
-      for (const lines of ['', longWay]) {
+      for (const lines of ['', slowPath]) {
         const get = `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines}\r\n`
         t.match(await exchange(edges['to a client'].port, get), /\r\n\r\n(4\r\n)?half(\r\n)?$/)
       }
   })
 })
 
-t.test('requests on one connection are answered in turn, whatever way each of them takes', async (t) => {
+t.test('requests on one connection get their responses in order, whichever path each of them takes', async (t) => {
   const slow = createServer((request, response) =>
     setTimeout(() => response.end(`<${request.url}>`), request.url === '/1' ? 150 : 0),
   )
   const { port } = await openGateway(t, [{ prefix: '/', upstreams: [await listen(t, slow)], access: 'public' }])
   const get = (path: string, lines = '') => `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines}\r\n`
-  const bytes = get('/1') + get('/2') + get('/3') + get('/4', longWay) + get('/5') + get('/6')
+  const bytes = get('/1') + get('/2') + get('/3') + get('/4', slowPath) + get('/5') + get('/6')
   const heard = await talk(t, port, [bytes, /<\/6>/])
   t.strictSame(heard.match(/<\/\d>/g), ['</1>', '</2>', '</3>', '</4>', '</5>', '</6>'])
 
@@ -191,6 +191,6 @@ t.test('requests on one connection are answered in turn, whatever way each of th
     socket.write(byte)
     await new Promise(setImmediate)
   }
-  await eventually('both are answered', () => slowly.includes('</3>'))
+  await eventually('both have a response', () => slowly.includes('</3>'))
   t.strictSame(slowly.match(/<\/\d>/g), ['</2>', '</3>'])
 })

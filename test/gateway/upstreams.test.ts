@@ -6,10 +6,10 @@ import { request } from 'undici'
 import { exchange, startGateway, talk, Upstream } from '../support/edge.ts'
 import { eventually } from '../support/system.ts'
 
-/** A server that answers as it is told, in bytes. */
-async function serveRaw(t: Test, answer: (socket: Socket, bytes: string) => void) {
+/** A server that responds with whatever bytes a test chooses. */
+async function serveRaw(t: Test, respond: (socket: Socket, bytes: string) => void) {
   const server = createServer((socket) => {
-    socket.on('error', () => {}).on('data', (bytes) => answer(socket, bytes.toString('latin1')))
+    socket.on('error', () => {}).on('data', (bytes) => respond(socket, bytes.toString('latin1')))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
@@ -17,8 +17,8 @@ async function serveRaw(t: Test, answer: (socket: Socket, bytes: string) => void
 }
 
 t.test('upstreams that do as they like', async (t) => {
-  let answer = (_socket: Socket, _bytes: string) => {}
-  const raw = await serveRaw(t, (socket, bytes) => answer(socket, bytes))
+  let respond = (_socket: Socket, _bytes: string) => {}
+  const raw = await serveRaw(t, (socket, bytes) => respond(socket, bytes))
   const api = await new Upstream().serve(t)
   const {
     gateway,
@@ -50,8 +50,8 @@ t.test('upstreams that do as they like', async (t) => {
   const get = (path: string, lines = '') => `GET ${path} HTTP/1.1\r\nHost: g\r\n${lines}\r\n`
   const metrics = async () => (await fetch(`http://127.0.0.1:${running.managementPort}/metrics`)).text()
 
-  t.test('one that refuses a large body and closes has answered, and stays in', async (t) => {
-    answer = (socket) => {
+  t.test('one that rejects a large body and closes has responded, and is not ejected', async (t) => {
+    respond = (socket) => {
       socket.pause()
       socket.end('HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch', () =>
         socket.destroy(),
@@ -78,7 +78,7 @@ t.test('upstreams that do as they like', async (t) => {
       socket.on('data', (chunk) => {
         heard += chunk
       })
-      await eventually('it reads the answer', () => heard.endsWith('much'))
+      await eventually('it reads the response', () => heard.endsWith('much'))
       t.match(heard, /^HTTP\/1.1 413 /)
       socket.destroy()
     }
@@ -105,8 +105,8 @@ t.test('upstreams that do as they like', async (t) => {
   })
 
   for (const [way, lines] of Object.entries(ways)) {
-    t.test(`hints go ahead of an answer to clients of HTTP/1.1, by ${way}`, async (t) => {
-      answer = (socket) =>
+    t.test(`hints go ahead of a response to clients of HTTP/1.1, by ${way}`, async (t) => {
+      respond = (socket) =>
         socket.write(
           'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nServer: x\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
         )
@@ -127,7 +127,7 @@ t.test('upstreams that do as they like', async (t) => {
         'Sec-WebSocket-Accept',
       )
       const trailers = [...names, 'X-Checksum', 'Content-Digest', 'Server-Timing', 'ETag']
-      answer = (socket) =>
+      respond = (socket) =>
         socket.write(
           `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers.map((name) => `${name}: 1\r\n`).join('')}\r\n`,
         )
@@ -136,28 +136,28 @@ t.test('upstreams that do as they like', async (t) => {
     })
 
     t.test(`what is no status is none, and what has no body has no length, by ${way}`, async (t) => {
-      answer = (socket) => socket.write('HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n')
+      respond = (socket) => socket.write('HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n')
       t.match(await talk(t, port, [get('/raw', lines), /\}$/]), /^HTTP\/1.1 502 [\s\S]*UPSTREAM_UNREACHABLE/)
-      answer = (socket) => socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n')
+      respond = (socket) => socket.write('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n')
       const heard = await talk(t, port, [get('/raw', lines), /\r\n\r\n$/])
       t.match(heard, /^HTTP\/1.1 204 No Content\r\n/)
       t.notMatch(heard, /content-length|transfer-encoding/)
     })
   }
 
-  t.test('a connection that was closed while it was idle costs what may be sent twice nothing', async (t) => {
+  t.test('a connection that was closed while idle costs a request that may be sent twice nothing', async (t) => {
     const fresh = new WeakSet<Socket>()
     const seen: string[] = []
-    answer = (socket, bytes) => {
+    respond = (socket, bytes) => {
       seen.push(bytes.slice(0, bytes.indexOf(' ')))
       if (fresh.has(socket)) return void socket.destroy()
       fresh.add(socket)
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
     }
     const status = async (method: string, body?: string) => {
-      const answered = await request(`${gateway}/raw`, { method: method as 'GET', ...(body ? { body } : {}) })
-      await answered.body.dump()
-      return answered.statusCode
+      const response = await request(`${gateway}/raw`, { method: method as 'GET', ...(body ? { body } : {}) })
+      await response.body.dump()
+      return response.statusCode
     }
     // However many are left of the tests before.
     while ((await status('GET')) && seen.length < 8);
@@ -168,12 +168,12 @@ t.test('upstreams that do as they like', async (t) => {
     await status('GET')
     t.equal(await status('POST', 'x'), 502, 'what may not is not sent again')
     t.equal(seen.filter((method) => method === 'POST').length, 1)
-    answer = () => {}
+    respond = () => {}
   })
 
-  t.test('a full pool answers 503, with what else waits, and leaves the rest alone', async (t) => {
+  t.test('a full pool is 503, also for the requests that wait, and leaves the rest alone', async (t) => {
     const held: Socket[] = []
-    answer = (socket) => held.push(socket)
+    respond = (socket) => held.push(socket)
     const clients = Array.from({ length: 4 }, () => fetch(`${gateway}/raw`))
     await eventually('every connection is in use', () => held.length === 4)
     const waiting = [fetch(`${gateway}/raw`), fetch(`${gateway}/raw`)]
@@ -200,8 +200,8 @@ t.test('upstreams that do as they like', async (t) => {
     t.equal(held.length, 0)
   })
 
-  t.test('event streams take no place of requests, and each user has a number of them', async (t) => {
-    answer = (socket, bytes) =>
+  t.test('event streams take no capacity from requests, and each user may have so many', async (t) => {
+    respond = (socket, bytes) =>
       bytes.includes('/stream')
         ? socket.write('HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream\r\n\r\ndata: 1\n\n')
         : socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
@@ -231,7 +231,7 @@ t.test('upstreams that do as they like', async (t) => {
 
   for (const [way, line] of Object.entries(ways))
     t.test(`an event stream with a length is broken off once its token no longer holds, by ${way}`, async (t) => {
-      answer = (socket) =>
+      respond = (socket) =>
         socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 900\r\n\r\ndata: 1\n\n')
       const now = Math.floor(Date.now() / 1000)
       const token = `Authorization: Bearer ${issuer.token({ exp: now + 2 })}\r\n`
@@ -242,23 +242,23 @@ t.test('upstreams that do as they like', async (t) => {
   const upgrade = (path: string) =>
     `GET ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`
 
-  t.test('a refusal of an upgrade that does not go on, or that nobody reads, ends', async (t) => {
+  t.test('a rejection of an upgrade that stalls, or that nobody reads, ends', async (t) => {
     const reached = async (limit: string) =>
       Number(new RegExp(`limit_reached_total\\{limit="${limit}"\\} (\\d+)`).exec(await metrics())?.[1])
-    answer = (socket) => socket.write('HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nn')
+    respond = (socket) => socket.write('HTTP/1.1 403 No\r\nContent-Length: 3\r\n\r\nn')
     const before = { upstream_time: await reached('upstream_time'), send_time: await reached('send_time') }
     t.match(await talk(t, port, [upgrade('/ws/soon'), /\r\n\r\nn$/], ['', /never/]), /\r\n\r\nn$/)
     t.equal(await reached('upstream_time'), before.upstream_time + 1)
 
-    answer = (socket) => {
+    respond = (socket) => {
       socket.write('HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nn')
       setTimeout(() => socket.write('o'), 2_500)
     }
-    t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nno$/, 'what is only slow comes whole')
+    t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nno$/, 'what is only slow arrives complete')
     t.equal(await reached('send_time'), before.send_time)
 
     let behind: Socket | undefined
-    answer = (socket) => {
+    respond = (socket) => {
       behind = socket
       const flood = new Readable({ read: () => flood.push(Buffer.alloc(65_536)) && undefined })
       socket.write('HTTP/1.1 403 No\r\n\r\n')
@@ -271,10 +271,10 @@ t.test('upstreams that do as they like', async (t) => {
     t.equal(await reached('send_time'), before.send_time + 1)
   })
 
-  t.test('an upgrade that is refused is answered like any request', async (t) => {
-    let asked = ''
-    answer = (socket, bytes) => {
-      asked = bytes
+  t.test('a rejected upgrade gets a response like any request', async (t) => {
+    let received = ''
+    respond = (socket, bytes) => {
+      received = bytes
       socket.write(
         'HTTP/1.1 403 No\r\nServer: secret/1\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n2\r\nno\r\n0\r\nX-Sum: 1\r\nHost: x\r\n\r\n',
       )
@@ -289,15 +289,15 @@ t.test('upstreams that do as they like', async (t) => {
     ])
       t.match(heard, part)
     t.notMatch(heard, /secret/)
-    t.match(asked, /^GET \/ws\/http:\/x\?a=http:\/b HTTP\/1.1\r\n/, 'the path is the one that was matched')
+    t.match(received, /^GET \/ws\/http:\/x\?a=http:\/b HTTP\/1.1\r\n/, 'the path is the one that was matched')
 
-    answer = (socket) => socket.write('HTTP/1.1 204 None\r\nContent-Length: 3\r\n\r\n')
+    respond = (socket) => socket.write('HTTP/1.1 204 None\r\nContent-Length: 3\r\n\r\n')
     t.notMatch(await exchange(port, upgrade('/ws')), /content-length/)
-    answer = (socket) => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n${'x'.repeat(4_000_000)}`)
+    respond = (socket) => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n${'x'.repeat(4_000_000)}`)
     t.equal((await exchange(port, upgrade('/ws'))).replace(/^[\s\S]*?\r\n\r\n/, '').length, 4_000_000)
-    answer = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha')
+    respond = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha')
     t.match(await exchange(port, upgrade('/ws')), /\r\n\r\nha$/, 'one that breaks off breaks off')
-    answer = (socket) => socket.write('HTTP/1.1 403 é\r\nX-Name: é\r\nContent-Length: 0\r\n\r\n')
+    respond = (socket) => socket.write('HTTP/1.1 403 é\r\nX-Name: é\r\nContent-Length: 0\r\n\r\n')
     t.match(await exchange(port, upgrade('/ws')), /^HTTP\/1.1 403 Ã©\r\nx-name: Ã©\r\n/, 'in the bytes that it has')
     for (const nonsense of [
       'HTTP/1.1 000 X\r\n\r\n',
@@ -306,10 +306,10 @@ t.test('upstreams that do as they like', async (t) => {
       'HTTP/1.1 403 X\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
       `HTTP/1.1 403 X\r\n${'A: b\r\n'.repeat(201)}\r\n`,
     ]) {
-      answer = (socket) => socket.end(nonsense)
+      respond = (socket) => socket.end(nonsense)
       t.match(await exchange(port, upgrade('/ws')), /^HTTP\/1.1 502 [\s\S]*UPSTREAM_UNREACHABLE/)
     }
-    answer = (socket) =>
+    respond = (socket) =>
       socket.write(
         'HTTP/1.1 101 Switching Protocols\r\nServer: secret/1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\nX-Name: é\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
       )

@@ -17,12 +17,12 @@ t.test('behind the gateway the page and the API are one origin, and the page kee
   t.equal((await fetch(`${management}/readyz`)).status, 200)
   const { gateway } = await openGateway(t, [{ prefix: '/', upstreams: [web], access: 'public' }])
   for (const path of ['/', '/appointments']) {
-    const answer = await fetch(gateway + path, { headers: page })
-    t.equal(answer.status, 200)
-    const html = await answer.text()
+    const response = await fetch(gateway + path, { headers: page })
+    t.equal(response.status, 200)
+    const html = await response.text()
     t.match(html, '<meta name="gateway" content="" />')
-    t.match(answer.headers.get('content-security-policy'), "connect-src 'self';")
-    t.equal(answer.headers.get('cache-control'), 'no-store')
+    t.match(response.headers.get('content-security-policy'), "connect-src 'self';")
+    t.equal(response.headers.get('cache-control'), 'no-store')
     const [script] = /\/assets\/[\w-]+\.js/.exec(html) as unknown as [string]
     const asset = await fetch(gateway + script)
     t.equal(asset.status, 200, 'the page that was built names files that are there')

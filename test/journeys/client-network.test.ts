@@ -85,7 +85,7 @@ t.test('no answer, or none of the auth service, signs nobody out', async (t) => 
       const left = (trouble?.retryAt ?? 0) - Date.now()
       t.ok(left <= Math.max(wait, 60_000) && left > wait - 1_000, `tried again in ${left} ms`)
     })
-  const attempts = new Set(browser.calls('refresh').map(({ attempt }) => attempt))
+  const attempts = new Set(browser.requests('refresh').map(({ attempt }) => attempt))
   t.equal(attempts.size, 1, 'all of it is one attempt')
   t.strictSame(tab.events, [])
   server.refresh = signedIn()
@@ -98,7 +98,7 @@ t.test('an answer that does not come is given up long before the next refresh is
   const { answers, browser, client } = await start(t, {}, signedIn(tokenOf({ life: 1 })))
   answers.refresh = () => {}
   await t.rejects(client.refresh(), { code: 'NETWORK' })
-  t.equal(browser.calls('refresh').length, 1)
+  t.equal(browser.requests('refresh').length, 1)
   t.equal(client.getSnapshot().status, 'signed-in')
 })
 
@@ -109,10 +109,10 @@ t.test('a failure is not repeated by every tab, and not before its time', async 
   browser.values.delete('accessToken')
   for (const one of [tab, other]) wake(one)
   await eventually('both know', () => [tab, other].every((one) => one.client.getSnapshot().trouble))
-  t.equal(browser.calls('refresh').length, 1)
+  t.equal(browser.requests('refresh').length, 1)
   for (const one of [tab, other]) wake(one)
   await t.rejects(other.client.fetch('/anything'), { code: 'UNAVAILABLE', retryAfter: Number })
-  t.equal(browser.calls('refresh').length, 1)
+  t.equal(browser.requests('refresh').length, 1)
   t.equal(other.client.getSnapshot().refreshAt, client.getSnapshot().trouble?.retryAt)
 
   answers.refresh = signedIn()
@@ -120,7 +120,7 @@ t.test('a failure is not repeated by every tab, and not before its time', async 
   await eventually('the network is back for all', () =>
     [tab, other].every((one) => one.client.getAccessToken() && !one.client.getSnapshot().trouble),
   )
-  t.equal(browser.calls('refresh').length, 2)
+  t.equal(browser.requests('refresh').length, 2)
 })
 
 t.test('each code of a definite end signs out, and the app is told which', async (t) => {
@@ -424,8 +424,8 @@ t.test('a call that is aborted is over at once, and what it waited for goes on',
   for (const response of held) signedIn()(response, response.req)
   t.equal((await patient).status, 200, 'the others have the outcome')
   t.equal((await unsignalled).status, 200, 'a signal that was taken away is none')
-  t.equal(browser.calls('refresh').length, 1)
-  t.equal(browser.calls('x').length, 0)
+  t.equal(browser.requests('refresh').length, 1)
+  t.equal(browser.requests('x').length, 0)
 
   const old = { aborted: true } as AbortSignal
   await t.rejects(client.fetch('/x', { signal: old }), { name: 'AbortError' }, 'of a browser that gives no reasons')
@@ -504,7 +504,7 @@ t.test('what other code does in storage is taken over', async (t) => {
     const { client } = browser.open()
     t.match(client.getSnapshot(), { status: 'signed-in', roles: ['doctor'], user: { id: 'user-1', name: 'Dora' } })
     t.equal((await client.fetch('/anything')).status, 200)
-    t.equal(browser.calls('refresh').length, 0)
+    t.equal(browser.requests('refresh').length, 0)
 
     browser.values.delete('sallyport')
     browser.values.set('accessToken', 'no token at all')
@@ -564,7 +564,7 @@ t.test('a tab that missed the news of a refresh does not present its attempt aga
   const other = browser.open({ storage: 'memory' })
   await other.client.refresh()
   await client.refresh()
-  const [first, second] = browser.calls('refresh').map(({ attempt }) => attempt)
+  const [first, second] = browser.requests('refresh').map(({ attempt }) => attempt)
   t.ok(first && second && first !== second)
 })
 
@@ -627,7 +627,7 @@ t.test('a logout that is due is dropped when somebody is signed in: it would end
   browser.values.set('sallyport.logout', 'due')
   wake(tab)
   await eventually('it is dropped', () => !browser.values.has('sallyport.logout'))
-  t.strictSame(browser.calls('logout'), [])
+  t.strictSame(browser.requests('logout'), [])
 })
 
 t.test('a call that was refused with a token that is no longer the newest is made with the newest', async (t) => {
@@ -640,7 +640,7 @@ t.test('a call that was refused with a token that is no longer the newest is mad
   delete answers.thing
   problem(401, 'SESSION_ENDED', { reason: 'logout' })(held[0] as ServerResponse, (held[0] as ServerResponse).req)
   t.match(await (await called).json(), { authorization: `Bearer ${client.getAccessToken()}` })
-  t.equal(browser.calls('refresh').length, 1)
+  t.equal(browser.requests('refresh').length, 1)
   t.equal(client.getSnapshot().status, 'signed-in')
 
   answers.thing = problem(401, 'TOKEN_EXPIRED')
@@ -656,17 +656,17 @@ t.test(
     answers.logout = problem(503, 'UNAVAILABLE', {}, { 'retry-after': '60' })
     await client.logout()
     wake(tab)
-    t.equal(browser.calls('logout').length, 1, 'not before its time')
+    t.equal(browser.requests('logout').length, 1, 'not before its time')
     browser.locks = { request: () => Promise.reject(new DOMException('no', 'SecurityError')) }
     const other = browser.open()
     answers.logout = json(200, {})
     await other.client.login({ email: 'd@example.com', password: 'x' })
     t.equal(other.client.getRole(), 'doctor', 'while a login needs no lock')
-    const calls = browser.calls('logout').length
+    const calls = browser.requests('logout').length
     await other.client.logout()
-    t.equal(browser.calls('logout').length, calls)
+    t.equal(browser.requests('logout').length, calls)
     tab.window.dispatchEvent(new Event('online'))
-    await eventually('the first tab sees to it', () => browser.calls('logout').length > calls)
+    await eventually('the first tab sees to it', () => browser.requests('logout').length > calls)
   },
 )
 

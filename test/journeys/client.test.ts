@@ -97,7 +97,7 @@ t.test('the client, with the whole system', async (t) => {
     const own = await tab.client.fetch('/api/whoami', { headers: { authorization: 'Bearer of.my.own' } })
     t.equal(own.status, 401, "a token of the app's own is the app's own business")
     t.equal((await open(t).open().client.fetch('/api/whoami')).status, 401, 'nobody is signed in')
-    t.equal(browser.calls('refresh').length, 0)
+    t.equal(browser.requests('refresh').length, 0)
   })
 
   t.test('an access token that does not do is replaced, and the call made again', async (t) => {
@@ -110,11 +110,11 @@ t.test('the client, with the whole system', async (t) => {
     }
     spoil(browser)
     t.equal((await client.fetch('/api/doctor/appointments', create)).status, 201, 'with its body')
-    t.equal(browser.calls('refresh').length, 1)
+    t.equal(browser.requests('refresh').length, 1)
     spoil(browser)
     const answers = await Promise.all(Array.from({ length: 5 }, () => client.fetch('/api/whoami')))
     t.ok(answers.every(({ status }) => status === 200))
-    t.equal(browser.calls('refresh').length, 2, 'five calls, one refresh')
+    t.equal(browser.requests('refresh').length, 2, 'five calls, one refresh')
     spoil(browser)
     const request = new Request(`${gateway}/api/whoami`, { headers: { 'x-mine': 'kept' } })
     t.equal((await client.fetch(request)).status, 200, 'a Request without a body is made again too')
@@ -193,7 +193,7 @@ t.test('the client, with the whole system', async (t) => {
       await tab.client.login(doctor)
       await eventually('the other tab has it', () => other.client.getAccessToken() === tab.client.getAccessToken())
       t.notMatch([...browser.values.values()].join(), tab.client.getAccessToken() as string)
-      t.equal(browser.calls('refresh').length, 0)
+      t.equal(browser.requests('refresh').length, 0)
       tab.close()
       other.close()
 
@@ -201,7 +201,7 @@ t.test('the client, with the whole system', async (t) => {
       t.match(reloaded.client.getSnapshot(), { status: 'loading', role: 'doctor', user: { name: 'Dora Doctor' } })
       t.match(await reloaded.client.getFreshAccessToken(), /^ey/)
       t.equal(reloaded.client.getSnapshot().status, 'signed-in')
-      t.equal(browser.calls('refresh').length, 1)
+      t.equal(browser.requests('refresh').length, 1)
     },
   )
 
@@ -213,7 +213,7 @@ t.test('the client, with the whole system', async (t) => {
       tabs.map(wake)
       await eventually('all have a new token', () => tabs.every(({ events }) => events.length === cycle))
       t.equal(new Set(tabs.map(({ client }) => client.getAccessToken())).size, 1)
-      t.equal(browser.calls('refresh').length, cycle)
+      t.equal(browser.requests('refresh').length, cycle)
     }
   })
 
@@ -227,7 +227,7 @@ t.test('the client, with the whole system', async (t) => {
         t.ok(life > 14 && life <= 15, `it expires in ${life} minutes of this clock`)
         t.ok(expiresAt - refreshAt >= 90_000 && expiresAt - refreshAt <= 120_000)
         t.equal((await browser.open().client.fetch('/api/whoami')).status, 200)
-        t.equal(browser.calls('refresh').length, 0)
+        t.equal(browser.requests('refresh').length, 0)
       })
   })
 
@@ -244,12 +244,12 @@ t.test('the client, with the whole system', async (t) => {
     browser.network = (deliver) => deliver()
     const reloaded = browser.open()
     await reloaded.client.refresh()
-    const attempts = browser.calls('refresh').map(({ attempt }) => attempt)
+    const attempts = browser.requests('refresh').map(({ attempt }) => attempt)
     t.equal(attempts.length, 2)
     t.equal(attempts[0], attempts[1])
     await eventually('the first tab is well again', () => tab.client.getSnapshot().trouble === null)
     await tab.client.refresh()
-    t.not(browser.calls('refresh').at(-1)?.attempt, attempts[0], 'an answered attempt is over')
+    t.not(browser.requests('refresh').at(-1)?.attempt, attempts[0], 'an answered attempt is over')
   })
 
   t.test('a copy of the cookie in other hands ends the session, and the app is told', async (t) => {
@@ -278,9 +278,9 @@ t.test('the client, with the whole system', async (t) => {
     const reloaded = browser.open()
     await eventually('the server was told', async () => (await copy.call('GET', '/api/whoami')).status === 401)
     t.equal(reloaded.client.getSnapshot().signOut?.code, 'LOGOUT')
-    const calls = browser.calls('logout').length
+    const calls = browser.requests('logout').length
     wake(reloaded)
-    t.equal(browser.calls('logout').length, calls, 'once is enough')
+    t.equal(browser.requests('logout').length, calls, 'once is enough')
   })
 
   t.test('a logout that is still due ends the old session, and never the next one', async (t) => {

@@ -1,6 +1,14 @@
 import { endProcesses, keepSecrets, type RunningProcess, startProcess } from '@sallyport/local'
 import t from 'tap'
-import { type Answer, Client, children, eventually, isAlive, startServer, temporaryFolder } from '../support/system.ts'
+import {
+  Client,
+  type ClientResponse,
+  children,
+  eventually,
+  isAlive,
+  startServer,
+  temporaryFolder,
+} from '../support/system.ts'
 
 /** The process that hashes for an auth process. */
 const hashingProcess = (auth: RunningProcess) => children(auth)[0] as number
@@ -27,7 +35,7 @@ t.test('logins beyond what hashing can do', async (t) => {
     t.equal((await signedIn.login()).status, 200)
     process.kill(-postgres.pid, 'SIGSTOP')
     t.teardown(() => process.kill(-postgres.pid, 'SIGCONT'))
-    const sentAway: Record<string, Answer[]> = { [people[0]]: [], [people[1]]: [] }
+    const sentAway: Record<string, ClientResponse[]> = { [people[0]]: [], [people[1]]: [] }
     const logins = Array.from({ length: 400 }, async (_, index) => {
       const email = people[index % 2] as string
       const answer = await logIn(email)

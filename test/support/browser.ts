@@ -12,13 +12,13 @@ import {
 /** What a page sent: enough to count it and to lose it. */
 export interface Sent {
   path: string
-  /** 0 until there is an answer. */
+  /** 0 until there is a response. */
   status: number
   attempt: string | null
   authorization: string | null
 }
 
-/** Carries a request and its answer, or does not. By default it does. */
+/** Carries a request and its response, or does not. By default it does. */
 export type Network = (deliver: () => Promise<Response>, sent: Sent) => Promise<Response>
 
 export interface Tab {
@@ -41,7 +41,7 @@ export class Browser {
   cookie: string | undefined
   network: Network = (deliver) => deliver()
   locks: Locks | undefined = createLocks()
-  /** Whether tabs hear of what others change in storage. */
+  /** Whether tabs are notified of what others change in storage. */
   storageEvents = true
   BroadcastChannel: Platform['BroadcastChannel'] = channelsOf(randomUUID())
   readonly #tabs = new Set<Tab>()
@@ -74,12 +74,12 @@ export class Browser {
     for (const { close } of this.#tabs) close()
   }
 
-  /** Calls at a path of the auth service. */
-  calls(name: string): Sent[] {
+  /** Requests to a path of the auth service. */
+  requests(name: string): Sent[] {
     return this.sent.filter(({ path }) => path === `/api/auth/${name}`)
   }
 
-  /** Adds and keeps the refresh cookie; an answer to a request that was given up leaves no cookie. */
+  /** Adds and keeps the refresh cookie; the response to an aborted request leaves no cookie. */
   readonly fetch: typeof fetch = async (input, init) => {
     const request = new Request(input as Request, init)
     if (this.cookie && request.credentials === 'include') request.headers.set('cookie', `refreshToken=${this.cookie}`)
@@ -99,9 +99,9 @@ export class Browser {
     return response
   }
 
-  /** One tab's view; what one tab changes, the others hear of. */
+  /** One tab's view; the others are notified of what it changes. */
   #storageOf(window: EventTarget): KeyValueStorage {
-    const tell = () => {
+    const notify = () => {
       if (!this.storageEvents) return
       for (const tab of this.#tabs)
         if (tab.window !== window) setImmediate(() => tab.window.dispatchEvent(new Event('storage')))
@@ -110,10 +110,10 @@ export class Browser {
       getItem: (key) => this.values.get(key) ?? null,
       setItem: (key, value) => {
         this.values.set(key, value)
-        tell()
+        notify()
       },
       removeItem: (key) => {
-        if (this.values.delete(key)) tell()
+        if (this.values.delete(key)) notify()
       },
     }
   }

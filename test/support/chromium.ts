@@ -31,8 +31,8 @@ export interface WebApp {
   address: string
   /** Between the browser and the gateway. */
   network: Network
-  /** Makes somebody whom no other test knows, with the demo password. @returns the e-mail address */
-  newPerson(role?: string): Promise<string>
+  /** Creates a user that no other test knows, with the demo password. @returns the e-mail address */
+  newUser(role?: string): Promise<string>
   /** A browser of its own: cookies and storage are empty. */
   open(options?: OpenOptions): Promise<Visitor>
 }
@@ -50,8 +50,8 @@ interface OpenOptions {
 }
 
 /**
- * The whole system with the web app, and a real browser: the page has an origin of its own and calls the gateway's, or
- * `sharesOrigin` with the gateway, which forwards to it what is no call.
+ * The whole system with the web app, and a real browser: the page has an origin of its own and sends requests to the
+ * gateway's, or `sharesOrigin` with the gateway, which forwards to it what is not an API request.
  */
 export async function startWebApp(
   t: Test,
@@ -85,14 +85,14 @@ export async function startWebApp(
   const address = sharesOrigin ? network.address : own
   t.teardown(() => endProcesses([web]))
   const openAt = await startBrowser(t)
-  let people = 0
+  let users = 0
   return {
     system,
     address,
     network,
-    async newPerson(role = 'doctor') {
-      people += 1
-      const email = `${role}-${people}@example.com`
+    async newUser(role = 'doctor') {
+      users += 1
+      const email = `${role}-${users}@example.com`
       await system.sql(
         `INSERT INTO auth.users (id, email, name, password_hash, roles)
          SELECT gen_random_uuid(), $1, 'Some One', password_hash, ARRAY[$2] FROM auth.users WHERE email = $3`,
@@ -104,7 +104,7 @@ export async function startWebApp(
   }
 }
 
-/** @returns what opens pages that are at an address, for one person at a time */
+/** @returns a function that opens the pages of an address, for one user at a time */
 export async function startBrowser(t: Test): Promise<(address: string, options?: OpenOptions) => Promise<Visitor>> {
   const executablePath = process.env.CHROMIUM as string
   const browser = await chromium.launch({ executablePath, args: flags })
@@ -132,7 +132,7 @@ function routesWithPage(t: Test): string {
   return file
 }
 
-/** A way to a server that can lose an answer after the server has acted. */
+/** A proxy that can lose a response after the server has acted. */
 async function openNetwork(t: Test, port: number) {
   const sockets = new Set<Socket>()
   const state = { lost: 0, loses: undefined as { request: string; holding: string } | undefined }
@@ -172,8 +172,8 @@ async function openNetwork(t: Test, port: number) {
   })
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** Loses the answer to the next such request, such as `POST /api/auth/refresh`, that holds this text. */
-    loseAnswerTo(request: string, holding: string): void {
+    /** Loses the response to the next request, such as `POST /api/auth/refresh`, that contains this text. */
+    loseResponseTo(request: string, holding: string): void {
       state.loses = { request, holding }
     },
     get lost() {
@@ -182,13 +182,13 @@ async function openNetwork(t: Test, port: number) {
   }
 }
 
-/** A person with a browser: one profile, and the page that is open first. */
+/** A person with a browser: one profile, and the page that opens first. */
 export interface Visitor {
   context: BrowserContext
   page: Page
-  /** What the browser complained of: its policy broken, a script that failed. */
+  /** What the browser complained about: a policy violation, a script that failed. */
   complaints: string[]
-  /** How many refreshes its pages asked for. */
+  /** How many refreshes its pages requested. */
   refreshes(): number
   visit(path: string, page?: Page): Promise<void>
   signIn(email?: string): Promise<void>

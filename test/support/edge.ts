@@ -33,7 +33,7 @@ export class Issuer {
   readonly privateKey = makeKey().privateKey
   /** Served instead of the key set while set. */
   fault: ((response: ServerResponse) => void) | undefined
-  /** How often the key set was asked for. */
+  /** How often the key set was requested. */
   fetches = 0
   keys: object[] = [publicJwk(this.privateKey)]
 
@@ -79,12 +79,12 @@ export interface Recorded {
   trailers: string[]
 }
 
-/** A service behind the gateway that writes down what reaches it. */
+/** A service behind the gateway that records what reaches it. */
 export class Upstream {
   readonly requests: Recorded[] = []
   readonly #byTarget = new Map<string, Recorded[]>()
   url = ''
-  answer: (request: IncomingMessage, response: ServerResponse, body: string) => void = (_request, response) => {
+  respond: (request: IncomingMessage, response: ServerResponse, body: string) => void = (_request, response) => {
     response.setHeader('content-type', 'application/json').end('{"ok":true}')
   }
 
@@ -100,7 +100,7 @@ export class Upstream {
       const recorded = { method, url, rawHeaders, headers, body, trailers: request.rawTrailers }
       this.requests.push(recorded)
       this.#byTarget.set(url, [...this.of(url), recorded])
-      this.answer(request, response, body)
+      this.respond(request, response, body)
     })
     this.url = await listen(t, server)
     return this
@@ -183,12 +183,12 @@ export async function exchange(port: number, bytes: string | Buffer, waitMs = 3_
   socket.setTimeout(waitMs, () => socket.destroy())
   socket.on('error', () => {})
   socket.write(bytes)
-  let answer = ''
+  let response = ''
   socket.setEncoding('latin1').on('data', (chunk) => {
-    answer += chunk
+    response += chunk
   })
   await once(socket, 'close')
-  return answer
+  return response
 }
 
 /**

@@ -4,13 +4,13 @@ import type { Test } from 'tap'
 
 export interface FreezingWay {
   port: number
-  /** From here on nothing passes on the connections that are open, and nobody is told. New ones work. */
+  /** From here on nothing passes on the open connections, and neither end is notified. New ones work. */
   freeze: () => void
-  /** Whether new connections are frozen from their beginning. */
+  /** Whether new connections are frozen from the start. */
   everything: boolean
 }
 
-/** A plain TCP way to a port, as a NAT or a load balancer is one. @param alter what the server says, before it passes */
+/** A plain TCP proxy, like a NAT or a load balancer. @param alter changes what the server sends before it passes */
 export async function startFreezingWay(
   t: Test,
   port: number,

@@ -74,8 +74,8 @@ export function podsOf(objects: KubernetesObject[]): Pod[] {
 }
 
 /**
- * Whether a connection is let through: by a policy of the caller's namespace on its way out, and by one of the callee's
- * on its way in, where there are policies for the pod at all. After
+ * Whether a connection is let through: by an egress policy of the client's namespace, and by an ingress policy of
+ * the server's, where there are policies for the pod at all. After
  * https://kubernetes.io/docs/concepts/services-networking/network-policies/; addresses and ranges of ports are not
  * understood and refused.
  */

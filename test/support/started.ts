@@ -39,7 +39,7 @@ export function launch(
   const child = spawn(program as string, args, {
     env: { ...process.env, MANAGEMENT_PORT: '0', ...settings, SALLYPORT_TEST_MARK: mark.split('=')[1] },
     cwd: at,
-    // As in a terminal, where Ctrl-C reaches a whole group.
+    // As in a terminal, where Ctrl-C reaches an entire process group.
     detached: true,
   })
   const state = { output: '' }

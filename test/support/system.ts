@@ -29,7 +29,7 @@ export function temporaryFolder(t: Test): string {
   return folder
 }
 
-/** Longer than this nobody waits for an answer, in milliseconds: a connection's deadline and a statement's. */
+/** Nobody waits longer than this for a response, in milliseconds: a connection's deadline and a statement's. */
 export const patience = 7_000
 
 /** Waits for something to become true, and fails the test if it does not in time. */
@@ -45,7 +45,7 @@ export async function eventually(
   }
 }
 
-/** Has a process's clock off by so many seconds. */
+/** Shifts a process's clock by so many seconds. */
 export function shiftedClock(seconds: number): { NODE_OPTIONS: string } {
   const code = `
     const Real = Date
@@ -56,7 +56,7 @@ export function shiftedClock(seconds: number): { NODE_OPTIONS: string } {
   return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}` }
 }
 
-/** The processes that a process of ours has started. */
+/** The child processes of one of our processes. */
 export function children({ child: { pid } }: RunningProcess): number[] {
   const list = `/proc/${pid}/task/${pid}/children`
   // Elsewhere than on Linux there is always pgrep.
@@ -167,7 +167,7 @@ type Sample = 'appointments' | 'notifications'
 /**
  * The system with auth and gateway in the test's own process.
  *
- * @param samples the services behind the gateway that the test calls; they are processes
+ * @param samples the services behind the gateway that the test sends requests to; they are processes
  */
 export async function openSystem(
   t: Test,
@@ -191,13 +191,13 @@ export async function openSystem(
 /**
  * The system as it is deployed: every process its own, on ports of the system's choice.
  *
- * @param samples the services behind the gateway that the test calls; a process that nobody calls takes a while to start
+ * @param samples the services behind the gateway that the test needs; each of them makes the start slower
  */
 export async function startSystem(t: Test, settings?: Record<string, string>, samples?: Sample[]): Promise<System> {
   return startSystemOn(await startDatabase(t), t, settings, samples)
 }
 
-/** As startSystem, on a database that is there. */
+/** As startSystem, on an existing database. */
 export async function startSystemOn<Of extends TestDatabase>(
   database: Of,
   t: Test,
@@ -277,14 +277,14 @@ const streamsOf = (auth: string) => ({
   REVOCATIONS_URL: `${auth}/internal/revocations`,
 })
 
-export interface Answer {
+export interface ClientResponse {
   status: number
   headers: Headers
   // biome-ignore lint/suspicious/noExplicitAny: tests look at whatever came
   body: any
 }
 
-/** A caller with a cookie jar of one cookie, as a browser keeps it. */
+/** A client with a jar for one cookie, as a browser keeps it. */
 export class Client {
   readonly base: string
   cookie: string | undefined
@@ -298,7 +298,7 @@ export class Client {
     method: string,
     path: string,
     options: { body?: unknown; headers?: Record<string, string> } = {},
-  ): Promise<Answer> {
+  ): Promise<ClientResponse> {
     const response = await fetch(this.base + path, {
       method,
       redirect: 'manual',
@@ -313,19 +313,19 @@ export class Client {
         : { body: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
     })
     const text = await response.text()
-    const answer: Answer = { status: response.status, headers: response.headers, body: parse(text) }
+    const result: ClientResponse = { status: response.status, headers: response.headers, body: parse(text) }
     const set = /^(?:__Host-)?refreshToken=([^;]*)/.exec(response.headers.get('set-cookie') ?? '')
     if (set) this.cookie = set[1] || undefined
-    if (answer.body?.accessToken) this.accessToken = answer.body.accessToken
-    return answer
+    if (result.body?.accessToken) this.accessToken = result.body.accessToken
+    return result
   }
 
-  login(email = 'doctor@example.com', password = demoPassword): Promise<Answer> {
+  login(email = 'doctor@example.com', password = demoPassword): Promise<ClientResponse> {
     this.accessToken = undefined
     return this.call('POST', '/api/auth/login', { body: { email, password } })
   }
 
-  refresh(headers: Record<string, string> = {}): Promise<Answer> {
+  refresh(headers: Record<string, string> = {}): Promise<ClientResponse> {
     return this.call('POST', '/api/auth/refresh', { headers })
   }
 }
@@ -333,7 +333,7 @@ export class Client {
 export async function signIn(base: string, email?: string): Promise<Client> {
   const client = new Client(base)
   const { status, body } = await client.login(email)
-  if (status !== 200) throw new Error(`sign-in answered ${status} ${JSON.stringify(body)}`)
+  if (status !== 200) throw new Error(`sign-in returned ${status} ${JSON.stringify(body)}`)
   return client
 }
 
@@ -345,7 +345,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** What a JWT says, unchecked. */
+/** The claims of a JWT, unverified. */
 export function claimsOf(token: string): Record<string, unknown> {
   return JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString())
 }
