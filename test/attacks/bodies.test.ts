@@ -7,7 +7,7 @@ import { Pool } from 'undici'
 import { each } from '../support/edge.ts'
 import { claimsOf, demoPassword, openSystem, signIn } from '../support/system.ts'
 
-interface Call {
+interface TestRequest {
   what: string
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   path: string
@@ -50,39 +50,40 @@ t.test(
     t.teardown(() => Promise.all([pools.gateway.close(), pools.auth.close()]))
     const signedIn = { authorization: `Bearer ${admin.accessToken}` }
 
-    /** The status and the code. A 5xx fails the test, whatever asked for it. */
-    async function send({ what, method, path, headers = {}, body }: Call, to: Pool = pools.gateway) {
+    /** The status and the code. A 5xx fails the test, whatever the request. */
+    async function send({ what, method, path, headers = {}, body }: TestRequest, to: Pool = pools.gateway) {
       const content = body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body)
-      const ask = async () => {
-        const answer = await to.request({
+      const attempt = async () => {
+        const response = await to.request({
           method,
           path,
           headers: { ...(content === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
           body: content ?? null,
         })
-        return Object.assign(answer, { text: await answer.body.text() })
+        return Object.assign(response, { text: await response.body.text() })
       }
-      let answer = await ask()
-      // Who is asked to come again does so: more passwords come here at once than are checked in a second.
-      while (answer.text.includes('LOGIN_BUSY')) {
+      let response = await attempt()
+      // A login that is shed is tried again: more passwords come here at once than are checked in a second.
+      while (response.text.includes('LOGIN_BUSY')) {
         await sleep(200)
-        answer = await ask()
+        response = await attempt()
       }
-      const { text } = answer
+      const { text } = response
       const code: string | undefined = /"code":"(\w+)"/.exec(text)?.[1]
-      if (answer.statusCode >= 500) t.fail(`${what}: ${method} ${path} ${answer.statusCode}`, { text, headers, body })
-      if (answer.statusCode >= 400 && code === undefined)
-        t.fail(`${what}: ${answer.statusCode} without a code`, { text })
-      return { status: answer.statusCode, code }
+      if (response.statusCode >= 500)
+        t.fail(`${what}: ${method} ${path} ${response.statusCode}`, { text, headers, body })
+      if (response.statusCode >= 400 && code === undefined)
+        t.fail(`${what}: ${response.statusCode} without a code`, { text })
+      return { status: response.statusCode, code }
     }
-    /** Past the gateway, as it would have sent it. */
-    const sendDirectly = (call: Call) => {
+    /** Past the gateway, as the gateway would have sent it. */
+    const sendDirectly = (request: TestRequest) => {
       const proof = { 'x-identity-token': assertions.sign(identity, 'auth').token }
-      return send({ ...call, headers: { ...proof, ...call.headers } }, pools.auth)
+      return send({ ...request, headers: { ...proof, ...request.headers } }, pools.auth)
     }
 
     await t.test('JSON: what is well-formed is read, what is not is 400', async (t) => {
-      const endpoints: [method: Call['method'], path: string, wants: 'a body' | 'none'][] = [
+      const endpoints: [method: TestRequest['method'], path: string, wants: 'a body' | 'none'][] = [
         ['POST', '/api/auth/login', 'a body'],
         ['POST', '/api/auth/password', 'a body'],
         ['PATCH', `/api/admin/users/${userId}`, 'a body'],
@@ -92,29 +93,29 @@ t.test(
         ['DELETE', `/api/admin/users/${randomUUID()}/sessions`, 'none'],
       ]
       let judged = 0
-      const judge = async (call: Call, wants: 'a body' | 'none', ask: typeof sendDirectly) => {
-        const { status, code } = await ask(call)
+      const judge = async (request: TestRequest, wants: 'a body' | 'none', via: typeof sendDirectly) => {
+        const { status, code } = await via(request)
         judged += 1
-        const isRefused = code === 'BODY_MALFORMED' || code === 'BODY_TOO_LARGE'
-        const what = `${call.what} at ${call.method} ${call.path}: ${status} ${code}`
-        const isNothing = (call.body as Buffer).length === 0
-        if (call.what.startsWith('n_') && !isNothing && !isRefused) t.fail(what)
-        if (call.what.startsWith('y_') && isRefused) t.fail(what)
-        // None of them is a login or a password; that a change of a user names nothing to change is allowed.
-        if (wants === 'a body' && call.method === 'POST' && ![400, 413].includes(status)) t.fail(what)
+        const isRejected = code === 'BODY_MALFORMED' || code === 'BODY_TOO_LARGE'
+        const what = `${request.what} at ${request.method} ${request.path}: ${status} ${code}`
+        const isEmpty = (request.body as Buffer).length === 0
+        if (request.what.startsWith('n_') && !isEmpty && !isRejected) t.fail(what)
+        if (request.what.startsWith('y_') && isRejected) t.fail(what)
+        // None of them is a login or a password; that an update of a user names nothing to change is allowed.
+        if (wants === 'a body' && request.method === 'POST' && ![400, 413].includes(status)) t.fail(what)
       }
       await each(
         endpoints.flatMap(([method, path, wants]) => bodies.map((body) => ({ method, path, wants, ...body }))),
         ({ method, path, wants, id, raw_b64: encoded }) => {
           const isPublic = /login|refresh|logout/.test(path)
-          const call = {
+          const request = {
             what: id,
             method,
             path,
             headers: isPublic ? {} : signedIn,
             body: Buffer.from(encoded, 'base64'),
           }
-          return judge(call, wants, send)
+          return judge(request, wants, send)
         },
       )
       // By itself, since at the gateway the first of them would end the session that the rest needs.
@@ -130,47 +131,47 @@ t.test(
       // A hash takes 40 ms: those that a hash or a database may stumble over, and some of the others.
       const isOdd = (text: string, at: number) => /[^ -~]/.test(text) || at % 12 === 0
       const codes = new Map<string, number>()
-      const calls = texts.flatMap((text, at): Call[] => {
+      const requests = texts.flatMap((text, at): TestRequest[] => {
         const part = encodeURIComponent(text)
         const line = asHeader(text)
-        const call = (method: Call['method'], path: string, more: Partial<Call> = {}) => [
+        const request = (method: TestRequest['method'], path: string, more: Partial<TestRequest> = {}) => [
           { what: text, method, path, headers: signedIn, ...more },
         ]
         const always = [
-          call('POST', '/api/auth/login', { body: { email: text, password: isOdd(text, at) ? text : 7 } }),
-          call('POST', '/api/auth/password', { body: { currentPassword: text, newPassword: text } }),
-          call('PATCH', `/api/admin/users/${randomUUID()}`, { body: { [text]: text, roles: [text] } }),
-          call('DELETE', `/api/auth/sessions/${part}`),
-          call('GET', `/api/admin/users?email=${part}`),
-          call('GET', '/api/auth/me', { headers: { authorization: `Bearer ${line}` } }),
-          call('POST', '/api/auth/refresh', { headers: { cookie: `refreshToken=${line}`, 'user-agent': line } }),
+          request('POST', '/api/auth/login', { body: { email: text, password: isOdd(text, at) ? text : 7 } }),
+          request('POST', '/api/auth/password', { body: { currentPassword: text, newPassword: text } }),
+          request('PATCH', `/api/admin/users/${randomUUID()}`, { body: { [text]: text, roles: [text] } }),
+          request('DELETE', `/api/auth/sessions/${part}`),
+          request('GET', `/api/admin/users?email=${part}`),
+          request('GET', '/api/auth/me', { headers: { authorization: `Bearer ${line}` } }),
+          request('POST', '/api/auth/refresh', { headers: { cookie: `refreshToken=${line}`, 'user-agent': line } }),
         ]
         if (!isOdd(text, at)) return always.flat()
         const attempt = line.padEnd(16, '.')
         return [
           ...always,
-          call('PATCH', `/api/admin/users/${part}`, { body: { disabled: true } }),
-          call('DELETE', `/api/admin/users/${part}/sessions`),
-          call('GET', `/api/admin/users?limit=${part}`),
-          call('GET', `/api/admin/users?cursor=${part}&${part}=1`),
-          call('GET', `/api/auth/me?${part}`),
-          call('GET', `/.well-known/${part}`),
-          call('POST', '/api/auth/login', { body: text }),
-          call('POST', '/api/auth/login', { body: {}, headers: { 'content-type': line } }),
-          call('POST', '/api/auth/logout', { headers: { cookie: `refreshToken=${line}` } }),
-          call('POST', '/api/auth/logout', { headers: { origin: line } }),
-          call('POST', '/api/auth/logout', { headers: { 'sec-fetch-site': line } }),
-          call('POST', '/api/auth/refresh', {
+          request('PATCH', `/api/admin/users/${part}`, { body: { disabled: true } }),
+          request('DELETE', `/api/admin/users/${part}/sessions`),
+          request('GET', `/api/admin/users?limit=${part}`),
+          request('GET', `/api/admin/users?cursor=${part}&${part}=1`),
+          request('GET', `/api/auth/me?${part}`),
+          request('GET', `/.well-known/${part}`),
+          request('POST', '/api/auth/login', { body: text }),
+          request('POST', '/api/auth/login', { body: {}, headers: { 'content-type': line } }),
+          request('POST', '/api/auth/logout', { headers: { cookie: `refreshToken=${line}` } }),
+          request('POST', '/api/auth/logout', { headers: { origin: line } }),
+          request('POST', '/api/auth/logout', { headers: { 'sec-fetch-site': line } }),
+          request('POST', '/api/auth/refresh', {
             headers: { cookie: `${line};refreshToken="x"`, 'x-refresh-attempt': attempt },
           }),
         ].flat()
       })
-      await each(calls, async (call) => {
-        const { status, code } = await send(call)
+      await each(requests, async (request) => {
+        const { status, code } = await send(request)
         const key = `${status} ${code ?? ''}`
         codes.set(key, (codes.get(key) ?? 0) + 1)
       })
-      // What a trusted proxy says of the client's address is written down with each event.
+      // What a trusted proxy says of the client's address is recorded with each event.
       await each(texts, async (text) => {
         const line = asHeader(text)
         const headers = { 'x-forwarded-for': line, 'x-request-id': line, 'user-agent': line }

@@ -12,18 +12,18 @@ interface Message {
 }
 
 /**
- * The messages in a piece of HTTP/1.1, by a parser of our own that knows the two ways a length is told and nothing else.
+ * The messages in a piece of HTTP/1.1, by our own parser, which knows the two ways to give a length and nothing else.
  *
  * @throws for anything that some other parser could read in another way
  */
-function parse(bytes: string, isAnswer: boolean): Message[] {
+function parse(bytes: string, isResponse: boolean): Message[] {
   const messages: Message[] = []
   let rest = bytes
   while (rest !== '') {
     const end = rest.indexOf('\r\n\r\n')
     if (end === -1) throw new Error(`a header without end: ${JSON.stringify(rest)}`)
     const [line = '', ...lines] = rest.slice(0, end).split('\r\n')
-    if (!(isAnswer ? /^HTTP\/1\.1 \d{3} [ -~]*$/ : /^[A-Z]+ \/[!-~]* HTTP\/1\.1$/).test(line))
+    if (!(isResponse ? /^HTTP\/1\.1 \d{3} [ -~]*$/ : /^[A-Z]+ \/[!-~]* HTTP\/1\.1$/).test(line))
       throw new Error(`an odd first line: ${JSON.stringify(line)}`)
     const headers = lines.map((text): [string, string] => {
       const [, name, value] = /^([\w!#$%&'*+.^`|~-]+): ?([^\0-\x08\n-\x1f\x7f]*)$/.exec(text) ?? []
@@ -57,23 +57,23 @@ function parse(bytes: string, isAnswer: boolean): Message[] {
   return messages
 }
 
-/** A service that keeps every byte of every connection, and answers each message that it can read. */
+/** A service that records every byte of every connection, and responds to each message that it can read. */
 async function recordBytes(t: Test) {
   const connections: { bytes: string }[] = []
   const server = createServer((socket) => {
     const connection = { bytes: '' }
     connections.push(connection)
-    let answered = 0
+    let served = 0
     socket.on('error', () => {})
     socket.setEncoding('latin1').on('data', (chunk) => {
       connection.bytes += chunk
-      let whole = 0
+      let complete = 0
       try {
-        whole = parse(connection.bytes, false).length
+        complete = parse(connection.bytes, false).length
       } catch {
         // More is still to come.
       }
-      for (; answered < whole; answered++) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+      for (; served < complete; served++) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -81,8 +81,8 @@ async function recordBytes(t: Test) {
   return { connections, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
 }
 
-/** A service that begins to answer as soon as it is asked, and does not go on. */
-async function beginAnswers(t: Test) {
+/** A service that begins a response as soon as it gets a request, and does not go on. */
+async function beginResponses(t: Test) {
   const server = createServer((socket) => {
     socket.on('error', () => {})
     socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegins'))
@@ -102,17 +102,17 @@ async function open(t: Test) {
     [
       { prefix: '/api', upstreams: [url], access: 'public' },
       { prefix: '/live', upstreams: [url], access: 'public', websocket: true },
-      { prefix: '/broken', upstreams: [await beginAnswers(t)], access: 'public' },
+      { prefix: '/broken', upstreams: [await beginResponses(t)], access: 'public' },
     ],
     { LOG_LEVEL: 'warn' },
   )
 
-  /** The answers to some bytes, and what of them reached the service, over however many connections. */
+  /** The responses to some bytes, and what of them reached the service, over however many connections. */
   async function send(bytes: Buffer | string) {
     const before = connections.map((connection) => connection.bytes.length)
-    const answers = await exchange(port, bytes, 1_000)
+    const responses = await exchange(port, bytes, 1_000)
     const sent = connections.map(({ bytes }, at) => bytes.slice(before[at] ?? 0)).filter((bytes) => bytes !== '')
-    return { answers, sent }
+    return { responses, sent }
   }
   return { port, send }
 }
@@ -133,7 +133,7 @@ t.test('no request hides in another', async (t) => {
       const free = await Promise.all(Array.from({ length: 8 }, () => open(t)))
       const tryOne = async ({ id, raw_b64: encoded }: (typeof cases)[number]) => {
         const gateway = free.pop() as (typeof free)[number]
-        const { answers, sent } = await gateway.send(Buffer.from(encoded, 'base64'))
+        const { responses, sent } = await gateway.send(Buffer.from(encoded, 'base64'))
         free.push(gateway)
         const messages = sent.flatMap((bytes) => parse(bytes, false))
         if (messages.length > 1) t.fail(`${id}: ${messages.length} requests`, { sent })
@@ -142,12 +142,12 @@ t.test('no request hides in another', async (t) => {
           if (!/ \/api\/echo HTTP/.test(line)) t.fail(`${id}: ${line}`)
           if (headers.some(([name]) => /canary/i.test(name))) t.fail(`${id}: the canary is a header`, { headers })
         }
-        const parsed = parse(answers, true)
+        const parsed = parse(responses, true)
         const statuses = parsed.map(({ line }) => Number(line.split(' ')[1])).filter((status) => status >= 200)
-        // What follows a whole request is one of the client's own, and it has no route.
+        // What follows a complete request is another one of the client's, and it has no route.
         const fine = statuses.length === 1 || (statuses.length === 2 && statuses[1] !== 200)
         if (!fine || (messages.length === 0 && statuses.includes(200)))
-          t.fail(`${id}: answers ${statuses}`, { answers })
+          t.fail(`${id}: responses ${statuses}`, { responses })
       }
       await each(cases, tryOne, free.length)
       t.ok(arrived > 0 && arrived <= cases.length, `${arrived} of ${cases.length} arrived as one request`)
@@ -206,8 +206,8 @@ t.test('no request hides in another', async (t) => {
       'a chunk size with no line end': request(['Host: g', 'Transfer-Encoding: chunked'], `2\nok\n0\n\n`),
     }
     for (const [what, bytes] of Object.entries(refused)) {
-      const { answers, sent } = await send(bytes)
-      const statuses = parse(answers, true).map(({ line }) => line.split(' ')[1])
+      const { responses, sent } = await send(bytes)
+      const statuses = parse(responses, true).map(({ line }) => line.split(' ')[1])
       t.match(statuses, [/^4\d\d$/], `${what}: ${statuses}`)
       t.notOk(statuses[1], `${what}: nothing after it is read`)
       // The head may have gone on before its body turned out to be broken; it ends there.
@@ -224,8 +224,8 @@ t.test('no request hides in another', async (t) => {
       ])
         for (const value of ['chunked', '0', '1']) {
           const lines = ['Host: g', length, `${name}: ${value}`, 'Connection: close']
-          const { answers, sent } = await send(request(lines))
-          t.match(answers, /^HTTP\/1\.1 200/)
+          const { responses, sent } = await send(request(lines))
+          t.match(responses, /^HTTP\/1\.1 200/)
           const [message, ...others] = sent.flatMap((bytes) => parse(bytes, false))
           t.strictSame([message?.body, others], [hidden, []], `${name}: ${value}`)
           t.notOk(
@@ -244,23 +244,23 @@ t.test('no request hides in another', async (t) => {
         'Connection: close, TE',
       ]
       const body = '2\r\nok\r\n0\r\nX-Canary: SMUGGLED\r\nX-Length: 99\r\n\r\n'
-      const { answers, sent } = await send(request(lines, body))
-      t.match(answers, /^HTTP\/1\.1 200/)
+      const { responses, sent } = await send(request(lines, body))
+      t.match(responses, /^HTTP\/1\.1 200/)
       t.equal(parse(sent.join(''), false)[0]?.body, 'ok')
       t.notMatch(sent.join(''), /canary|trailer|SMUGGLED/i)
     })
   })
 
-  await t.test('a body that breaks off in the middle of an answer adds nothing to it', async (t) => {
+  await t.test('a body that breaks off in the middle of a response adds nothing to it', async (t) => {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
-    let answer = ''
+    let response = ''
     socket.on('data', (chunk) => {
-      if (answer === '') socket.write('not a chunk\r\n')
-      answer += chunk
+      if (response === '') socket.write('not a chunk\r\n')
+      response += chunk
     })
     socket.write('POST /broken HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n')
     await once(socket, 'close')
-    t.match(answer, /^HTTP\/1\.1 200 OK[\s\S]*begins$/)
-    t.equal(answer.match(/HTTP\/1\.1/g)?.length, 1)
+    t.match(response, /^HTTP\/1\.1 200 OK[\s\S]*begins$/)
+    t.equal(response.match(/HTTP\/1\.1/g)?.length, 1)
   })
 })

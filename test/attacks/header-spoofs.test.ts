@@ -109,7 +109,7 @@ const trailers: Record<string, (name: string) => string> = {
 }
 
 const names: string[] = Object.values(identityHeaders)
-const careless = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '-')
+const canonical = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '-')
 
 t.test('no header of a client’s arrives as identity, in whatever shape', async (t) => {
   const api = await new Upstream().serve(t)
@@ -126,7 +126,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
   const token = issuer.token()
   const publicKey = createPublicKey(identityKey).export({ type: 'spki', format: 'pem' }).toString()
   const identityOf = createAssertionVerifier([publicKey], 'api')
-  const caller = {
+  const user = {
     userId: 'user-1',
     email: 'someone@example.com',
     role: 'doctor',
@@ -135,22 +135,22 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
   }
 
   /** What is wrong with what reached the upstream, if anything. */
-  function faults({ rawHeaders, trailers }: Recorded, known: boolean, answeredId: string | undefined): string[] {
+  function faults({ rawHeaders, trailers }: Recorded, known: boolean, responseId: string | undefined): string[] {
     const pairs = rawHeaders.flatMap((name, at): [string, string][] =>
       at % 2 === 0 ? [[name, rawHeaders[at + 1] as string]] : [],
     )
-    const said = pairs.filter(([name]) => names.includes(careless(name)))
+    const said = pairs.filter(([name]) => names.includes(canonical(name)))
     const values = Object.fromEntries(said)
     const expected: Record<string, string | undefined> = {
-      // A service answers an upgrade by itself, without our id.
-      [identityHeaders.requestId]: answeredId ?? /^[0-9a-f-]{36}$/.exec(values[identityHeaders.requestId] ?? '')?.[0],
+      // The response to an upgrade is the service's own, without our id.
+      [identityHeaders.requestId]: responseId ?? /^[0-9a-f-]{36}$/.exec(values[identityHeaders.requestId] ?? '')?.[0],
       ...(known
         ? {
-            [identityHeaders.userId]: caller.userId,
-            [identityHeaders.email]: caller.email,
-            [identityHeaders.role]: caller.role,
-            [identityHeaders.roles]: caller.roles.join(),
-            [identityHeaders.sessionId]: caller.sessionId,
+            [identityHeaders.userId]: user.userId,
+            [identityHeaders.email]: user.email,
+            [identityHeaders.role]: user.role,
+            [identityHeaders.roles]: user.roles.join(),
+            [identityHeaders.sessionId]: user.sessionId,
           }
         : {}),
     }
@@ -158,7 +158,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
     if (said.length !== Object.keys(values).length) found.push('an identity header is there twice')
     for (const [name, value] of Object.entries(expected)) if (values[name] !== value) found.push(`${name} is not ours`)
     const proof = values[identityHeaders.assertion]
-    if (known && JSON.stringify(identityOf(proof ?? '')) !== JSON.stringify(caller))
+    if (known && JSON.stringify(identityOf(proof ?? '')) !== JSON.stringify(user))
       found.push('the assertion is not ours')
     if (said.length !== Object.keys(expected).length + (known ? 1 : 0))
       found.push(`more than ours: ${Object.keys(values)}`)
@@ -177,7 +177,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
   ])
   const signedIn = [`Authorization: Bearer ${token}`]
   const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: x']
-  const callers = [
+  const clients = [
     { path: '/closed', authorization: signedIn, of: names },
     { path: '/open', authorization: [], of: names },
     { path: '/maybe', authorization: [], of: [identityHeaders.userId] },
@@ -187,7 +187,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
       of: [identityHeaders.userId, identityHeaders.assertion],
     },
   ]
-  const attempts = callers.flatMap(({ path, authorization, of }) =>
+  const attempts = clients.flatMap(({ path, authorization, of }) =>
     attacks.filter(({ name }) => of.includes(name)).map((attack) => ({ ...attack, path, authorization })),
   )
   let passed = 0
@@ -206,10 +206,10 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
       'X-End: end',
       'Connection: close',
     ]
-    const answer = await exchange(port, Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`, 'latin1'))
+    const response = await exchange(port, Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`, 'latin1'))
     const seen = api.of(target)
-    const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1])
-    const requestId = /\r\nx-request-id: (\S+)/.exec(answer)?.[1]
+    const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1])
+    const requestId = /\r\nx-request-id: (\S+)/.exec(response)?.[1]
     if (status === 200) passed += 1
     else refused += 1
     const wrong =
@@ -224,8 +224,8 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
   t.ok(passed > 0 && refused > 0, `${passed} arrived as ours, ${refused} were refused`)
   t.equal(passed + refused, attempts.length)
 
-  await t.test('a header that is named like a member of every object is like any other', async (t) => {
-    for (const { path, authorization } of callers) {
+  await t.test('a header with the name of an Object.prototype property is like any other', async (t) => {
+    for (const { path, authorization } of clients) {
       const odd = ['constructor: a', 'constructor: b', 'toString: c', '__proto__: d', 'hasOwnProperty: e']
       const target = `${path}/odd`
       const head = [`GET ${target} HTTP/1.1`, 'Host: gateway', ...authorization, ...odd, 'Connection: close']

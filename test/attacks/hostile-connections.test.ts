@@ -12,7 +12,7 @@ const upgradeTo = (protocol: string, path = '/', method = 'GET', body = '') =>
   `${method} ${path} HTTP/1.1\r\nHost: g\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ${protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n${body === '' ? '' : `Content-Length: ${body.length}\r\n`}\r\n${body}`
 const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))
 
-/** A service that answers late under /slow, and never ends under /events. */
+/** A service that responds late under /slow, and never ends under /events. */
 async function serve(t: Test) {
   const api = await new Upstream().serve(t)
   const open = new Set<IncomingMessage>()
@@ -35,7 +35,7 @@ for (const path of ['on', 'off'])
   t.test(`no connection harms another (HTTP1_FAST_PATH=${path})`, async (t) => {
     const { api, open } = await serve(t)
     const late: string[] = []
-    /** Begins to answer at once, and to read after a while. */
+    /** Begins to respond at once, and to read after a while. */
     const lateReader = createServer((request, response) => {
       late.push(request.url as string)
       open.add(request)
@@ -62,7 +62,7 @@ for (const path of ['on', 'off'])
       return socket
     }
 
-    await t.test('an upgrade behind what is not answered yet waits, or closes the connection', async (t) => {
+    await t.test('an upgrade behind a pending request waits, or closes the connection', async (t) => {
       const before = {
         'two that are malformed': 'X\r\n\r\nX\r\n\r\n',
         'one that is malformed': 'X',
@@ -83,11 +83,11 @@ for (const path of ['on', 'off'])
       await Promise.all(
         Object.entries(before).flatMap(([first, sent]) =>
           Object.entries(after).map(async ([then, following]) => {
-            const answer = await exchange(port, sent + following, 1_500)
-            const all = statuses(answer)
+            const response = await exchange(port, sent + following, 1_500)
+            const all = statuses(response)
             if (sent.includes('/slow') && !first.includes('unfinished'))
               t.equal(all[0], 200, `${first}, then ${then}: ${all}`)
-            // In the same packet, and in a second one that comes while the first is being answered.
+            // In the same packet, and in a second one that comes while the first is being served.
             const socket = opened(t)
             socket.write(sent)
             await sleep(20)
@@ -100,7 +100,7 @@ for (const path of ['on', 'off'])
       await lives(t)
     })
 
-    await t.test('a connection that is reset while its answer is written ends alone', async (t) => {
+    await t.test('a connection that is reset while its response is written ends alone', async (t) => {
       for (const bytes of [`${get('/large')}x`, get('/large'), `${get('/large')}CONNECT a:1 HTTP/1.1\r\n\r\n`]) {
         const socket = opened(t)
         socket.write(bytes)
@@ -117,8 +117,8 @@ for (const path of ['on', 'off'])
     })
 
     await t.test('an upgrade that is not taken is ignored', async (t) => {
-      const answer = await exchange(port, upgradeTo('h2c', '/h2c', 'POST', 'a body') + get('/next'), 500)
-      t.strictSame(statuses(answer), [200, 200])
+      const response = await exchange(port, upgradeTo('h2c', '/h2c', 'POST', 'a body') + get('/next'), 500)
+      t.strictSame(statuses(response), [200, 200])
       t.equal(api.of('/h2c')[0]?.body, 'a body')
       t.notOk(api.of('/h2c')[0]?.headers.upgrade)
       t.notOk(api.of('/h2c')[0]?.headers['http2-settings'])
@@ -135,10 +135,14 @@ for (const path of ['on', 'off'])
       const watch = setInterval(() => {
         most = Math.max(most, open.size)
       }, 5)
-      const answer = await exchange(port, [get('/first'), post(1), post(2), get('/slow/3'), post(4)].join(''), 900 * 2)
+      const response = await exchange(
+        port,
+        [get('/first'), post(1), post(2), get('/slow/3'), post(4)].join(''),
+        900 * 2,
+      )
       clearInterval(watch)
       t.equal(most, 1)
-      t.strictSame(answer.match(/\/(first|slow\/\d)/g), ['/first', '/slow/1', '/slow/2', '/slow/3', '/slow/4'])
+      t.strictSame(response.match(/\/(first|slow\/\d)/g), ['/first', '/slow/1', '/slow/2', '/slow/3', '/slow/4'])
     })
 
     await t.test('what has not begun ends with its connection', async (t) => {
@@ -185,7 +189,7 @@ for (const path of ['on', 'off'])
         let heard = ''
         const before = api.of('/large').length
         socket.pause().write(get('/large') + upgrade)
-        await eventually('the service answers', () => api.of('/large').length > before)
+        await eventually('the service responds', () => api.of('/large').length > before)
         await sleep(100)
         socket.on('data', (chunk) => {
           heard += chunk
@@ -217,7 +221,7 @@ for (const path of ['on', 'off'])
           heard += chunk
         })
         socket.write(post(`/late/${name}`, 7) + following)
-        await eventually(`${name}: both are answered`, () => statuses(heard).length === 2)
+        await eventually(`${name}: both have a response`, () => statuses(heard).length === 2)
         socket.write(get('/later'))
         await eventually(`${name}: so is what comes later`, () => heard.includes('/later'))
         t.strictSame(statuses(heard), [200, 200, 200], name)
@@ -237,12 +241,12 @@ for (const path of ['on', 'off'])
       }
       for (const [what, bytes] of Object.entries(refused))
         for (const before of ['', get('/before'), get('/slow')]) {
-          const answer = await exchange(
+          const response = await exchange(
             port,
             `${before}${bytes}POST /behind/${encodeURIComponent(what)}/${before.length} HTTP/1.1\r\nHost: g\r\n\r\n`,
             3_000,
           )
-          const all = statuses(answer)
+          const all = statuses(response)
           t.equal(all.length, before === '' ? 1 : 2, `${what}: ${all}`)
           t.match(String(all.at(-1)), what === 'an expectation' ? /417/ : /4(00|31)/, what)
         }
@@ -283,7 +287,7 @@ for (const path of ['on', 'off'])
       let heard = ''
       const before = api.of('/large').length
       socket.pause().write(`${get('/large')}${bad.replace('chunked', 'gzip, chunked')}`)
-      await eventually('the service answers', () => api.of('/large').length > before)
+      await eventually('the service responds', () => api.of('/large').length > before)
       await sleep(100)
       socket.on('data', (chunk) => {
         heard += chunk
@@ -294,9 +298,9 @@ for (const path of ['on', 'off'])
       t.match(heard, /"code":"MESSAGE_(AMBIGUOUS|MALFORMED)".*\}$/, 'the problem comes whole')
     })
 
-    await t.test('what follows a request that was to be the last takes nothing from its answer', async (t) => {
-      const answer = await exchange(port, get('/slow/last', 'Connection: close\r\n') + get('/more'), 3_000)
-      t.match(answer, /^HTTP\/1\.1 200 OK[\s\S]*\/slow\/last$/)
+    await t.test('what follows a request that was to be the last takes nothing from its response', async (t) => {
+      const response = await exchange(port, get('/slow/last', 'Connection: close\r\n') + get('/more'), 3_000)
+      t.match(response, /^HTTP\/1\.1 200 OK[\s\S]*\/slow\/last$/)
       t.strictSame(api.of('/more'), [])
     })
 
@@ -312,9 +316,9 @@ for (const path of ['on', 'off'])
       const socket = opened(t)
       socket.write('POST /slowly HTTP/1.1\r\nHost: g\r\nContent-Length: 1000\r\n\r\n')
       const drip = setInterval(() => socket.write('x'), 300)
-      const [answer] = await once(socket, 'data')
+      const [response] = await once(socket, 'data')
       clearInterval(drip)
-      t.match(String(answer), /^HTTP\/1\.1 408 /)
+      t.match(String(response), /^HTTP\/1\.1 408 /)
       t.strictSame(api.of('/slowly'), [])
     })
 
@@ -329,7 +333,7 @@ for (const path of ['on', 'off'])
       t.equal((await fetch(`${gateway}/after`, { method: 'POST', body: 'x' })).status, 200)
     })
 
-    await t.test('answers that nobody reads take no memory, and end', async (t) => {
+    await t.test('responses that nobody reads take no memory, and end', async (t) => {
       const before = residentMemory(edge)
       const many = get('/large').repeat(200)
       const sockets = Array.from({ length: 20 }, () => {

@@ -16,11 +16,11 @@ interface Operation {
 const { paths } = JSON.parse(readFileSync(new URL('../../../docs/openapi.json', import.meta.url), 'utf8')) as {
   paths: Record<string, Record<string, Operation>>
 }
-/** Every call of the auth service, such as `GET /api/auth/me`, by what a test may ask of it. */
+/** Every operation of the auth service, such as `GET /api/auth/me`, with what a test needs of its description. */
 const operations = Object.entries(paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
 )
-/** A call as `operations` names it. */
+/** A request as `operations` names it. */
 const nameOf = (method: string, path: string) =>
   `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions)\/[^/]+/, '$1/{id}')}`
 
@@ -83,7 +83,7 @@ t.test('values that are none', async (t) => {
   const assertions = createAssertions(secrets.IDENTITY_PRIVATE_KEY as string)
   const admin: Identity = { userId: uuid, sessionId: uuid, email: 'admin@example.com', role: 'admin', roles: ['admin'] }
 
-  /** Past the gateway, as it would send it. */
+  /** Past the gateway, as the gateway would send it. */
   async function send(
     service: 'auth' | 'appointments' | 'notifications',
     [method, path, body]: [string, string, unknown?],
@@ -102,9 +102,9 @@ t.test('values that are none', async (t) => {
     return { status: response.status, text: await response.text() }
   }
 
-  t.test('in any place of any call are 400 or not found, and never 500', async (t) => {
+  t.test('in any place of any request are 400 or not found, and never 500', async (t) => {
     const inPaths = ids.map(encodeURIComponent)
-    const calls: Parameters<typeof send>[] = [
+    const requests: Parameters<typeof send>[] = [
       ...inPaths.flatMap((id): Parameters<typeof send>[] => [
         ['auth', ['DELETE', `/api/auth/sessions/${id}`]],
         ['auth', ['PATCH', `/api/admin/users/${id}`, { disabled: false }]],
@@ -139,24 +139,24 @@ t.test('values that are none', async (t) => {
       for (const name of names) {
         const isTime = name === 'startsAt'
         for (const value of [...(isTime ? times : name.endsWith('Id') ? ids : texts), ...others])
-          calls.push([service, [method, path, { ...good, [name]: value }]])
+          requests.push([service, [method, path, { ...good, [name]: value }]])
       }
     }
     const takers = operations.filter(
       ({ operation }) => operation.requestBody || operation.parameters?.some((parameter) => parameter.in !== 'header'),
     )
-    const called = new Set(calls.map(([, [method, path]]) => nameOf(method, path)))
+    const requested = new Set(requests.map(([, [method, path]]) => nameOf(method, path)))
     t.strictSame(
-      takers.filter(({ name }) => !called.has(name)),
+      takers.filter(({ name }) => !requested.has(name)),
       [],
-      'no call that takes a value is left out',
+      'no operation that takes a value is left out',
     )
 
     const failed: unknown[] = []
-    for (const call of calls) {
-      const { status, text } = await send(...call)
+    for (const request of requests) {
+      const { status, text } = await send(...request)
       // Whatever a password is, a wrong one is 401 or 403; and some of the texts are good ones.
-      const [, [, path, body]] = call
+      const [, [, path, body]] = request
       const mayBe = path.includes('/auth/') && body ? [400, 401, 403] : [400, 404, 414]
       const isText = JSON.stringify(body)?.match(/"reason":"(%|\\\\)"/)
       if (
@@ -166,7 +166,7 @@ t.test('values that are none', async (t) => {
           (status === 200 && /cursor|\?limit/.test(path))
         )
       )
-        failed.push([status, call, text])
+        failed.push([status, request, text])
     }
     t.strictSame(failed, [])
     t.notOk(log.some((line) => line.includes('"code":"INTERNAL"')))
@@ -174,7 +174,7 @@ t.test('values that are none', async (t) => {
 
   t.test('in an identity of another issuer are of nobody that is known here', async (t) => {
     const stranger = { ...admin, userId: 'auth0|1', sessionId: 'x' }
-    for (const call of [
+    for (const request of [
       ['auth', ['GET', '/api/auth/me']],
       ['auth', ['GET', '/api/auth/sessions']],
       ['auth', ['POST', '/api/auth/logout-all']],
@@ -183,7 +183,7 @@ t.test('values that are none', async (t) => {
       ['appointments', ['GET', '/api/appointments']],
       ['appointments', ['GET', '/api/doctor/appointments']],
     ] as Parameters<typeof send>[])
-      t.match(await send(call[0], call[1], stranger), { status: 401, text: /TOKEN_INVALID/ }, call[1][1])
+      t.match(await send(request[0], request[1], stranger), { status: 401, text: /TOKEN_INVALID/ }, request[1][1])
   })
 
   t.test('years with three digits come back as they were sent', async (t) => {
@@ -204,8 +204,8 @@ t.test('values that are none', async (t) => {
       ]
       for (const method of ['QUERY', 'PROPFIND', 'PUT'])
         for (const headers of [{}, { 'content-type': 'text/plain' }] as Record<string, string>[]) {
-          const answer = await fetch(`${address}${path}`, { method, headers })
-          t.equal(answer.status, 405, `${method} ${service}`)
+          const response = await fetch(`${address}${path}`, { method, headers })
+          t.equal(response.status, 405, `${method} ${service}`)
           t.equal((await fetch(`${address}/`, { method, headers })).status, 404)
         }
     }
@@ -230,12 +230,12 @@ t.test('values that are none', async (t) => {
   })
 
   t.test('an address outside ASCII works from registration to the service', async (t) => {
-    const people = [
+    const accounts = [
       ['josé@example.com', 'josé@example.com', "UTF-8''jos%C3%A9%40example.com"],
       ['医者@例え.example', '医者@xn--r8jz45g.example', "UTF-8''%E5%8C%BB%E8%80%85%40xn--r8jz45g.example"],
       ['50%25@example.com', '50%25@example.com', '50%25@example.com'],
     ] as const
-    for (const [typed, email, header] of people) {
+    for (const [typed, email, header] of accounts) {
       const roles = Array.from({ length: 32 }, (_, index) => `role-of-the-most-characters-${1000 + index}`)
       await createUser(database, { email: typed, name: 'José', roles: ['doctor', ...roles.slice(1)], password })
       const client = new Client(gateway)
@@ -268,7 +268,7 @@ t.test('values that are none', async (t) => {
     await sql(`UPDATE auth.users SET email = 'anna@xn--bcher-kva.example' WHERE email = 'anna@bücher.example'`)
   })
 
-  t.test('a search takes what is typed literally, and finds a domain in either spelling', async (t) => {
+  t.test('a search takes its text literally, and finds a domain in either spelling', async (t) => {
     await createUser(database, { email: 'a_b%c\\d@example.com', name: 'X', roles: ['doctor'], password })
     const client = await signIn(gateway, 'admin@example.com')
     const find = async (email: string) => {
@@ -315,9 +315,9 @@ t.test('values that are none', async (t) => {
     ]
     for (const stored of hashes) {
       await sql("UPDATE auth.users SET password_hash = $1 WHERE email = 'patient@example.com'", [stored])
-      const answer = await login('patient@example.com')
-      t.equal(answer.status, unknown.status, stored)
-      t.strictSame(answer.body, unknown.body)
+      const response = await login('patient@example.com')
+      t.equal(response.status, unknown.status, stored)
+      t.strictSame(response.body, unknown.body)
       const body = { currentPassword: demoPassword, newPassword: 'Tr0ub4dor&3 and more' }
       t.match(await client.call('POST', '/api/auth/password', { body }), {
         status: 403,
@@ -331,7 +331,7 @@ t.test('values that are none', async (t) => {
     t.equal((await login('patient@example.com')).status, 200)
   })
 
-  t.test('whoever may not sign in gets the same answer, whatever is the matter', async (t) => {
+  t.test('whoever may not sign in gets the same response, whatever the reason', async (t) => {
     const { body } = await login('nobody@example.com')
     await sql("UPDATE auth.users SET disabled_at = now() WHERE email = 'patient@example.com'")
     for (const [email, word] of [
@@ -347,7 +347,7 @@ t.test('values that are none', async (t) => {
     await sql("UPDATE auth.users SET disabled_at = NULL WHERE email = 'patient@example.com'")
   })
 
-  t.test('an account that no token can hold is refused in so many words, and goes on when corrected', async (t) => {
+  t.test('an account that no token can hold is rejected with the reason, and works again when fixed', async (t) => {
     const client = await signIn(gateway, 'patient@example.com')
     const faults = [
       `roles = (SELECT array_agg('r' || n) FROM generate_series(1, 33) n)`,
@@ -405,14 +405,14 @@ t.test('values that are none', async (t) => {
     t.equal((await login(email, emoji.join(''))).status, 200)
   })
 
-  t.test('what is recorded of a call has the client’s address and user agent, on every route', async (t) => {
+  t.test('what is recorded of a request has the client’s address and user agent, on every route', async (t) => {
     const headers = { 'x-forwarded-for': '203.0.113.7', 'user-agent': 'Lynx/2.9' }
-    const called = new Set<string>()
+    const requested = new Set<string>()
     const from = () => {
       const client = new Client(gateway)
       const call = client.call.bind(client)
       client.call = (method, path, options = {}) => {
-        called.add(nameOf(method, path))
+        requested.add(nameOf(method, path))
         return call(method, path, { ...options, headers: { ...headers, ...options.headers } })
       }
       return client
@@ -452,9 +452,9 @@ t.test('values that are none', async (t) => {
     for (const path of ['admin/users?limit=0', 'auth/me', 'auth/people?ids=x', 'auth/directory?role=%00'])
       await admin.call('GET', `/api/${path}`)
     t.strictSame(
-      operations.filter(({ name }) => name.includes(' /api/') && !called.has(name)),
+      operations.filter(({ name }) => name.includes(' /api/') && !requested.has(name)),
       [],
-      'no call is left out',
+      'no operation is left out',
     )
 
     const recorded = await sql('SELECT event, ip FROM auth.security_events WHERE id > $1', [rows[0].id])

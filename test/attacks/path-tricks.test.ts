@@ -1,7 +1,7 @@
 import t from 'tap'
 import { each, exchange, openGateway, Upstream } from '../support/edge.ts'
 
-/** Ways to write the path of something that the caller may not reach, from below something that everybody may. */
+/** Ways to write the path of something that the client may not reach, from below something that everybody may. */
 const tricks: Record<string, string[]> = {
   'as it is': [
     '/admin',
@@ -235,7 +235,7 @@ const tricks: Record<string, string[]> = {
   ],
 }
 
-/** A path as the most careless server could come to read it. */
+/** A path as the most lenient server might read it. */
 function readLeniently(target: string): string {
   let path = target.split(/[?#]/, 1)[0] as string
   for (let before = ''; before !== path; ) {
@@ -271,7 +271,7 @@ t.test('no way to write a path leads past the rule for it', async (t) => {
   const doctor = issuer.token()
   const admin = issuer.token({ role: 'admin', roles: ['admin'] })
 
-  /** The status, and the targets under which the upstream was asked. */
+  /** The status, and the targets that the upstream received. */
   let count = 0
   async function ask(target: string, token: string | undefined, method = 'GET') {
     const id = `case-${count++}`
@@ -282,9 +282,9 @@ t.test('no way to write a path leads past the rule for it', async (t) => {
       ...(token ? [`Authorization: Bearer ${token}`] : []),
       'Connection: close',
     ]
-    const answer = await exchange(port, Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'))
+    const response = await exchange(port, Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'))
     return {
-      status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]),
+      status: Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1]),
       seen: api.requests.filter(({ headers }) => headers['x-case'] === id).map(({ url }) => url),
     }
   }
@@ -345,11 +345,11 @@ t.test('no way to write a path leads past the rule for it', async (t) => {
       'X-Forwarded-Uri',
       'X.Forwarded.Path',
     ]) {
-      const answer = await exchange(
+      const response = await exchange(
         port,
         `GET /open/by-${name} HTTP/1.1\r\nHost: g\r\n${name}: /admin\r\nConnection: close\r\n\r\n`,
       )
-      t.match(answer, /^HTTP\/1\.1 200/)
+      t.match(response, /^HTTP\/1\.1 200/)
       t.notOk(api.of(`/open/by-${name}`)[0]?.rawHeaders.includes('/admin'), name)
     }
   })

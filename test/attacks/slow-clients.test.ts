@@ -36,62 +36,62 @@ t.test('slow clients', async (t) => {
     ],
     { LOG_LEVEL: 'warn' },
   )
-  /** What comes back, and after how many seconds the gateway closes. */
+  /** What comes back, and after how many seconds the gateway closes the connection. */
   async function timed(bytes: string) {
     const begun = performance.now()
-    const answer = await exchange(port, bytes, 30_000)
-    return { answer, seconds: (performance.now() - begun) / 1000 }
+    const response = await exchange(port, bytes, 30_000)
+    return { response, seconds: (performance.now() - begun) / 1000 }
   }
   const post = (path: string, body: string) => `POST ${path} HTTP/1.1\r\nHost: g\r\n${body}`
-  const isTimeout = (t: Test, answer: string) => {
+  const isTimeout = (t: Test, response: string) => {
     for (const part of [/^HTTP\/1\.1 408 /, /content-type: application\/problem\+json/, /connection: close/i])
-      t.match(answer, part)
-    t.match(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))), { code: 'REQUEST_TIMEOUT', status: 408 })
+      t.match(response, part)
+    t.match(JSON.parse(response.slice(response.indexOf('\r\n\r\n'))), { code: 'REQUEST_TIMEOUT', status: 408 })
   }
 
   // They wait side by side; the slowest takes ten seconds.
   await Promise.all([
     t.test('a header has five seconds', together, async (t) => {
-      for (const { answer, seconds } of await Promise.all([
+      for (const { response, seconds } of await Promise.all([
         timed('GET / HTTP/1.1\r\nHost: g\r\nX-Slow'),
         timed('G'),
         timed('GET / HTTP/1.1\r\nHost: g\r\n\r\nGET / HTTP/1.1\r\n'),
       ])) {
-        isTimeout(t, answer.slice(answer.lastIndexOf('HTTP/1.1 ')))
+        isTimeout(t, response.slice(response.lastIndexOf('HTTP/1.1 ')))
         t.ok(seconds >= 4 && seconds < 9, `${seconds} s`)
       }
     }),
 
-    t.test('a connection on which nothing comes ends after five seconds, without an answer', together, async (t) => {
-      const { answer, seconds } = await timed('')
-      t.equal(answer, '')
+    t.test('a connection on which nothing comes ends after five seconds, without a response', together, async (t) => {
+      const { response, seconds } = await timed('')
+      t.equal(response, '')
       t.ok(seconds >= 4 && seconds < 9, `${seconds} s`)
     }),
 
     t.test('a header that comes byte by byte has no more', together, async (t) => {
       const socket = connect(port, '127.0.0.1')
-      let answer = ''
+      let response = ''
       socket
         .on('error', () => {})
         .on('data', (chunk) => {
-          answer += chunk
+          response += chunk
         })
       const begun = performance.now()
       const drip = setInterval(() => socket.write('x'), 200)
       socket.write('GET /slow HTTP/1.1\r\nHost: g\r\nX-Slow: ')
       await once(socket, 'close')
       clearInterval(drip)
-      isTimeout(t, answer)
+      isTimeout(t, response)
       t.ok(performance.now() - begun < 9_000)
     }),
 
     t.test('a body that stops coming is 408 after ten seconds', together, async (t) => {
-      for (const { answer, seconds } of await Promise.all([
+      for (const { response, seconds } of await Promise.all([
         timed(post('/silent', 'Content-Length: 100\r\n\r\n')),
         timed(post('/begun', 'Content-Length: 100\r\n\r\nfew')),
         timed(post('/chunked', 'Transfer-Encoding: chunked\r\n\r\n3\r\nfew\r\n')),
       ])) {
-        isTimeout(t, answer)
+        isTimeout(t, response)
         t.ok(seconds >= 9 && seconds < 15, `${seconds} s`)
       }
       t.strictSame(
@@ -103,32 +103,34 @@ t.test('slow clients', async (t) => {
 
     t.test('a body that goes on slowly is waited for', together, async (t) => {
       const socket = connect(port, '127.0.0.1')
-      const answered = once(socket, 'data')
+      const response = once(socket, 'data')
       socket.write(post('/steady', 'Content-Length: 4\r\n\r\n'))
       for (const byte of 'slow') {
         await sleep(3_500)
         socket.write(byte)
       }
-      t.match(String((await answered)[0]), /^HTTP\/1\.1 200/)
+      t.match(String((await response)[0]), /^HTTP\/1\.1 200/)
       t.equal(api.of('/steady')[0]?.body, 'slow')
       socket.destroy()
     }),
 
     t.test('a body that waits because the upstream is slow is no slow client’s', together, async (t) => {
-      const answer = await timed(post('/busy', `Content-Length: ${much.length}\r\nConnection: close\r\n\r\n${much}`))
-      t.match(answer.answer, /^HTTP\/1\.1 200/)
-      t.ok(answer.seconds > 10)
+      const { response, seconds } = await timed(
+        post('/busy', `Content-Length: ${much.length}\r\nConnection: close\r\n\r\n${much}`),
+      )
+      t.match(response, /^HTTP\/1\.1 200/)
+      t.ok(seconds > 10)
     }),
 
     t.test('a body that nobody wants is not waited for either', together, async (t) => {
-      const { answer, seconds } = await timed(post('/closed', 'Content-Length: 100\r\n\r\nfew'))
-      t.match(answer, /^HTTP\/1\.1 401 /)
-      t.equal(answer.match(/HTTP\/1\.1/g)?.length, 1)
+      const { response, seconds } = await timed(post('/closed', 'Content-Length: 100\r\n\r\nfew'))
+      t.match(response, /^HTTP\/1\.1 401 /)
+      t.equal(response.match(/HTTP\/1\.1/g)?.length, 1)
       t.ok(seconds >= 4 && seconds < 9, `${seconds} s`)
     }),
   ])
 
-  await t.test('a thousand idle sockets and half requests leave an honest client its answers', async (t) => {
+  await t.test('a thousand idle sockets and half requests leave an honest client its responses', async (t) => {
     const idle: Socket[] = Array.from({ length: 1_000 }, (_, at) => {
       const socket = connect(port, '127.0.0.1')
         .on('error', () => {})
@@ -140,8 +142,8 @@ t.test('slow clients', async (t) => {
       for (const socket of idle) socket.destroy()
     })
     await Promise.all(idle.map((socket) => once(socket, 'connect')))
-    const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(`${gateway}/honest`)))
-    t.ok(answers.every(({ status }) => status === 200))
+    const responses = await Promise.all(Array.from({ length: 50 }, () => fetch(`${gateway}/honest`)))
+    t.ok(responses.every(({ status }) => status === 200))
     await eventually('they are gone', () => idle.every(({ closed }) => closed), 15_000)
   })
 })

@@ -56,7 +56,7 @@ function signature(input: string, key: KeyObject = ours): Buffer {
   return sign(hash, Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' })
 }
 
-/** Signs whatever it is given, with no care for what it means: objects, or JSON as it is to stand there. */
+/** Signs whatever it is given, regardless of what it means: objects, or JSON verbatim. */
 function signed(head: unknown = header(), body: unknown = claims(), key: KeyObject = ours): string {
   const input = `${encode(head)}.${encode(body)}`
   return `${input}.${signature(input, key).toString('base64url')}`
@@ -490,11 +490,11 @@ t.test('no forged, altered or foreign token is an access token', async (t) => {
   async function ask(lines: string[], path = '/closed', query = '') {
     const target = `${path}/${count++}${query}`
     const head = [`GET ${target} HTTP/1.1`, 'Host: gateway', ...lines, 'Connection: close']
-    const answer = await exchange(port, Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
+    const response = await exchange(port, Buffer.from(`${head.join('\r\n')}\r\n\r\n`, 'latin1'))
     return {
-      status: Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]),
-      code: /"code":"(\w+)"/.exec(answer)?.[1],
-      challenge: /\r\nwww-authenticate: ([^\r]*)/.exec(answer)?.[1],
+      status: Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1]),
+      code: /"code":"(\w+)"/.exec(response)?.[1],
+      challenge: /\r\nwww-authenticate: ([^\r]*)/.exec(response)?.[1],
       reached: api.of(target),
     }
   }
@@ -519,7 +519,7 @@ t.test('no forged, altered or foreign token is an access token', async (t) => {
       t.match(await ask([bearer(token)], '/maybe'), refused)
   })
 
-  await t.test('one that has ended says so, to the second', async (t) => {
+  await t.test('an expired one is reported as such, to the second', async (t) => {
     const ended = { ...refused, code: 'TOKEN_EXPIRED' }
     for (const [iat, exp] of [
       [now() - 600, now() - 1],
@@ -531,7 +531,7 @@ t.test('no forged, altered or foreign token is an access token', async (t) => {
     t.match(await ask([bearer(withClaims({ exp: now() - 1 }, stranger))]), refused, 'but not of one we did not sign')
   })
 
-  await t.test('odd but right ones are accepted, and say no more than others', async (t) => {
+  await t.test('odd but valid ones are accepted, and grant no more than others', async (t) => {
     const lowered = Buffer.from(
       (BigInt(`0x${order.toString('hex')}`) - BigInt(`0x${s.toString('hex')}`)).toString(16).padStart(64, '0'),
       'hex',
