@@ -50,7 +50,7 @@ t.test('accounts, and who may change them', async (t) => {
     t.match(await events('password_refused'), [{ user_id: idOf(client) }])
   })
 
-  t.test('names go to whoever holds the ids; who else there is, only to those who may look people up', async (t) => {
+  t.test('names go to whoever holds the ids; who else there is, only to those who may look users up', async (t) => {
     const [admin, doctor] = [await signIn(gateway, 'admin@example.com'), await signIn(gateway)]
     const patient = await signIn(gateway, 'patient@example.com')
     const ids = `${idOf(doctor)},${idOf(admin)}`
@@ -78,10 +78,10 @@ t.test('accounts, and who may change them', async (t) => {
       })
   })
 
-  t.test('somebody whose user is gone cannot change its password', async (t) => {
+  t.test('a session whose user is gone cannot change the password', async (t) => {
     const client = await signIn(gateway, 'patient@example.com')
     const { rows } = await sql("SELECT * FROM auth.users WHERE email = 'patient@example.com'")
-    // In the moment before gateways hear of it, which here does not end.
+    // In the moment before gateways are notified, which here does not end.
     await sql(`
       ALTER TABLE auth.sessions DISABLE TRIGGER sessions_announce_deletion;
       DELETE FROM auth.users WHERE email = 'patient@example.com';
@@ -161,7 +161,7 @@ t.test('accounts, and who may change them', async (t) => {
     t.match((await events('sessions_ended')).at(-1), { user_id: idOf(one) })
   })
 
-  t.test('users that are not there are 404', async (t) => {
+  t.test('users that do not exist are 404', async (t) => {
     const admin = await signIn(gateway, 'admin@example.com')
     const nobody = '/api/admin/users/00000000-0000-4000-8000-000000000000'
     t.match(await admin.call('PATCH', nobody, { body: { disabled: true } }), {
@@ -307,7 +307,7 @@ t.test('housekeeping', async (t) => {
     },
   )
 
-  await t.test('it goes on by itself, and a database that is away does not end it', async (t) => {
+  await t.test('it goes on by itself, and a database outage does not end it', async (t) => {
     const lines: string[] = []
     const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
     const stop = startHousekeeping(database, logger, 20)
@@ -322,14 +322,14 @@ t.test('housekeeping', async (t) => {
     await eventually('it goes on', async () => (await count()) === 50)
   })
 
-  await t.test('a password that somebody else changed meanwhile is not changed again', async (t) => {
+  await t.test('a password that was changed meanwhile is not changed again', async (t) => {
     const { id } = await database.user.findFirstOrThrow()
     const keep = '00000000-0000-4000-8000-000000000000'
     t.equal(await changePassword(database, { id, from: 'what it was', to: 'x', keep }), false)
     t.equal(await changePassword(database, { id: keep, from: 'x', to: 'x', keep }), false)
   })
 
-  await t.test('a row that somebody holds is passed over, and goes the next time', async (t) => {
+  await t.test('a locked row is skipped, and goes the next time', async (t) => {
     await make(1, "now() - interval '25 hours', now() + interval '9 days', NULL")
     const other = new pg.Client({ connectionString: url })
     await other.connect()

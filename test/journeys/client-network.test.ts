@@ -7,9 +7,9 @@ import { listen } from '../support/edge.ts'
 import { type Fault, globalFaults, pageFaults, pairsOf, type Scope } from '../support/surroundings.ts'
 import { eventually } from '../support/system.ts'
 
-type Answer = (response: ServerResponse, request: IncomingMessage) => unknown
+type Handler = (response: ServerResponse, request: IncomingMessage) => unknown
 
-/** An access token as far as a client can tell. */
+/** An access token, as far as a client can tell. */
 function tokenOf({ sub = 'user-1', life = 900 } = {}): string {
   const iat = Math.floor(Date.now() / 1000)
   const claims = { iat, exp: iat + life, jti: Math.random(), sub, sid: `session of ${sub}`, email: 'd@example.com' }
@@ -18,38 +18,38 @@ function tokenOf({ sub = 'user-1', life = 900 } = {}): string {
 }
 
 const json =
-  (status: number, body: object, headers: Record<string, string> = {}): Answer =>
+  (status: number, body: object, headers: Record<string, string> = {}): Handler =>
   (response) =>
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 const problem = (status: number, code: string, more: object = {}, headers: Record<string, string> = {}) =>
   json(status, { code, title: code, status, ...more }, headers)
 const page =
-  (status: number): Answer =>
+  (status: number): Handler =>
   (response) =>
     response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Welcome to the airport</h1>')
 const signedIn = (token = tokenOf()) =>
   json(200, { accessToken: token, role: 'doctor', roles: ['doctor'] }, { 'set-cookie': 'refreshToken=r; Path=/' })
 
-/** A server, or what is in front of it, that answers as it is told; and a browser with a tab that is signed in. */
+/** A server, or what is in front of it, whose responses a test chooses; and a browser with a tab that is signed in. */
 async function start(t: Test, options: Parameters<Browser['open']>[0] = {}, login = signedIn()) {
-  const answers: Record<string, Answer> = { login, logout: json(200, {}), refresh: (r) => signedIn()(r, r.req) }
+  const handlers: Record<string, Handler> = { login, logout: json(200, {}), refresh: (r) => signedIn()(r, r.req) }
   const server = createServer((request, response) => {
     const name = (request.url as string).split('/').at(-1) as string
-    const answer = answers[name] ?? json(200, { authorization: request.headers.authorization ?? null })
-    answer(response, request)
+    const handler = handlers[name] ?? json(200, { authorization: request.headers.authorization ?? null })
+    handler(response, request)
   })
   const baseUrl = await listen(t, server)
   const browser = new Browser(baseUrl)
   t.teardown(() => browser.close())
   const tab = browser.open(options)
   await tab.client.login({ email: 'd@example.com', password: 'x' })
-  return { answers, browser, tab, client: tab.client, baseUrl }
+  return { handlers, browser, tab, client: tab.client, baseUrl }
 }
 
 const wake = ({ window }: Tab) => window.dispatchEvent(new Event('focus'))
 
-t.test('no answer, or none of the auth service, signs nobody out', async (t) => {
-  const answers: Record<string, [answer: Answer, code: string, wait?: number]> = {
+t.test('no response, or none of the auth service, signs nobody out', async (t) => {
+  const cases: Record<string, [handler: Handler, code: string, wait?: number]> = {
     '500': [problem(500, 'INTERNAL'), 'INTERNAL'],
     '503 that says when': [problem(503, 'UNAVAILABLE', {}, { 'retry-after': '7' }), 'UNAVAILABLE', 7_000],
     '503 that asks for a day': [problem(503, 'UNAVAILABLE', {}, { 'retry-after': '86400' }), 'UNAVAILABLE', 300_000],
@@ -71,10 +71,10 @@ t.test('no answer, or none of the auth service, signs nobody out', async (t) => 
       'NETWORK',
     ],
   }
-  const { answers: server, browser, client, tab } = await start(t)
-  for (const [name, [answer, code, wait = 0]] of Object.entries(answers))
+  const { handlers, browser, client, tab } = await start(t)
+  for (const [name, [handler, code, wait = 0]] of Object.entries(cases))
     await t.test(name, async (t) => {
-      server.refresh = answer
+      handlers.refresh = handler
       tab.window.dispatchEvent(new Event('online'))
       const before = client.getAccessToken()
       await client.refresh().catch(() => {})
@@ -88,24 +88,24 @@ t.test('no answer, or none of the auth service, signs nobody out', async (t) => 
   const attempts = new Set(browser.requests('refresh').map(({ attempt }) => attempt))
   t.equal(attempts.size, 1, 'all of it is one attempt')
   t.strictSame(tab.events, [])
-  server.refresh = signedIn()
+  handlers.refresh = signedIn()
   tab.window.dispatchEvent(new Event('online'))
   await client.refresh()
   t.equal(client.getSnapshot().trouble, null)
 })
 
-t.test('an answer that does not come is given up long before the next refresh is due', async (t) => {
-  const { answers, browser, client } = await start(t, {}, signedIn(tokenOf({ life: 1 })))
-  answers.refresh = () => {}
+t.test('a response that does not come is given up long before the next refresh is due', async (t) => {
+  const { handlers, browser, client } = await start(t, {}, signedIn(tokenOf({ life: 1 })))
+  handlers.refresh = () => {}
   await t.rejects(client.refresh(), { code: 'NETWORK' })
   t.equal(browser.requests('refresh').length, 1)
   t.equal(client.getSnapshot().status, 'signed-in')
 })
 
 t.test('a failure is not repeated by every tab, and not before its time', async (t) => {
-  const { answers, browser, tab, client } = await start(t)
+  const { handlers, browser, tab, client } = await start(t)
   const other = browser.open()
-  answers.refresh = problem(503, 'UNAVAILABLE', {}, { 'retry-after': '60' })
+  handlers.refresh = problem(503, 'UNAVAILABLE', {}, { 'retry-after': '60' })
   browser.values.delete('accessToken')
   for (const one of [tab, other]) wake(one)
   await eventually('both know', () => [tab, other].every((one) => one.client.getSnapshot().trouble))
@@ -115,7 +115,7 @@ t.test('a failure is not repeated by every tab, and not before its time', async 
   t.equal(browser.requests('refresh').length, 1)
   t.equal(other.client.getSnapshot().refreshAt, client.getSnapshot().trouble?.retryAt)
 
-  answers.refresh = signedIn()
+  handlers.refresh = signedIn()
   other.window.dispatchEvent(new Event('online'))
   await eventually('the network is back for all', () =>
     [tab, other].every((one) => one.client.getAccessToken() && !one.client.getSnapshot().trouble),
@@ -123,12 +123,12 @@ t.test('a failure is not repeated by every tab, and not before its time', async 
   t.equal(browser.requests('refresh').length, 2)
 })
 
-t.test('each code of a definite end signs out, and the app is told which', async (t) => {
+t.test('each code of a definite end signs out, and the app receives it', async (t) => {
   for (const code of ['REFRESH_MISSING', 'REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_ENDED'])
     await t.test(code, async (t) => {
-      const { answers, client, tab } = await start(t)
+      const { handlers, client, tab } = await start(t)
       const signOut = { code, ...(code === 'SESSION_ENDED' && { reason: 'password_changed' }) }
-      answers.refresh = problem(401, code, signOut)
+      handlers.refresh = problem(401, code, signOut)
       await client.refresh()
       t.match(client.getSnapshot(), { status: 'signed-out', user: null, roles: [] })
       t.strictSame(client.getSnapshot().signOut, signOut)
@@ -138,23 +138,23 @@ t.test('each code of a definite end signs out, and the app is told which', async
 })
 
 t.test('an access token goes to the gateway and nowhere else', async (t) => {
-  const { answers, client } = await start(t)
-  const heard: IncomingMessage['headers'][] = []
+  const { handlers, client } = await start(t)
+  const received: IncomingMessage['headers'][] = []
   const elsewhere = await listen(
     t,
     createServer((request, response) => {
-      heard.push(request.headers)
+      received.push(request.headers)
       response.end('{}')
     }),
   )
-  answers.away = (response) => response.writeHead(307, { location: `${elsewhere}/there` }).end()
+  handlers.away = (response) => response.writeHead(307, { location: `${elsewhere}/there` }).end()
   t.match(await (await client.fetch('/anything')).json(), { authorization: `Bearer ${client.getAccessToken()}` })
   await client.fetch(`${elsewhere}/direct`)
   await client.fetch(new Request(`${elsewhere}/request`))
   await client.fetch(`//${new URL(elsewhere).host}/without-a-scheme`)
   await client.fetch('/away')
-  t.equal(heard.length, 4)
-  t.ok(heard.every((headers) => headers.authorization === undefined && headers.cookie === undefined))
+  t.equal(received.length, 4)
+  t.ok(received.every((headers) => headers.authorization === undefined && headers.cookie === undefined))
 })
 
 t.test('storage that refuses everything keeps nobody out', async (t) => {
@@ -173,7 +173,7 @@ t.test('storage that refuses everything keeps nobody out', async (t) => {
 })
 
 t.test('whatever is missing, full, wrong or throws around it, alone or in pairs, the client works', async (t) => {
-  const { answers, baseUrl } = await start(t)
+  const { handlers, baseUrl } = await start(t)
   const complaints: unknown[] = []
   const complain = (error: unknown) => complaints.push(error)
   process.on('unhandledRejection', complain)
@@ -192,7 +192,7 @@ t.test('whatever is missing, full, wrong or throws around it, alone or in pairs,
   ]
   for (const [wrong, pages] of batches) {
     // A refresh that hangs is given up after a quarter of a token's life, which has to be long enough for a busy machine.
-    answers.login = signedIn(tokenOf({ life: pages.length > 100 ? 12 : 3 }))
+    handlers.login = signedIn(tokenOf({ life: pages.length > 100 ? 12 : 3 }))
     const heal = breakEverywhere(wrong.map(([, fault]) => fault))
     const outcomes = await Promise.allSettled(
       pages.map((faults) =>
@@ -213,7 +213,7 @@ t.test('whatever is missing, full, wrong or throws around it, alone or in pairs,
   t.strictSame(complaints, [])
 })
 
-/** @returns what puts it right */
+/** @returns a function that repairs it */
 function breakEverywhere(faults: Fault[]): () => void {
   const names = ['crypto', 'performance', 'Date'] as const
   const before = names.map((name) => [globalThis, name, Object.getOwnPropertyDescriptor(globalThis, name)] as const)
@@ -232,7 +232,7 @@ function breakEverywhere(faults: Fault[]): () => void {
   }
 }
 
-/** A page where somebody signs in, works, refreshes and signs out. Throws what does not go as it should. */
+/** A page where a user signs in, works, refreshes and signs out. Throws if anything goes wrong. */
 async function visit(baseUrl: string, faults: Fault[]): Promise<void> {
   const values = new Map<string, string>()
   const storage = {
@@ -253,12 +253,12 @@ async function visit(baseUrl: string, faults: Fault[]): Promise<void> {
   const client = createAuthClient({ baseUrl, platform })
   Reflect.deleteProperty(globalThis, 'window')
   client.startTokenMonitoring()
-  /** A call whose token cannot be replaced now says so, and is made again when the network is back. */
-  const withNetwork = (call: () => Promise<void>): Promise<void> =>
-    call().catch((error) => {
+  /** A request whose token cannot be replaced now fails with NETWORK, and is sent again when the network is back. */
+  const withNetwork = (send: () => Promise<void>): Promise<void> =>
+    send().catch((error) => {
       if (error.code !== 'NETWORK') throw error
       window.dispatchEvent(new Event('online'))
-      return withNetwork(call)
+      return withNetwork(send)
     })
   try {
     await client.login({ email: 'd@example.com', password: 'x' })
@@ -298,7 +298,7 @@ function takeClocks(t: Test) {
     sleep(time: number): void {
       off.machine += time
     },
-    putRight(): void {
+    correct(): void {
       off.machine = off.steady
     },
     off,
@@ -308,14 +308,14 @@ function takeClocks(t: Test) {
 const minutes = 60_000
 const hours = 60 * minutes
 
-t.test('a clock that is put right takes no token for one that still holds', async (t) => {
+t.test('after a clock is corrected no expired token counts as valid', async (t) => {
   for (const by of [5 * hours, 10 * minutes, 2 * minutes, -2 * minutes, -10 * minutes, -5 * hours])
     await t.test(`it was ${by / minutes} minutes ahead`, async (t) => {
       const clocks = takeClocks(t)
       clocks.off.machine = by
       const { browser, client, tab } = await start(t)
       const token = client.getAccessToken()
-      clocks.putRight()
+      clocks.correct()
       wake(tab)
       if (by > 0) t.equal(await client.getFreshAccessToken(), token, 'the token is as good as before')
       const { expiresAt } = client.getSnapshot()
@@ -334,23 +334,23 @@ t.test('a clock that is put right takes no token for one that still holds', asyn
     })
 })
 
-t.test('a page that is opened after the clock was put back does not trust a token of the future', async (t) => {
+t.test('a page that is opened after the clock was set back does not trust a token of the future', async (t) => {
   const clocks = takeClocks(t)
   clocks.off.machine = 5 * hours
   const { browser, tab, client } = await start(t)
   const token = client.getAccessToken()
   tab.close()
-  clocks.putRight()
+  clocks.correct()
   t.not(await browser.open().client.getFreshAccessToken(), token)
 })
 
-t.test('a token does not outlive a sleep, also after the clock was put back', async (t) => {
+t.test('a token does not outlive a sleep, also after the clock was set back', async (t) => {
   for (const by of [0, 5 * hours]) {
     const clocks = takeClocks(t)
     clocks.off.machine = by
     const { client, tab } = await start(t)
     const token = client.getAccessToken()
-    clocks.putRight()
+    clocks.correct()
     wake(tab)
     tab.close()
     clocks.sleep(hours)
@@ -362,18 +362,18 @@ t.test('after a failure it is tried again in time, whatever becomes of the clock
   for (const by of [5 * hours, -5 * hours]) {
     const clocks = takeClocks(t)
     clocks.off.machine = by
-    const { answers, browser, client, tab } = await start(t)
+    const { handlers, browser, client, tab } = await start(t)
     const other = browser.open()
-    answers.refresh = problem(503, 'UNAVAILABLE')
+    handlers.refresh = problem(503, 'UNAVAILABLE')
     await t.rejects(client.refresh(), { code: 'UNAVAILABLE' })
     await eventually('the other tab knows', () => other.client.getSnapshot().trouble !== null)
-    clocks.putRight()
+    clocks.correct()
     for (const one of [tab, other]) wake(one)
     for (const one of [client, other.client]) {
       const { retryAt = Number.NaN } = one.getSnapshot().trouble ?? {}
       t.ok(by < 0 || Math.abs(retryAt - Date.now()) < minutes, 'the app sees when')
     }
-    answers.refresh = signedIn()
+    handlers.refresh = signedIn()
     clocks.pass(minutes)
     browser.values.delete('accessToken')
     for (const one of [tab, other]) t.equal((await one.client.fetch('/anything')).status, 200)
@@ -394,18 +394,18 @@ t.test('an app that reads the token at each change is not kept busy by a clock t
   t.ok(seen.length > 0 && seen.length < 20, `${seen.length} looks`)
 })
 
-t.test('a call that is aborted is over at once, and what it waited for goes on', async (t) => {
+t.test('a request that is aborted ends at once, and what it waited for goes on', async (t) => {
   const expire = ({ values }: Browser) => values.delete('accessToken')
   const held: ServerResponse[] = []
-  const { answers, browser, client, baseUrl } = await start(t)
-  answers.refresh = (response) => held.push(response)
+  const { handlers, browser, client, baseUrl } = await start(t)
+  handlers.refresh = (response) => held.push(response)
   expire(browser)
   const patient = client.fetch('/patient')
   await eventually('a refresh is on its way', () => held.length === 1)
 
   const controller = new AbortController()
-  const reason = new Error('the person went elsewhere')
-  const calls = [
+  const reason = new Error('the user went elsewhere')
+  const requests = [
     client.fetch('/x', { signal: controller.signal }),
     client.fetch(new Request(`${baseUrl}/x`, { signal: controller.signal })),
     client.fetch(new Request(`${baseUrl}/x`), { signal: controller.signal }),
@@ -413,7 +413,7 @@ t.test('a call that is aborted is over at once, and what it waited for goes on',
   const timed = client.fetch('/x', { signal: AbortSignal.timeout(20) })
   await t.rejects(timed, { name: 'TimeoutError' }, 'a deadline of its own')
   controller.abort(reason)
-  for (const call of calls) t.equal(await call.catch((error) => error), reason)
+  for (const request of requests) t.equal(await request.catch((error) => error), reason)
   t.equal(
     await client.fetch('/x', { signal: controller.signal }).catch((error) => error),
     reason,
@@ -422,7 +422,7 @@ t.test('a call that is aborted is over at once, and what it waited for goes on',
   const unsignalled = client.fetch(new Request(`${baseUrl}/x`, { signal: controller.signal }), { signal: null })
 
   for (const response of held) signedIn()(response, response.req)
-  t.equal((await patient).status, 200, 'the others have the outcome')
+  t.equal((await patient).status, 200, 'the others get the outcome')
   t.equal((await unsignalled).status, 200, 'a signal that was taken away is none')
   t.equal(browser.requests('refresh').length, 1)
   t.equal(browser.requests('x').length, 0)
@@ -432,10 +432,10 @@ t.test('a call that is aborted is over at once, and what it waited for goes on',
   const before = browser.sent.length
   expire(browser)
   await client.fetch('/x', { signal: AbortSignal.abort(reason) }).catch(() => {})
-  t.equal(browser.sent.length, before, 'nothing begins for who is gone')
+  t.equal(browser.sent.length, before, 'nothing begins for an aborted request')
 })
 
-t.test('where there is no page, a relative baseUrl is taken, and a call says what is missing', async (t) => {
+t.test('where there is no page, a relative baseUrl is accepted, and a request says what is missing', async (t) => {
   const elsewhere = await listen(
     t,
     createServer((_request, response) => response.end('{}')),
@@ -473,7 +473,7 @@ t.test('a page has its own origin for a relative baseUrl', async (t) => {
   t.strictSame(paths, ['/x', '/deep/page/x', '/deep/x', '/api/x', '/deep/page/x'])
 })
 
-t.test('what is no message of a client is not heard', async (t) => {
+t.test('a message that no client sent is ignored', async (t) => {
   const { browser, client } = await start(t)
   const before = client.getSnapshot()
   const { BroadcastChannel } = browser
@@ -495,7 +495,7 @@ t.test('what is no message of a client is not heard', async (t) => {
   t.equal(client.getSnapshot().user?.id, before.user?.id)
 })
 
-t.test('what other code does in storage is taken over', async (t) => {
+t.test('what other code does in storage is respected', async (t) => {
   t.test('an app that kept a token and a role before it had this client', async (t) => {
     const { browser, tab } = await start(t)
     tab.close()
@@ -545,7 +545,7 @@ t.test('what other code does in storage is taken over', async (t) => {
   })
 })
 
-t.test('where there are no channels, storage tells the other tabs', async (t) => {
+t.test('where there are no channels, storage notifies the other tabs', async (t) => {
   const { browser, client } = await start(t)
   browser.BroadcastChannel = undefined
   const [one, two] = [browser.open(), browser.open()]
@@ -568,17 +568,17 @@ t.test('a tab that missed the news of a refresh does not present its attempt aga
   t.ok(first && second && first !== second)
 })
 
-t.test('an answer to an older refresh never takes the place of what is newer', async (t) => {
+t.test('a response to an older refresh never replaces what is newer', async (t) => {
   for (const locks of ['without locks', 'in one tab'])
     await t.test(locks, async (t) => {
-      const { answers, browser, client } = await start(t)
+      const { handlers, browser, client } = await start(t)
       browser.locks = undefined
       const late = locks === 'in one tab' ? client : browser.open().client
       const held: ServerResponse[] = []
-      answers.refresh = (response) => held.push(response)
+      handlers.refresh = (response) => held.push(response)
       const refreshed = late.refresh()
       await eventually('the refresh is on its way', () => held.length === 1)
-      answers.login = signedIn(tokenOf({ sub: 'user-2' }))
+      handlers.login = signedIn(tokenOf({ sub: 'user-2' }))
       if (locks === 'in one tab') await client.logout()
       else await client.login({ email: 'e@example.com', password: 'x' })
       for (const response of held) signedIn(tokenOf({ sub: 'user-1' }))(response, response.req)
@@ -588,10 +588,10 @@ t.test('an answer to an older refresh never takes the place of what is newer', a
     })
 })
 
-t.test('an answer is checked against storage, even if nobody told of the change', async (t) => {
-  const { answers, browser, client } = await start(t)
+t.test('a response is checked against storage, even if no event announced the change', async (t) => {
+  const { handlers, browser, client } = await start(t)
   const held: ServerResponse[] = []
-  answers.refresh = (response) => held.push(response)
+  handlers.refresh = (response) => held.push(response)
   const refreshed = client.refresh()
   await eventually('the refresh is on its way', () => held.length === 1)
   browser.values.clear()
@@ -601,19 +601,19 @@ t.test('an answer is checked against storage, even if nobody told of the change'
   t.equal(browser.values.size, 0)
 })
 
-t.test('what was told already is no news when it is found in storage', async (t) => {
+t.test('a change that a tab was notified of is not reported again when it is found in storage', async (t) => {
   const { browser, tab } = await start(t)
   const other = browser.open()
   browser.storageEvents = false
   await tab.client.refresh()
-  await eventually('it is told', () => other.events.length === 1)
-  const told = other.client.getSnapshot()
+  await eventually('it is notified', () => other.events.length === 1)
+  const notified = other.client.getSnapshot()
   t.equal(other.client.getAccessToken(), tab.client.getAccessToken())
-  t.equal(other.client.getSnapshot(), told)
+  t.equal(other.client.getSnapshot(), notified)
   t.equal(other.events.length, 1)
 })
 
-t.test('storage that lags behind takes nothing back', async (t) => {
+t.test('storage that lags behind reverts nothing', async (t) => {
   const { browser, client } = await start(t)
   const before = new Map(browser.values)
   await client.refresh()
@@ -630,21 +630,21 @@ t.test('a logout that is due is dropped when somebody is signed in: it would end
   t.strictSame(browser.requests('logout'), [])
 })
 
-t.test('a call that was refused with a token that is no longer the newest is made with the newest', async (t) => {
-  const { answers, browser, client } = await start(t)
+t.test('a request that was rejected with an older token is sent again with the newest', async (t) => {
+  const { handlers, browser, client } = await start(t)
   const held: ServerResponse[] = []
-  answers.thing = (response) => held.push(response)
-  const called = client.fetch('/thing')
+  handlers.thing = (response) => held.push(response)
+  const response = client.fetch('/thing')
   await eventually('it is on its way', () => held.length === 1)
   await client.refresh()
-  delete answers.thing
+  delete handlers.thing
   problem(401, 'SESSION_ENDED', { reason: 'logout' })(held[0] as ServerResponse, (held[0] as ServerResponse).req)
-  t.match(await (await called).json(), { authorization: `Bearer ${client.getAccessToken()}` })
+  t.match(await (await response).json(), { authorization: `Bearer ${client.getAccessToken()}` })
   t.equal(browser.requests('refresh').length, 1)
   t.equal(client.getSnapshot().status, 'signed-in')
 
-  answers.thing = problem(401, 'TOKEN_EXPIRED')
-  answers.refresh = problem(401, 'REFRESH_EXPIRED')
+  handlers.thing = problem(401, 'TOKEN_EXPIRED')
+  handlers.refresh = problem(401, 'REFRESH_EXPIRED')
   t.equal((await client.fetch('/thing')).status, 401, 'the refusal itself, when the session turns out to be over')
   t.equal(client.getSnapshot().status, 'signed-out')
 })
@@ -652,31 +652,31 @@ t.test('a call that was refused with a token that is no longer the newest is mad
 t.test(
   'a logout that the server cannot take now is tried again, and never from a tab that cannot get the lock',
   async (t) => {
-    const { answers, browser, client, tab } = await start(t)
-    answers.logout = problem(503, 'UNAVAILABLE', {}, { 'retry-after': '60' })
+    const { handlers, browser, client, tab } = await start(t)
+    handlers.logout = problem(503, 'UNAVAILABLE', {}, { 'retry-after': '60' })
     await client.logout()
     wake(tab)
     t.equal(browser.requests('logout').length, 1, 'not before its time')
     browser.locks = { request: () => Promise.reject(new DOMException('no', 'SecurityError')) }
     const other = browser.open()
-    answers.logout = json(200, {})
+    handlers.logout = json(200, {})
     await other.client.login({ email: 'd@example.com', password: 'x' })
     t.equal(other.client.getRole(), 'doctor', 'while a login needs no lock')
-    const calls = browser.requests('logout').length
+    const before = browser.requests('logout').length
     await other.client.logout()
-    t.equal(browser.requests('logout').length, calls)
+    t.equal(browser.requests('logout').length, before)
     tab.window.dispatchEvent(new Event('online'))
-    await eventually('the first tab sees to it', () => browser.requests('logout').length > calls)
+    await eventually('the first tab sees to it', () => browser.requests('logout').length > before)
   },
 )
 
 t.test('debug says what happens, and never a token or a part of one', async (t) => {
   const said: string[] = []
-  const { answers, client, browser } = await start(t, { debug: (event) => said.push(event) })
+  const { handlers, client, browser } = await start(t, { debug: (event) => said.push(event) })
   const tokens = [client.getAccessToken() as string]
   await client.refresh()
   tokens.push(client.getAccessToken() as string, browser.cookie as string)
-  answers.refresh = page(502)
+  handlers.refresh = page(502)
   await client.refresh().catch(() => {})
   await client.logout()
   t.strictSame(said, [
@@ -696,9 +696,9 @@ t.test('debug says what happens, and never a token or a part of one', async (t) 
   t.strictSame(printed, ['[sallyport] signed in'])
 })
 
-t.test('a refused login says how long to wait', async (t) => {
-  const { answers, client } = await start(t)
-  answers.login = problem(429, 'RATE_LIMITED', { detail: 'Too many' }, { 'retry-after': '12' })
+t.test('a rejected login says how long to wait', async (t) => {
+  const { handlers, client } = await start(t)
+  handlers.login = problem(429, 'RATE_LIMITED', { detail: 'Too many' }, { 'retry-after': '12' })
   const login = client.login({ email: 'd@example.com', password: 'x' })
   await t.rejects(login, { code: 'RATE_LIMITED', status: 429, detail: 'Too many', retryAfter: 12_000 })
 })

@@ -11,13 +11,13 @@ const start = 1_800_000_000
 
 const tabs = ['tab 1', 'tab 2', 'tab 3'] as const
 const deeds = ['asks', 'wakes up', 'is reloaded'] as const
-const deliveries = ['the request arrives', 'the answer arrives'] as const
+const deliveries = ['the request arrives', 'the response arrives'] as const
 const faults = [
   'the newest request arrives',
-  'the newest answer arrives',
+  'the newest response arrives',
   'the request is duplicated',
   'the connection breaks',
-  'the answer is lost',
+  'the response is lost',
   'the server crashes after the commit',
   '503 before the commit',
   '503 after the commit',
@@ -49,7 +49,7 @@ const histories = fc.array(fc.oneof({ weight: 1, arbitrary: someTab }, { weight:
 /** What kind of browser it is. */
 interface Kind {
   locks: 'in line' | 'none' | 'never'
-  /** How long news takes from one tab to another, in ms. */
+  /** How long a message takes from one tab to another, in ms. */
   lag: number
   /** How wrong its clock is, in minutes. */
   clock: number
@@ -58,7 +58,7 @@ interface Kind {
   forgetful?: boolean
 }
 
-// Locks are held until the news is everywhere. Without locks it has to be there at once.
+// Locks are held until the message is everywhere. Without locks it has to be there at once.
 const ties = fc.constantFrom<Pick<Kind, 'locks' | 'lag'>[]>(
   { locks: 'in line', lag: 0 },
   { locks: 'in line', lag: 50 },
@@ -101,7 +101,7 @@ class World {
   /** By the server's clock, in ms; the browser's may differ. */
   jar: Token = { generation: 0, branch: 0 }
   requests: Fetch[] = []
-  answers: { to: Fetch; answer: Answer | '503' }[] = []
+  responses: { to: Fetch; response: Answer | '503' }[] = []
   refreshes = 0
   signOuts: string[] = []
 
@@ -172,9 +172,9 @@ class World {
     return { client, window, view, channels, unload }
   }
 
-  later(news: () => void): void {
-    if (this.kind.lag === 0) queueMicrotask(news)
-    else setTimeout(news, this.kind.lag)
+  later(deliver: () => void): void {
+    if (this.kind.lag === 0) queueMicrotask(deliver)
+    else setTimeout(deliver, this.kind.lag)
   }
 
   fetchOf(unloaded: AbortSignal) {
@@ -218,36 +218,36 @@ class World {
   async happen(step: (typeof deliveries)[number] | (typeof faults)[number]): Promise<void> {
     if (step === 'the request arrives') await this.carryOut(this.requests.shift())
     else if (step === 'the newest request arrives') await this.carryOut(this.requests.pop())
-    else if (step === 'the answer arrives') this.receive(this.answers.shift())
-    else if (step === 'the newest answer arrives') this.receive(this.answers.pop())
+    else if (step === 'the response arrives') this.receive(this.responses.shift())
+    else if (step === 'the newest response arrives') this.receive(this.responses.pop())
     else if (step === 'the request is duplicated') this.requests.push(...this.requests.slice(0, 1))
     else if (step === 'the connection breaks') this.requests.shift()?.reject(new TypeError('broken'))
-    else if (step === 'the answer is lost') this.answers.shift()
-    else if (step === 'the server crashes after the commit') await this.carryOut(this.requests.shift(), 'no answer')
+    else if (step === 'the response is lost') this.responses.shift()
+    else if (step === 'the server crashes after the commit') await this.carryOut(this.requests.shift(), 'no response')
     else if (step === '503 after the commit') await this.carryOut(this.requests.shift(), '503')
     else if (step === '503 before the commit') {
       const to = this.requests.shift()
-      if (to) this.answers.push({ to, answer: '503' })
+      if (to) this.responses.push({ to, response: '503' })
     } else await this.server.failover()
   }
 
-  async carryOut(request: Fetch | undefined, fault?: 'no answer' | '503'): Promise<void> {
+  async carryOut(request: Fetch | undefined, fault?: 'no response' | '503'): Promise<void> {
     if (!request) return
-    const answer = await this.server.refresh(request.token, request.attempt, this.now)
+    const response = await this.server.refresh(request.token, request.attempt, this.now)
     // What docs/rotation.md takes as given of networks: a request does not arrive after a newer one was carried out.
     this.requests = this.requests.filter(({ token }) => token.generation >= request.token.generation)
-    if (fault !== 'no answer') this.answers.push({ to: request, answer: fault ?? answer })
+    if (fault !== 'no response') this.responses.push({ to: request, response: fault ?? response })
   }
 
-  receive(arrived: World['answers'][number] | undefined): void {
-    // An answer to a fetch that was given up does not reach the jar.
+  receive(arrived: World['responses'][number] | undefined): void {
+    // A response to an aborted fetch does not reach the jar.
     if (!arrived || arrived.to.signal.aborted) return
-    const { to, answer } = arrived
-    if (answer === '503') to.resolve(problem(503, 'UNAVAILABLE'))
-    else if ('token' in answer) {
-      this.jar = answer.token
+    const { to, response } = arrived
+    if (response === '503') to.resolve(problem(503, 'UNAVAILABLE'))
+    else if ('token' in response) {
+      this.jar = response.token
       to.resolve(Response.json({ accessToken: this.accessToken(), role: 'doctor', roles: ['doctor'] }))
-    } else to.resolve(problem(401, answer.kind === 'replayed' ? 'REFRESH_REUSED' : 'SESSION_ENDED'))
+    } else to.resolve(problem(401, response.kind === 'replayed' ? 'REFRESH_REUSED' : 'SESSION_ENDED'))
   }
 
   async pass(duration: number): Promise<void> {
@@ -259,18 +259,18 @@ class World {
 
   async sleep(duration: number): Promise<void> {
     this.requests = []
-    this.answers = []
+    this.responses = []
     this.clock.setSystemTime(Date.now() + duration * 1_000)
     await this.pass(1)
   }
 
-  /** A quarter of an hour later, with a network that carries everything: one more token is due, and had by all. */
+  /** A quarter of an hour later, with a network that carries everything: every tab gets one more token. */
   async end(): Promise<void> {
     await this.sleep(900)
     for (let round = 0; round < 120 && !this.isWell; round += 1) {
-      while (this.requests.length + this.answers.length > 0) {
+      while (this.requests.length + this.responses.length > 0) {
         await this.happen('the request arrives')
-        await this.happen('the answer arrives')
+        await this.happen('the response arrives')
         await settled()
       }
       await this.pass(1)
@@ -286,7 +286,7 @@ class World {
   }
 }
 
-/** A browser that forgot the request altogether, and that it was given up. */
+/** A browser that forgot the request altogether, and that it was aborted. */
 const never: Locks = { request: () => new Promise(() => {}) }
 
 const problem = (status: number, code: string) =>
@@ -325,7 +325,7 @@ t.test('no history of tabs, losses, sleep and disorder signs anybody out', { tim
   t.ok(played >= runs && refreshes > runs)
 })
 
-t.test('and the model would notice: a client that forgot its attempt ids signs people out', async (t) => {
+t.test('and the model would notice: a client that forgot its attempt ids signs users out', async (t) => {
   const forgetful = kinds.map((kind) => ({ ...kind, forgetful: true }))
   const property = fc.asyncProperty(forgetful, histories, async (kind, history) =>
     staysSignedIn(await play(kind, history)),

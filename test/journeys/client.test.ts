@@ -23,7 +23,7 @@ const wake = ({ window }: Tab) => window.dispatchEvent(new Event('focus'))
 const isSignedOut = ({ client }: Tab) => client.getSnapshot().status === 'signed-out'
 
 t.test('the client, with the whole system', async (t) => {
-  // Without a grace, only the attempt id tells a retry from a theft.
+  // Without a grace period, only the attempt id tells a retry from reuse.
   const { gateway } = await startSystem(t, { REFRESH_GRACE: '0' }, ['appointments'])
 
   const open = (t: Test) => {
@@ -64,18 +64,18 @@ t.test('the client, with the whole system', async (t) => {
     t.equal(browser.values.get('userName'), 'Dora Doctor')
 
     const { cookie } = browser
-    const told = tab.client.logout()
+    const loggedOut = tab.client.logout()
     t.match(tab.client.getSnapshot(), { status: 'signed-out', signOut: { code: 'LOGOUT' } }, 'at once')
     t.notOk(browser.values.has('accessToken') || browser.values.has('role') || browser.values.has('userName'))
     await eventually('the other tab is signed out', () => isSignedOut(other))
-    await told
+    await loggedOut
     const copy = Object.assign(new Client(gateway), { cookie })
     t.match((await copy.refresh()).body, { code: 'SESSION_ENDED', reason: 'logout' })
     t.strictSame([tab.events, other.events], [[], []], 'nobody failed to refresh')
     await t.rejects(tab.client.refresh(), { code: 'SIGNED_OUT' })
   })
 
-  t.test('a refused login says why, and leaves things as they are', async (t) => {
+  t.test('a rejected login says why, and changes nothing', async (t) => {
     const { client } = open(t).open()
     const before = client.getSnapshot()
     const refusal = await client.login({ ...doctor, password: 'wrong' }).catch((error) => error)
@@ -84,7 +84,7 @@ t.test('the client, with the whole system', async (t) => {
     t.equal(client.getSnapshot(), before)
   })
 
-  t.test('fetch brings the access token, and leaves 401s that it cannot mend alone', async (t) => {
+  t.test('fetch brings the access token, and leaves 401s that it cannot fix alone', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     t.match(await (await tab.client.fetch('/api/whoami')).json(), { 'x-user-email': doctor.email })
     t.equal((await tab.client.fetch(new URL('/api/whoami', gateway))).status, 200)
@@ -100,7 +100,7 @@ t.test('the client, with the whole system', async (t) => {
     t.equal(browser.requests('refresh').length, 0)
   })
 
-  t.test('an access token that does not do is replaced, and the call made again', async (t) => {
+  t.test('an invalid access token is replaced, and the request sent again', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     const { client } = tab
     const create = {
@@ -112,9 +112,9 @@ t.test('the client, with the whole system', async (t) => {
     t.equal((await client.fetch('/api/doctor/appointments', create)).status, 201, 'with its body')
     t.equal(browser.requests('refresh').length, 1)
     spoil(browser)
-    const answers = await Promise.all(Array.from({ length: 5 }, () => client.fetch('/api/whoami')))
-    t.ok(answers.every(({ status }) => status === 200))
-    t.equal(browser.requests('refresh').length, 2, 'five calls, one refresh')
+    const responses = await Promise.all(Array.from({ length: 5 }, () => client.fetch('/api/whoami')))
+    t.ok(responses.every(({ status }) => status === 200))
+    t.equal(browser.requests('refresh').length, 2, 'five requests, one refresh')
     spoil(browser)
     const request = new Request(`${gateway}/api/whoami`, { headers: { 'x-mine': 'kept' } })
     t.equal((await client.fetch(request)).status, 200, 'a Request without a body is made again too')
@@ -144,7 +144,7 @@ t.test('the client, with the whole system', async (t) => {
     t.equal((await client.fetch('/api/whoami')).status, 200, 'the token is good now')
   })
 
-  t.test('roles that an admin changed arrive with the next call, without a sign-out', async (t) => {
+  t.test('roles that an admin changed arrive with the next request, without a sign-out', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     const admin = await signIn(gateway, 'admin@example.com')
     const path = `/api/admin/users/${tab.client.getSnapshot().user?.id}`
@@ -159,14 +159,14 @@ t.test('the client, with the whole system', async (t) => {
     t.match(tab.events, [{ type: 'tokenRefreshed', detail: { role: 'patient', roles: ['patient', 'doctor'] } }])
   })
 
-  t.test('a session that was ended elsewhere is over in every tab at the next call, with the reason', async (t) => {
+  t.test('a session that was ended elsewhere is over in every tab at the next request, with the reason', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     const other = browser.open()
     await signIn(gateway).then((phone) => phone.call('POST', '/api/auth/logout-all'))
-    await eventually('the next call is refused', async () => (await tab.client.fetch('/api/whoami')).status === 401)
+    await eventually('the next request is rejected', async () => (await tab.client.fetch('/api/whoami')).status === 401)
     const signOut = { code: 'SESSION_ENDED', reason: 'logout_all' }
     t.match(tab.client.getSnapshot(), { status: 'signed-out', signOut })
-    await eventually('the other tab is told', () => isSignedOut(other))
+    await eventually('the other tab is notified', () => isSignedOut(other))
     t.match(other.client.getSnapshot(), { signOut })
     t.strictSame(other.events, [{ type: 'tokenRefreshFailed', detail: signOut }])
     t.match(browser.open().client.getSnapshot(), { status: 'signed-out', signOut }, 'also after a reload')
@@ -231,28 +231,31 @@ t.test('the client, with the whole system', async (t) => {
       })
   })
 
-  t.test('a lost answer is asked for again with the same attempt, and nobody is taken for a thief', async (t) => {
-    const { browser, tab } = await openSignedIn(t)
-    browser.network = async (deliver, { path }) => {
-      const response = await deliver()
-      if (path.endsWith('/refresh')) throw new TypeError('the answer was lost')
-      return response
-    }
-    await t.rejects(tab.client.refresh(), { code: 'NETWORK', status: 0 })
-    t.match(tab.client.getSnapshot(), { status: 'signed-in', trouble: { code: 'NETWORK', failures: 0 } })
-    await t.rejects(tab.client.refresh(), { code: 'NETWORK' }, 'it is too early to try again')
-    browser.network = (deliver) => deliver()
-    const reloaded = browser.open()
-    await reloaded.client.refresh()
-    const attempts = browser.requests('refresh').map(({ attempt }) => attempt)
-    t.equal(attempts.length, 2)
-    t.equal(attempts[0], attempts[1])
-    await eventually('the first tab is well again', () => tab.client.getSnapshot().trouble === null)
-    await tab.client.refresh()
-    t.not(browser.requests('refresh').at(-1)?.attempt, attempts[0], 'an answered attempt is over')
-  })
+  t.test(
+    'after a lost response the refresh is sent again with the same attempt, and is not taken for reuse',
+    async (t) => {
+      const { browser, tab } = await openSignedIn(t)
+      browser.network = async (deliver, { path }) => {
+        const response = await deliver()
+        if (path.endsWith('/refresh')) throw new TypeError('the response was lost')
+        return response
+      }
+      await t.rejects(tab.client.refresh(), { code: 'NETWORK', status: 0 })
+      t.match(tab.client.getSnapshot(), { status: 'signed-in', trouble: { code: 'NETWORK', failures: 0 } })
+      await t.rejects(tab.client.refresh(), { code: 'NETWORK' }, 'it is too early to try again')
+      browser.network = (deliver) => deliver()
+      const reloaded = browser.open()
+      await reloaded.client.refresh()
+      const attempts = browser.requests('refresh').map(({ attempt }) => attempt)
+      t.equal(attempts.length, 2)
+      t.equal(attempts[0], attempts[1])
+      await eventually('the first tab is well again', () => tab.client.getSnapshot().trouble === null)
+      await tab.client.refresh()
+      t.not(browser.requests('refresh').at(-1)?.attempt, attempts[0], 'an attempt that got its response is over')
+    },
+  )
 
-  t.test('a copy of the cookie in other hands ends the session, and the app is told', async (t) => {
+  t.test('a copy of the cookie in other hands ends the session, and the app is notified', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     await Object.assign(new Client(gateway), { cookie: browser.cookie }).refresh()
     await tab.client.refresh()
@@ -260,7 +263,7 @@ t.test('the client, with the whole system', async (t) => {
     t.match(tab.events, [{ type: 'tokenRefreshFailed', detail: { code: 'REFRESH_REUSED' } }])
   })
 
-  t.test('a logout without a network is made up for later', async (t) => {
+  t.test('a logout without a network is sent later', async (t) => {
     const { browser, tab } = await openSignedIn(t)
     const copy = Object.assign(new Client(gateway), {
       cookie: browser.cookie,
@@ -276,11 +279,11 @@ t.test('the client, with the whole system', async (t) => {
 
     browser.network = (deliver) => deliver()
     const reloaded = browser.open()
-    await eventually('the server was told', async () => (await copy.call('GET', '/api/whoami')).status === 401)
+    await eventually('the server was notified', async () => (await copy.call('GET', '/api/whoami')).status === 401)
     t.equal(reloaded.client.getSnapshot().signOut?.code, 'LOGOUT')
-    const calls = browser.requests('logout').length
+    const before = browser.requests('logout').length
     wake(reloaded)
-    t.equal(browser.requests('logout').length, calls, 'once is enough')
+    t.equal(browser.requests('logout').length, before, 'once is enough')
   })
 
   t.test('a logout that is still due ends the old session, and never the next one', async (t) => {

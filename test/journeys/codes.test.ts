@@ -7,7 +7,7 @@ import { Client, claimsOf, demoPassword, eventually, openSystem, signIn } from '
 /** Statements of this database that wait for a lock. */
 const lockWaits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
-t.test('what the auth service answers to bad input and to strangers', async (t) => {
+t.test('how the auth service responds to bad input and to strangers', async (t) => {
   const { gateway, auth, sql, log, secrets, url } = await openSystem(t, { LOGIN_RATE_LIMIT_MAX: '60' })
   const login = (body: unknown, headers: Record<string, string> = {}) =>
     new Client(gateway).call('POST', '/api/auth/login', { body, headers })
@@ -51,8 +51,8 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
   })
 
   t.test('an extra field is ignored and stored nowhere', async (t) => {
-    const answer = await login({ email: 'doctor@example.com', password: demoPassword, roles: ['admin'], id: 'x' })
-    t.match(answer, { status: 200, body: { roles: ['doctor'] } })
+    const response = await login({ email: 'doctor@example.com', password: demoPassword, roles: ['admin'], id: 'x' })
+    t.match(response, { status: 200, body: { roles: ['doctor'] } })
   })
 
   t.test('the wrong password and the unknown e-mail look the same', async (t) => {
@@ -86,7 +86,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     t.equal((await login({ email: 'patient@example.com', password: demoPassword })).status, 200)
   })
 
-  t.test('pages of other origins cannot use the cookie', async (t) => {
+  t.test('other origins cannot use the cookie', async (t) => {
     const client = await signIn(gateway)
     const from = (headers: Record<string, string>) => client.refresh(headers)
     for (const headers of [
@@ -98,7 +98,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       t.match(await from(headers as never), { status: 403, body: { code: 'ORIGIN_REFUSED' } }, JSON.stringify(headers))
     t.equal((await from({ origin: 'https://app.test', 'sec-fetch-site': 'same-site' })).status, 200)
     t.equal((await from({ origin: gateway, 'sec-fetch-site': 'same-origin' })).status, 200)
-    // As a browser calls the gateway under a name of the local network, without https: it says nothing of the site.
+    // As a browser sends it to a gateway under a name of the local network, without https: it says nothing of the site.
     const box = { origin: 'http://box.local:8080', 'x-forwarded-proto': 'http', 'x-forwarded-host': 'box.local:8080' }
     for (const headers of [{ origin: gateway }, box]) t.equal((await from(headers as never)).status, 200)
     for (const origin of ['https://box.local:8080', 'http://box.local'])
@@ -117,7 +117,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     )
   })
 
-  t.test('signing out with a cookie that is forged or none is still signed out', async (t) => {
+  t.test('signing out with a forged cookie, or none, succeeds', async (t) => {
     for (const cookie of [undefined, 'forged'])
       t.match(await Object.assign(new Client(gateway), { cookie }).call('POST', '/api/auth/logout'), {
         status: 200,
@@ -128,9 +128,9 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
   t.test('paths and methods that are not there', async (t) => {
     const client = await signIn(gateway)
     t.match(await client.call('GET', '/api/auth/nothing'), { status: 404, body: { code: 'NOT_FOUND' } })
-    const answer = await client.call('PUT', '/api/auth/me')
-    t.match(answer, { status: 405, body: { code: 'METHOD_NOT_ALLOWED' } })
-    t.equal(answer.headers.get('allow'), 'GET, HEAD')
+    const response = await client.call('PUT', '/api/auth/me')
+    t.match(response, { status: 405, body: { code: 'METHOD_NOT_ALLOWED' } })
+    t.equal(response.headers.get('allow'), 'GET, HEAD')
     t.match(await client.call('DELETE', '/api/auth/sessions/not-an-id'), {
       status: 400,
       body: { code: 'REQUEST_INVALID' },
@@ -175,16 +175,19 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       fetch(`${auth}/internal/revocations`, { headers: authorization ? { authorization } : {} })
     for (const authorization of [undefined, 'Bearer wrong', `Basic ${secrets.REVOCATIONS_SECRET}`])
       t.match(
-        await stream(authorization).then(async (answer) => ({ status: answer.status, body: await answer.json() })),
+        await stream(authorization).then(async (response) => ({
+          status: response.status,
+          body: await response.json(),
+        })),
         { status: 401, body: { code: 'GATEWAY_ONLY' } },
       )
-    const answer = await stream(`Bearer ${secrets.REVOCATIONS_SECRET}`)
-    t.equal(answer.headers.get('content-type'), 'text/event-stream')
-    await answer.body?.cancel()
+    const response = await stream(`Bearer ${secrets.REVOCATIONS_SECRET}`)
+    t.equal(response.headers.get('content-type'), 'text/event-stream')
+    await response.body?.cancel()
   })
 
   t.test(
-    'a gateway that connects is told what still matters, then that it is current, then what happens',
+    'a gateway that connects receives what still matters, then that it is current, then what happens',
     async (t) => {
       const client = await signIn(gateway)
       const { sid, sub } = claimsOf(client.accessToken as string)
@@ -192,23 +195,23 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       await sql("UPDATE auth.users SET roles = '{doctor,nurse}' WHERE id = $1", [sub])
       await sql("UPDATE auth.users SET roles = '{doctor}' WHERE id = $1", [sub])
       const connect = async () => {
-        const answer = await fetch(`${auth}/internal/revocations`, {
+        const response = await fetch(`${auth}/internal/revocations`, {
           headers: { authorization: `Bearer ${secrets.REVOCATIONS_SECRET}` },
         })
         const text = { all: '' }
         const reading = (async () => {
-          for await (const chunk of answer.body as never as AsyncIterable<Uint8Array>) text.all += Buffer.from(chunk)
+          for await (const chunk of response.body as never as AsyncIterable<Uint8Array>) text.all += Buffer.from(chunk)
         })()
         reading.catch(() => {})
-        return { answer, text }
+        return { response, text }
       }
-      const { answer, text } = await connect()
+      const { response, text } = await connect()
       await eventually('it is current', () => text.all.includes('event: current'))
       t.match(
         text.all,
         new RegExp(`"session":"${sid}","reason":"logout"[\\s\\S]*"roles":\\["doctor"\\][\\s\\S]*event: current`),
       )
-      t.equal(answer.status, 200)
+      t.equal(response.status, 200)
 
       // The past cannot be read while the table is locked; what happens meanwhile comes after it.
       const locked = new pg.Client({ connectionString: url })
@@ -222,11 +225,11 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       })
       const event = JSON.stringify({ session: 'early', reason: 'logout', at: 0 })
       await sql("SELECT pg_notify('sallyport_revocations', $1)", [event])
-      // Whoever was there before is told at once: from here on the process knows of it.
-      await eventually('the process hears of it', () => text.all.includes('"early"'))
+      // A gateway that is connected is notified at once: from here on the process knows of it.
+      await eventually('the process is notified', () => text.all.includes('"early"'))
       await locked.query('COMMIT')
       const late = await waiting
-      await eventually('it hears of it', () => /"early"[\s\S]*event: current/.test(late.text.all))
+      await eventually('it is notified', () => /"early"[\s\S]*event: current/.test(late.text.all))
 
       await locked.query('BEGIN')
       await locked.query('LOCK TABLE auth.sessions')
@@ -249,19 +252,19 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
       await other.connect()
       await other.query('BEGIN')
       await other.query(change, ['changed'])
-      const answer = login({ email: 'doctor@example.com', password: demoPassword })
+      const pending = login({ email: 'doctor@example.com', password: demoPassword })
       await eventually('the login waits for the change', async () => {
         const { rows } = await sql(lockWaits)
         return rows.length > 0
       })
       await other.query('COMMIT')
       await other.end()
-      t.match(await answer, { status: 401, body: { code: 'AUTH_INVALID_CREDENTIALS' } })
+      t.match(await pending, { status: 401, body: { code: 'AUTH_INVALID_CREDENTIALS' } })
     }
     await sql("UPDATE auth.users SET password_hash = $1 WHERE email = 'doctor@example.com'", [strong.password_hash])
   })
 
-  t.test('a client that does not say what it is signs in as well', async (t) => {
+  t.test('a client without a user agent signs in as well', async (t) => {
     const { statusCode } = await request(`${gateway}/api/auth/login`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -271,10 +274,10 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     t.equal((await sql('SELECT FROM auth.sessions WHERE user_agent IS NULL')).rowCount, 1)
   })
 
-  t.test('somebody whose user is gone is told so', async (t) => {
+  t.test('a session whose user is gone gets an error that says so', async (t) => {
     const client = await signIn(gateway, 'patient@example.com')
     const { rows } = await sql("SELECT * FROM auth.users WHERE email = 'patient@example.com'")
-    // In the moment before gateways hear of it, which here does not end.
+    // In the moment before gateways are notified, which here does not end.
     await sql(`
       ALTER TABLE auth.sessions DISABLE TRIGGER sessions_announce_deletion;
       DELETE FROM auth.users WHERE email = 'patient@example.com';
@@ -284,7 +287,7 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
     t.equal(rows.length, 1)
   })
 
-  t.test('tokens of somebody whose roles changed are stale, and a refresh mends that', async (t) => {
+  t.test('tokens of a user whose roles changed are stale, and a refresh fixes that', async (t) => {
     const client = await signIn(gateway)
     const { sub } = claimsOf(client.accessToken as string)
     await sql("UPDATE auth.users SET roles = '{doctor,admin}' WHERE id = $1", [sub])
@@ -300,8 +303,8 @@ t.test('what the auth service answers to bad input and to strangers', async (t) 
   t.test('too many logins from one client: 429 with Retry-After, for logins alone', async (t) => {
     let limited: Awaited<ReturnType<typeof login>> | undefined
     for (let n = 0; n < 61 && !limited; n++) {
-      const answer = await login({ email: 'x@example.com' })
-      if (answer.status === 429) limited = answer
+      const response = await login({ email: 'x@example.com' })
+      if (response.status === 429) limited = response
     }
     t.match(limited?.body, { code: 'RATE_LIMITED', status: 429 })
     t.ok(limited?.headers.get('retry-after'))
@@ -315,7 +318,7 @@ t.test('in production', async (t) => {
     JWT_REFRESH_SECRET: 'f9Jq2xW7vT1zKp8LmN4bYc6RgHd3SaEu5QwX',
   })
 
-  t.test('the cookie is Secure and named for this host alone, and answers ask for HTTPS', async (t) => {
+  t.test('the cookie is Secure and named for this host alone, and responses ask for HTTPS', async (t) => {
     const client = new Client(gateway)
     const { headers } = await client.login()
     t.match(

@@ -85,14 +85,14 @@ t.test('a day with the system, across real processes', async (t) => {
     const { rows } = await sql(
       "SELECT id FROM appointments.appointments WHERE doctor_id NOT IN (SELECT id FROM auth.users WHERE email = 'doctor@example.com')",
     )
-    const answer = await doctor.call('PATCH', `/api/doctor/appointments/${rows[0].id}`, {
+    const response = await doctor.call('PATCH', `/api/doctor/appointments/${rows[0].id}`, {
       body: { status: 'cancelled' },
     })
-    t.equal(answer.status, 404)
-    t.equal(answer.body.code, 'APPOINTMENT_NOT_FOUND')
+    t.equal(response.status, 404)
+    t.equal(response.body.code, 'APPOINTMENT_NOT_FOUND')
   })
 
-  await t.test('the services are told who calls, in headers', async (t) => {
+  await t.test('the services receive the user in headers', async (t) => {
     const { body } = await doctor.call('GET', '/api/whoami')
     const claims = claimsOf(doctor.accessToken as string)
     t.match(body, {
@@ -134,25 +134,31 @@ t.test('a day with the system, across real processes', async (t) => {
   await t.test("a stranger's session cannot be ended", async (t) => {
     const patient = await signIn(gateway, 'patient@example.com')
     const { body } = await doctor.call('GET', '/api/auth/sessions')
-    const answer = await patient.call('DELETE', `/api/auth/sessions/${body.sessions[0].id}`)
-    t.equal(answer.status, 404)
+    const response = await patient.call('DELETE', `/api/auth/sessions/${body.sessions[0].id}`)
+    t.equal(response.status, 404)
     t.equal((await doctor.call('GET', '/api/auth/me')).status, 200)
   })
 
-  await t.test('who signs in again has one session, not two: the one whose cookie is replaced ends', async (t) => {
-    const browser = await signIn(gateway, 'patient@example.com')
-    const before = Object.assign(new Client(gateway), { cookie: browser.cookie, accessToken: browser.accessToken })
-    const elsewhere = await signIn(gateway, 'patient@example.com')
-    t.equal((await browser.login('doctor@example.com')).status, 200, 'as whomever')
-    t.match(await before.refresh(), { status: 401, body: { code: 'SESSION_ENDED', reason: 'logout' } })
-    await eventually('its access token ends too', async () => (await before.call('GET', '/api/whoami')).status === 401)
-    t.equal((await browser.refresh()).status, 200)
-    t.equal((await elsewhere.refresh()).status, 200, 'other devices stay')
+  await t.test(
+    'a user who signs in again has one session, not two: the one whose cookie is replaced ends',
+    async (t) => {
+      const browser = await signIn(gateway, 'patient@example.com')
+      const before = Object.assign(new Client(gateway), { cookie: browser.cookie, accessToken: browser.accessToken })
+      const elsewhere = await signIn(gateway, 'patient@example.com')
+      t.equal((await browser.login('doctor@example.com')).status, 200, 'as whomever')
+      t.match(await before.refresh(), { status: 401, body: { code: 'SESSION_ENDED', reason: 'logout' } })
+      await eventually(
+        'its access token ends too',
+        async () => (await before.call('GET', '/api/whoami')).status === 401,
+      )
+      t.equal((await browser.refresh()).status, 200)
+      t.equal((await elsewhere.refresh()).status, 200, 'other devices stay')
 
-    const forged = Object.assign(new Client(gateway), { cookie: `${elsewhere.cookie?.slice(0, -4)}AAAA` })
-    t.equal((await forged.login()).status, 200)
-    t.equal((await elsewhere.refresh()).status, 200, 'a forged cookie names no session')
-  })
+      const forged = Object.assign(new Client(gateway), { cookie: `${elsewhere.cookie?.slice(0, -4)}AAAA` })
+      t.equal((await forged.login()).status, 200)
+      t.equal((await elsewhere.refresh()).status, 200, 'a forged cookie names no session')
+    },
+  )
 
   await t.test('logout-all ends every session of the user and of nobody else', async (t) => {
     const [one, two, patient] = [

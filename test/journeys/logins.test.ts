@@ -10,7 +10,7 @@ import {
   temporaryFolder,
 } from '../support/system.ts'
 
-/** The process that hashes for an auth process. */
+/** The hashing process of an auth process. */
 const hashingProcess = (auth: RunningProcess) => children(auth)[0] as number
 
 t.test('logins beyond what hashing can do', async (t) => {
@@ -27,69 +27,69 @@ t.test('logins beyond what hashing can do', async (t) => {
   const auth = await startProcess('auth', environment, () => {})
   t.teardown(() => endProcesses([auth]))
   const address = `http://127.0.0.1:${auth.port}`
-  const people = ['doctor@example.com', 'nobody@example.com'] as const
+  const emails = ['doctor@example.com', 'nobody@example.com'] as const
   const logIn = (email: string) => new Client(address).login(email)
   const signedIn = new Client(address)
 
-  await t.test('are sent away at once, with nothing looked up, whoever it is', async (t) => {
+  await t.test('are shed at once, with nothing looked up, whatever the user', async (t) => {
     t.equal((await signedIn.login()).status, 200)
     process.kill(-postgres.pid, 'SIGSTOP')
     t.teardown(() => process.kill(-postgres.pid, 'SIGCONT'))
-    const sentAway: Record<string, ClientResponse[]> = { [people[0]]: [], [people[1]]: [] }
+    const shed: Record<string, ClientResponse[]> = { [emails[0]]: [], [emails[1]]: [] }
     const logins = Array.from({ length: 400 }, async (_, index) => {
-      const email = people[index % 2] as string
-      const answer = await logIn(email)
-      if (answer.body.code === 'LOGIN_BUSY') sentAway[email]?.push(answer)
-      return { email, ...answer }
+      const email = emails[index % 2] as string
+      const response = await logIn(email)
+      if (response.body.code === 'LOGIN_BUSY') shed[email]?.push(response)
+      return { email, ...response }
     })
-    await eventually('both are sent away while the database stands still', () =>
-      Object.values(sentAway).every(({ length }) => length > 5),
+    await eventually('logins of both are shed while the database stands still', () =>
+      Object.values(shed).every(({ length }) => length > 5),
     )
-    const all = Object.values(sentAway).flat()
-    const looks = new Set(all.map(({ status, body }) => JSON.stringify({ status, ...body })))
-    t.equal(looks.size, 1, 'in the same words')
+    const all = Object.values(shed).flat()
+    const problems = new Set(all.map(({ status, body }) => JSON.stringify({ status, ...body })))
+    t.equal(problems.size, 1, 'with the same problem')
     t.match(all[0], { status: 503, body: { title: 'Too many people are signing in just now' } })
     const waits = new Set(all.map(({ headers }) => headers.get('retry-after')))
     t.ok([...waits].every((seconds) => /^[1-5]$/.test(String(seconds))))
-    t.ok(waits.size > 1, 'and asked to come back at different times')
+    t.ok(waits.size > 1, 'and Retry-After spreads them out')
 
     process.kill(-postgres.pid, 'SIGCONT')
     for (let time = 0; time < 5; time++) t.equal((await signedIn.refresh()).status, 200, 'a refresh goes on meanwhile')
-    const answers = await Promise.all(logins)
-    const admitted = answers.filter(({ status }) => status !== 503)
+    const responses = await Promise.all(logins)
+    const admitted = responses.filter(({ status }) => status !== 503)
     t.not(admitted.length, 0)
-    t.ok(admitted.every(({ email, status }) => status === (email === people[0] ? 200 : 401)))
+    t.ok(admitted.every(({ email, status }) => status === (email === emails[0] ? 200 : 401)))
   })
 
-  await t.test('and the next ones are let in', async () => {
-    await eventually('a login succeeds', async () => (await logIn(people[0])).status === 200)
+  await t.test('and the next ones are admitted', async () => {
+    await eventually('a login succeeds', async () => (await logIn(emails[0])).status === 200)
   })
 
-  await t.test('a process that hashes and is killed is replaced, and what it had begun is begun again', async (t) => {
+  await t.test('a hashing process that is killed is replaced, and what it had begun is begun again', async (t) => {
     const first = hashingProcess(auth)
     process.kill(first, 'SIGSTOP')
-    const logins = Array.from({ length: 4 }, () => logIn(people[0]))
+    const logins = Array.from({ length: 4 }, () => logIn(emails[0]))
     // By then the logins that came before have asked for their hashes.
     for (let time = 0; time < 5; time++) t.equal((await signedIn.refresh()).status, 200)
     process.kill(first, 'SIGKILL')
-    const answers = await Promise.all(logins)
-    t.strictSame(new Set(answers.map(({ status }) => status)), new Set([200]))
+    const responses = await Promise.all(logins)
+    t.strictSame(new Set(responses.map(({ status }) => status)), new Set([200]))
     t.not(hashingProcess(auth), first)
   })
 
-  await t.test('one that stands still is given up after seconds, with 503, and replaced too', async (t) => {
+  await t.test('one that hangs is given up after seconds, with 503, and replaced too', async (t) => {
     // A hash is expected to take as long as the last few did, and those took as long as this test let them.
-    for (let time = 0; time < 24; time++) await logIn(people[0])
+    for (let time = 0; time < 24; time++) await logIn(emails[0])
     const first = hashingProcess(auth)
     process.kill(first, 'SIGSTOP')
-    const answers = await Promise.all(Array.from({ length: 8 }, () => logIn(people[0])))
-    t.ok(answers.every(({ status, headers }) => status === 503 && headers.get('retry-after')))
-    t.strictSame(new Set(answers.map(({ body }) => body.code)), new Set(['UNAVAILABLE', 'LOGIN_BUSY']))
-    t.equal((await logIn(people[0])).status, 200)
+    const responses = await Promise.all(Array.from({ length: 8 }, () => logIn(emails[0])))
+    t.ok(responses.every(({ status, headers }) => status === 503 && headers.get('retry-after')))
+    t.strictSame(new Set(responses.map(({ body }) => body.code)), new Set(['UNAVAILABLE', 'LOGIN_BUSY']))
+    t.equal((await logIn(emails[0])).status, 200)
     t.not(hashingProcess(auth), first)
   })
 
-  await t.test('the auth process ends well when the one that hashes is gone', async (t) => {
+  await t.test('the auth process ends cleanly when its hashing process is gone', async (t) => {
     const pid = hashingProcess(auth)
     process.kill(pid, 'SIGKILL')
     await eventually('it is gone', () => !isAlive(pid))

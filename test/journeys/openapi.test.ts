@@ -109,7 +109,7 @@ t.test('in development', async (t) => {
     t.strictSame(
       committed.servers,
       [{ url: '/', description: 'the gateway' }],
-      'where the page is, if nobody says more',
+      'where the page is, if nothing else is configured',
     )
     t.notMatch(await page.text(), /(src|href)="(https?:)?\/\//)
   })
@@ -122,11 +122,11 @@ t.test('in development', async (t) => {
     t.strictSame(operations.map(({ path, method }) => `${method.toUpperCase()} ${path}`).sort(), served.sort())
   })
 
-  t.test('each says who may call it, as it does when it is called', async (t) => {
+  t.test('each says who may use it, and requests confirm it', async (t) => {
     for (const { path, method, operation } of operations) {
       const url = origin + path.replaceAll(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000')
       const query = path.endsWith('people') ? '?ids=00000000-0000-4000-8000-000000000000' : '?role=doctor'
-      const answer = await fetch(url + query, {
+      const response = await fetch(url + query, {
         method: method.toUpperCase(),
         ...(method === 'post' || method === 'patch'
           ? {
@@ -135,14 +135,14 @@ t.test('in development', async (t) => {
             }
           : {}),
       })
-      const { code } = (await answer.json()) as { code?: string }
+      const { code } = (await response.json()) as { code?: string }
       t.equal(code === 'TOKEN_MISSING', !!operation.security?.some((one) => 'accessToken' in one), `${method} ${path}`)
-      if (code) t.ok(codesOf(operation).includes(`${answer.status} ${code}`), `${method} ${path}: ${code}`)
+      if (code) t.ok(codesOf(operation).includes(`${response.status} ${code}`), `${method} ${path}: ${code}`)
     }
   })
 })
 
-t.test('the page calls the gateway where that is said to be', async (t) => {
+t.test('the page sends its requests to the configured address of the gateway', async (t) => {
   const gateway = 'https://api.test:8443'
   const { origin } = await start(t, 'development', { GATEWAY_ORIGIN: gateway })
   t.match(await (await fetch(`${origin}/docs/json`)).json(), { servers: [{ url: gateway }] })
@@ -170,7 +170,7 @@ const thrownIn = (file: string) =>
     ([, status, code]) => `${status} ${code}`,
   )
 
-t.test('every code that a route throws stands at that route', async (t) => {
+t.test('every code that a route throws is documented at that route', async (t) => {
   const files = sourcesIn('services/auth/src').filter((file) =>
     /'\/(?:api|\.well-known)\//.test(readFileSync(file, 'utf8')),
   )
@@ -185,7 +185,7 @@ t.test('every code that a route throws stands at that route', async (t) => {
   }
 })
 
-t.test('every code of the auth service and of what answers for it stands at some route', async (t) => {
+t.test('every code of the auth service and of its guards is documented at some route', async (t) => {
   // A path that cannot be read comes to no route, and the stream of revocations is not for clients.
   const elsewhere = ['400 PATH_INVALID', '401 GATEWAY_ONLY']
   const codes = [
