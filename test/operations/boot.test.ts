@@ -53,7 +53,7 @@ function settings(t: Test): Record<string, string> {
   }
 }
 
-t.test('what cannot start says in a line for each thing how to mend it, and exits with 1', async (t) => {
+t.test('what cannot start prints a line for each problem that says how to fix it, and exits with 1', async (t) => {
   t.test('settings that are missing are all named at once', async (t) => {
     const { code, lines } = await run(programs.auth, {})
     t.equal(code, 1)
@@ -93,7 +93,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     ])
   })
 
-  t.test('a database that does not answer', async (t) => {
+  t.test('a database that does not respond', async (t) => {
     for (const program of [programs.auth, programs.appointments])
       t.match(await run(program, settings(t)), {
         code: 1,
@@ -160,7 +160,7 @@ t.test('what cannot start says in a line for each thing how to mend it, and exit
     t.match(lines.join('\n'), /Error: boom\n +at /)
   })
 
-  t.test('a route file that does not hold up', async (t) => {
+  t.test('an invalid route file', async (t) => {
     const file = join(temporaryFolder(t), 'routes.yaml')
     writeFileSync(file, 'routes:\n  - { prefix: /x, upstreams: ["${NOT_SET}"], access: public }\n')
     t.match(await run(programs.gateway, { ...settings(t), GATEWAY_ROUTES: file }), {
@@ -261,34 +261,34 @@ t.test('one signal ends a process in order, a second one at once', async (t) => 
   t.strictSame(await hurried.ended, [1, null])
 })
 
-t.test('a process that is told to stop says so first, and serves until balancers have seen it', async (t) => {
+t.test('a process that receives SIGTERM is not ready first, and serves until balancers have seen it', async (t) => {
   const { child, port, managementPort, ended } = await startProcess(
     'gateway',
     { ...process.env, ...settings(t), SHUTDOWN_WAIT: '2s' },
     () => {},
   )
-  // By either way through the gateway: Node's server reads what has TE.
+  // On the fast path and off it: Node's server reads what has TE.
   const ways = [{}, { te: 'trailers' }].map((headers) => ({ headers, dispatcher: new Agent({ connections: 1 }) }))
   const ask = async (way: (typeof ways)[number]) => {
-    const answer = await request(`http://127.0.0.1:${port}/nowhere`, way)
-    await answer.body.dump()
-    return answer
+    const response = await request(`http://127.0.0.1:${port}/nowhere`, way)
+    await response.body.dump()
+    return response
   }
   for (const way of ways) t.equal((await ask(way)).headers.connection, 'keep-alive')
 
-  const told = Date.now()
+  const signalled = Date.now()
   child.kill('SIGTERM')
   await eventually('it says that it is not ready', async () => {
     const { statusCode, body } = await request(`http://127.0.0.1:${managementPort}/readyz`)
-    return statusCode === 503 && (await body.text()).includes('not ready') && Date.now() - told > 100
+    return statusCode === 503 && (await body.text()).includes('not ready') && Date.now() - signalled > 100
   })
   for (const way of ways) {
     const during = { statusCode: 404, headers: { connection: 'close' } }
-    t.match(await ask(way), during, 'answered, and the connection is at its end')
+    t.match(await ask(way), during, 'it is served, and its connection closes')
     t.equal((await ask(way)).statusCode, 404, 'a new connection is still taken')
   }
   t.strictSame(await ended, [0, null])
-  t.ok(Date.now() - told >= 2_000)
+  t.ok(Date.now() - signalled >= 2_000)
   await Promise.all(ways.map(({ dispatcher }) => dispatcher.close()))
 })
 

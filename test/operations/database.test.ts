@@ -17,7 +17,7 @@ import {
   temporaryFolder,
 } from '../support/system.ts'
 
-/** Runs statements as whoever the address signs in as. */
+/** Runs statements as the role that the URL signs in as. */
 async function signInTo(t: Test, url: string) {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
@@ -120,7 +120,7 @@ t.test('least privilege: a service can do its work in the database, and nothing 
     await t.rejects(migrate(url, { auth: { name: 'deputy' } }), /deputy owns the tables, or may do as their owner does/)
   })
 
-  t.test('a database that cannot be used says which command mends it', async (t) => {
+  t.test('an unusable database says which command fixes it', async (t) => {
     await sql("CREATE ROLE stranger LOGIN PASSWORD 'x'")
     const stranger = Object.assign(new URL(url), { username: 'stranger', password: 'x' }).toString()
     const wait = async (address: string) => {
@@ -193,7 +193,7 @@ t.test('a statement past Prisma', async (t) => {
     })
   })
 
-  await t.test('with a value that cannot be written fails before a connection hears of it', async (t) => {
+  await t.test('with a value that cannot be written fails before it is sent', async (t) => {
     const connection = { name: 'connection', text: 'SELECT pg_backend_pid() AS pid, $1::text AS value' }
     const [before] = await database.run(connection, ['x'])
     const circular: Record<string, unknown> = {}
@@ -240,7 +240,7 @@ t.test('whatever a server, a database or a role has for defaults', async (t) => 
   await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sallyport'")
   await eventually('a refresh succeeds', async () => (await client.refresh()).status === 200)
 
-  await t.test('times are what they are', async (t) => {
+  await t.test('times stay correct', async (t) => {
     const startsAt = '2027-03-04T23:30:00.000Z'
     const body = { patientId: claimsOf(client.accessToken as string).sub, startsAt, reason: 'x' }
     t.match(await client.call('POST', '/api/doctor/appointments', { body }), { status: 201, body: { startsAt } })
@@ -372,7 +372,7 @@ t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => 
   t.notOk(listener.connected)
 })
 
-t.test('a proof that cannot be sent is no proof, and the reason is told', async (t) => {
+t.test('a proof that cannot be sent is no proof, and the reason is logged', async (t) => {
   const { urls } = await startDatabase(t)
   const errors: Error[] = []
   const listener = listen(

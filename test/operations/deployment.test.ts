@@ -259,7 +259,7 @@ t.test(
           const ports = [80, 443, 5000, 5001, 5002, 5003, 5173, 5432, 6379, 8000, 9000, 9187]
           const reached = pods.flatMap((from) =>
             pods
-              // Outside our namespace we say nothing of who reaches whom.
+              // Outside our namespace we make no rules.
               .filter((to) => to !== from && to.namespace === namespace)
               .flatMap((to) =>
                 ports
@@ -296,7 +296,7 @@ t.test(
           const world = at('the world', 'anyone')
           for (const pod of pods.filter((pod) => pod.namespace === namespace)) {
             t.ok(mayReach(objects, pod, names, 53, 'UDP'), `${pod.name} may ask for names`)
-            t.notOk(mayReach(objects, pod, world, 80), `${pod.name} calls nobody outside`)
+            t.notOk(mayReach(objects, pod, world, 80), `${pod.name} reaches nobody outside`)
             t.equal(
               mayReach(objects, pod, world, 443),
               'cnpg.io/cluster' in pod.labels,
@@ -306,7 +306,7 @@ t.test(
         })
       })
 
-    t.test('production runs two of each at least, and answers by TLS alone', async (t) => {
+    t.test('production runs at least two of each, and serves TLS alone', async (t) => {
       const objects = rendered.production as KubernetesObject[]
       for (const { metadata, spec } of objects.filter(({ kind }) => kind === 'HorizontalPodAutoscaler'))
         t.ok(spec.minReplicas >= 2, metadata.name)

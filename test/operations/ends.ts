@@ -150,7 +150,7 @@ async function startWell(settings: Record<string, string>): Promise<number> {
       throw new Error(`it wrote: ${started.state.output}`, { cause })
     })
     const { body } = await client.call('GET', '/api/doctor/appointments')
-    if (body.appointments?.length !== 3) throw new Error(`the data is not whole: ${JSON.stringify(body)}`)
+    if (body.appointments?.length !== 3) throw new Error(`the data is not complete: ${JSON.stringify(body)}`)
     kill(started.child.pid as number, 'SIGTERM')
     const [code] = await started.ended
     if (code !== 0) throw new Error(`it ended with ${code}: ${started.state.output}`)

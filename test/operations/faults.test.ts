@@ -16,7 +16,7 @@ t.test('Postgres is killed while everything runs', async (t) => {
 
   await t.test('before that: fifty logins of one user, ten at once, give fifty sessions', async (t) => {
     const clients = Array.from({ length: 50 }, () => new Client(gateway))
-    // Ten at a time: more may be asked to come again, and then do.
+    // Ten at a time: beyond that logins may be shed, and are tried again.
     for (let next = 0; next < 50; next += 10)
       await Promise.all(
         clients.slice(next, next + 10).map((client) =>
@@ -46,23 +46,23 @@ t.test('Postgres is killed while everything runs', async (t) => {
     async () => (await fetch(`http://127.0.0.1:${managementPort}/readyz`)).status === 503,
   )
 
-  await t.test('calls that need it answer 503 with Retry-After, and no cookie is touched', async (t) => {
-    const calls: [string, string, unknown?][] = [
+  await t.test('requests that need it are 503 with Retry-After, and no cookie is touched', async (t) => {
+    const requests: [string, string, unknown?][] = [
       ['POST', '/api/auth/refresh'],
       ['POST', '/api/auth/logout'],
       ['POST', '/api/auth/login', { email: 'doctor@example.com', password: 'x' }],
       ['GET', '/api/auth/me'],
       ['GET', '/api/doctor/appointments'],
     ]
-    for (const [method, path, body] of calls) {
-      const answer = await client.call(method, path, { body })
-      t.match(answer, { status: 503, body: { code: 'UNAVAILABLE' } }, `${method} ${path}`)
-      t.ok(answer.headers.get('retry-after'))
-      t.equal(answer.headers.get('set-cookie'), null)
+    for (const [method, path, body] of requests) {
+      const response = await client.call(method, path, { body })
+      t.match(response, { status: 503, body: { code: 'UNAVAILABLE' } }, `${method} ${path}`)
+      t.ok(response.headers.get('retry-after'))
+      t.equal(response.headers.get('set-cookie'), null)
     }
   })
 
-  await t.test('calls that do not need it go on', async (t) => {
+  await t.test('requests that do not need it are served', async (t) => {
     t.equal((await client.call('GET', '/api/whoami')).status, 200)
   })
 
@@ -77,13 +77,13 @@ t.test('Postgres is killed while everything runs', async (t) => {
     await eventually('the sample too', async () => (await fetch(`${notifications}/readyz`)).status === 503)
   })
 
-  await t.test('nobody is told that the view of ended sessions is current', async () => {
+  await t.test('no gateway is notified that its view of ended sessions is current', async () => {
     await eventually('the auth service says that it cannot tell', () =>
       system.log.some((line) => line.includes('revocation_stream_lost') && line.includes('answered 503')),
     )
   })
 
-  await t.test('within five seconds of its return all goes on, with the sessions of before', async (t) => {
+  await t.test('within five seconds of its return everything works again, with the same sessions', async (t) => {
     await system.restart()
     await eventually('a refresh succeeds', async () => (await client.refresh()).status === 200, 5_000)
     t.equal((await other.refresh()).status, 200)
@@ -96,7 +96,7 @@ t.test('Postgres is killed while everything runs', async (t) => {
     t.match((await ended.refresh()).body, { code: 'SESSION_ENDED', reason: 'logout' })
   })
 
-  await t.test('and ended sessions are heard of again', async (_t) => {
+  await t.test('and gateways are notified of ended sessions again', async (_t) => {
     await eventually('a logout reaches the gateway', async () => {
       const one = await signIn(gateway)
       const token = one.accessToken
@@ -108,7 +108,7 @@ t.test('Postgres is killed while everything runs', async (t) => {
   })
 })
 
-t.test('a gateway that cannot hear of ended sessions', async (t) => {
+t.test('a gateway that is not notified of ended sessions', async (t) => {
   t.test('goes on verifying, and says how old its view is', async (t) => {
     const { gateway, processes } = await startSystem(t, {}, ['appointments'])
     const client = await signIn(gateway)
@@ -122,7 +122,7 @@ t.test('a gateway that cannot hear of ended sessions', async (t) => {
     t.match(metrics, /sallyport_revocation_view_age_seconds [\d.]+/)
   })
 
-  t.test('refuses with 503 when told to (REVOCATION_FAIL=closed)', async (t) => {
+  t.test('responds with 503 when configured to (REVOCATION_FAIL=closed)', async (t) => {
     const { gateway, processes } = await startSystem(t, { REVOCATION_FAIL: 'closed', REVOCATION_MAX_AGE: '3s' }, [
       'appointments',
     ])

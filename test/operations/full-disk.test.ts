@@ -48,10 +48,10 @@ t.test(
     const { gateway, sql } = system
     const client = await signIn(gateway)
 
-    /** Answers 200 or 503 in time, and says which. */
-    const attempt = async (way: string, call: () => Promise<{ status: number; body: { code?: string } }>) => {
+    /** Checks for a 200 or a 503 in time. @returns which it was */
+    const attempt = async (way: string, send: () => Promise<{ status: number; body: { code?: string } }>) => {
       const begun = Date.now()
-      const { status, body } = await call()
+      const { status, body } = await send()
       if (status !== 200) t.match({ status, code: body.code }, { status: 503, code: 'UNAVAILABLE' }, way)
       t.ok(Date.now() - begun < patience, `${way} is not left waiting`)
       return status
@@ -68,7 +68,7 @@ t.test(
     giveBack()
     t.equal(await login(), 200, 'at once when there is room')
 
-    // No room for what is written ahead: the server ends itself, and cannot start.
+    // No room for the write-ahead log: the server ends itself, and cannot start.
     giveBack = fill(disk as string)
     const dead = async () => {
       await sql("SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000000))")

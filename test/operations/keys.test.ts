@@ -24,7 +24,7 @@ async function idsOf(kind: string, file: string): Promise<string[]> {
 
 const keyIdOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[0] as string, 'base64url').toString()).kid
 
-/** A client that refreshes and calls without a pause, and writes down every answer that is not 200. */
+/** A client that refreshes and sends requests without a pause, and records every response that is not 200. */
 class BusyClient extends Client {
   readonly failures: string[] = []
   requests = 0
@@ -147,7 +147,7 @@ t.test('keys and secrets rotate under load: no request fails, no session ends', 
     t.strictSame(await published(), [newKey])
   })
 
-  await t.test('files that do not hold up change nothing, and SIGHUP has them read again', async (t) => {
+  await t.test('invalid files change nothing, and SIGHUP has them read again', async (t) => {
     const [content, before] = [readFileSync(signing, 'utf8'), await published()]
     writeFileSync(signing, '# all gone\n')
     await eventually('the log says why', () => logged('keys_refused', 'JWT_PRIVATE_KEY holds no PEM block'))
@@ -155,7 +155,7 @@ t.test('keys and secrets rotate under load: no request fails, no session ends', 
     writeFileSync(signing, content)
     const reloads = () => log.filter((line) => line.includes('"keys_reloaded"')).length
     await eventually(
-      'the mended file is read',
+      'the fixed file is read',
       () =>
         log.findLastIndex((line) => line.includes('"keys_reloaded"')) >
         log.findLastIndex((line) => line.includes('"keys_refused"')),

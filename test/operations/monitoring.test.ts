@@ -228,7 +228,7 @@ t.test('what operators see', async (t) => {
     t.notMatch(before.join('\n'), /alpha|omega|PROPFIND|REPORT/)
   })
 
-  await t.test('a database that is away', async (t) => {
+  await t.test('a database outage', async (t) => {
     t.equal(await sampleOf(system, 'auth', 'sallyport_ready'), 1)
     await system.postgres.stop()
     t.equal((await patient.refresh()).status, 503)

@@ -13,7 +13,7 @@ import {
   startSystemOn,
 } from '../support/system.ts'
 
-/** A plain TCP way to a port, on which every piece takes a while longer. */
+/** A plain TCP proxy that delays every piece. */
 async function startSlowWay(t: Test, port: number) {
   const way = { port: 0, delay: 0 }
   const server = createServer((client) => {
@@ -51,9 +51,9 @@ t.test('a database in trouble', async (t) => {
   const { gateway, sql } = system
   const client = await signIn(gateway)
 
-  /** What a person sees while the database is in trouble. */
+  /** What a user sees while the database is in trouble. */
   async function expectOutage(t: Test, ways = ['login', 'refresh', 'me', 'appointments']): Promise<void> {
-    const calls: Record<string, () => Promise<{ status: number; body: unknown }>> = {
+    const requests: Record<string, () => Promise<{ status: number; body: unknown }>> = {
       login: () => new Client(gateway).login(),
       refresh: () => client.refresh(),
       me: () => client.call('GET', '/api/auth/me'),
@@ -62,7 +62,7 @@ t.test('a database in trouble', async (t) => {
     await Promise.all(
       ways.map(async (way) => {
         const begun = Date.now()
-        const { status, body } = await (calls[way] as (typeof calls)[string])()
+        const { status, body } = await (requests[way] as (typeof requests)[string])()
         t.match({ status, body }, { status: 503, body: { code: 'UNAVAILABLE' } }, way)
         t.ok(Date.now() - begun < patience, `${way} is not left waiting`)
       }),
@@ -75,7 +75,7 @@ t.test('a database in trouble', async (t) => {
     await eventually('a login too', async () => (await new Client(gateway).login()).status === 200, 5_000)
   }
 
-  await t.test('stopped still: refused in time, and on it goes where it was', async (t) => {
+  await t.test('stopped: rejected in time, and goes on where it was', async (t) => {
     const { rows } = await sql('SELECT pid FROM pg_stat_activity')
     const pids = [system.postgres.pid, ...rows.map(({ pid }) => pid)]
     for (const pid of pids) process.kill(pid, 'SIGSTOP')
@@ -111,16 +111,16 @@ t.test('a database in trouble', async (t) => {
     url.port = String(way.port)
     const slow = await startProcess('auth', { ...system.environment, DATABASE_URL: url.toString() }, () => {})
     t.teardown(() => endProcesses([slow]))
-    const person = await signIn(`http://127.0.0.1:${slow.port}`)
+    const user = await signIn(`http://127.0.0.1:${slow.port}`)
 
     way.delay = 500
-    t.equal((await person.refresh()).status, 200, 'half a second each way is slow, and good')
+    t.equal((await user.refresh()).status, 200, 'half a second each way is slow, and good')
     way.delay = 6_000
     const begun = Date.now()
-    t.match(await person.refresh(), { status: 503, body: { code: 'UNAVAILABLE' } })
+    t.match(await user.refresh(), { status: 503, body: { code: 'UNAVAILABLE' } })
     t.ok(Date.now() - begun < patience)
     way.delay = 0
-    await eventually('on it goes', async () => (await person.refresh()).status === 200, 10_000)
+    await eventually('it recovers', async () => (await user.refresh()).status === 200, 10_000)
   })
 })
 
@@ -143,19 +143,19 @@ t.test('a clock that steps five minutes signs nobody out', async (t) => {
     t.teardown(() => endProcesses([auth, gateway] as RunningProcess[]))
     for (const { name, port, child } of [auth, gateway] as RunningProcess[])
       await t.test(`${name} by ${seconds} seconds`, async (t) => {
-        const person = await signIn(`http://127.0.0.1:${port}`)
+        const user = await signIn(`http://127.0.0.1:${port}`)
         child.kill('SIGWINCH')
         await eventually('the clock has stepped', () => stepped.delete(name))
-        t.equal((await person.refresh()).status, 200)
-        t.equal((await person.refresh()).status, 200, 'and again')
-        const { accessToken } = person
-        const callAt = (base: string) => Object.assign(new Client(base), { accessToken }).call('GET', '/api/whoami')
-        t.equal((await callAt(system.gateway)).status, 200, 'a fresh token is good at every gateway')
-        const there = await callAt(`http://127.0.0.1:${gateway?.port}`)
+        t.equal((await user.refresh()).status, 200)
+        t.equal((await user.refresh()).status, 200, 'and again')
+        const { accessToken } = user
+        const whoamiAt = (base: string) => Object.assign(new Client(base), { accessToken }).call('GET', '/api/whoami')
+        t.equal((await whoamiAt(system.gateway)).status, 200, 'a fresh token is good at every gateway')
+        const there = await whoamiAt(`http://127.0.0.1:${gateway?.port}`)
         // What a gateway vouches for holds a minute, by the clocks of the services.
         if (name === 'gateway' && seconds < 0) t.match(there, { status: 401, body: { code: 'TOKEN_INVALID' } })
         else t.equal(there.status, 200)
-        t.equal((await new Client(person.base).login()).status, 200)
+        t.equal((await new Client(user.base).login()).status, 200)
       })
   }
 })

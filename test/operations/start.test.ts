@@ -35,7 +35,7 @@ async function start(t: Test, settings: Record<string, string | undefined>, at =
   return started
 }
 
-/** What it says where it does not start: whole lines. */
+/** What it prints when it does not start, as complete lines. */
 async function refusal(t: Test, settings: Record<string, string | undefined>): Promise<string[]> {
   const { child, ended, state } = launch({ ...(await choosePorts()), ...settings })
   t.teardown(() => child.kill('SIGKILL'))
@@ -68,13 +68,13 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   const docs = `http://localhost:${first.ports.AUTH_PORT}`
   t.match(await (await fetch(`${docs}/docs/json`)).json(), { servers: [{ url: first.gateway }] })
   const { headers } = await fetch(`${first.gateway}/api/whoami`, { headers: { origin: docs } })
-  t.equal(headers.get('access-control-allow-origin'), docs, 'the page that describes the API may call')
+  t.equal(headers.get('access-control-allow-origin'), docs, 'the origin of the API docs is allowed')
 
-  await t.test('pages of further origins may call, beside its own', async (t) => {
+  await t.test('further origins are allowed, beside its own', async (t) => {
     for (const origin of ['http://localhost:3000', `http://localhost:${first.ports.WEB_PORT}`]) {
       const headers = { origin, 'access-control-request-method': 'PATCH' }
-      const answer = await fetch(`${first.gateway}/api/auth/me`, { method: 'OPTIONS', headers })
-      t.equal(answer.headers.get('access-control-allow-origin'), origin)
+      const response = await fetch(`${first.gateway}/api/auth/me`, { method: 'OPTIONS', headers })
+      t.equal(response.headers.get('access-control-allow-origin'), origin)
     }
   })
 
@@ -130,7 +130,7 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   await t.test('Ctrl-C ends all of it within five seconds, without a word', async (t) => {
     const said = first.state.output
     const begun = Date.now()
-    // As a terminal does it: to the whole group.
+    // As a terminal does it: to the entire process group.
     process.kill(-(first.child.pid as number), 'SIGINT')
     t.strictSame(await first.ended, [0, null])
     const took = Date.now() - begun
@@ -148,7 +148,7 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     t.equal((await again.refresh()).status, 200)
     t.equal((await again.call('GET', '/api/doctor/appointments')).body.appointments.length, 3)
 
-    await t.test('a part that ends by itself is named', async () => {
+    await t.test('a process that ends by itself is named', async () => {
       process.kill(pidOf(second, 'appointments/dist'), 'SIGKILL')
       await eventually('it is named', () => /appointments ended with SIGKILL; see .*\.log/.test(second.state.output))
       process.kill(pidOf(second, 'web/dist'), 'SIGTERM')

@@ -60,9 +60,9 @@ t.test('a request is one trace, from the gateway through the service', async (t)
   )
   const client = await signIn(gateway)
   const came = { trace: '4bf92f3577b34da6a3ce929d0e0e4736', span: '00f067aa0ba902b7' }
-  const called = async (path: string, headers: Record<string, string> = {}) => {
-    const answer = await client.call('GET', path, { headers })
-    const id = answer.headers.get('x-request-id')
+  const tracedGet = async (path: string, headers: Record<string, string> = {}) => {
+    const response = await client.call('GET', path, { headers })
+    const id = response.headers.get('x-request-id')
     return () => spans.filter((span) => attribute(span, 'sallyport.request.id') === id)
   }
   const both = async (spansOf: () => Span[]) => {
@@ -76,7 +76,7 @@ t.test('a request is one trace, from the gateway through the service', async (t)
       ['/api/auth/me?access=secret-in-query', '/api/auth', '/api/auth/me', 'auth'],
       ['/api/doctor/appointments', '/api/doctor', '/api/doctor/appointments', 'appointments'],
     ] as const) {
-      const pair = await both(await called(path))
+      const pair = await both(await tracedGet(path))
       t.match(pair.gateway, { name: `GET ${prefix}`, kind: 2 })
       t.match(pair.service, { name: `GET ${route}`, kind: 2, service: `sallyport-${name}` })
       t.equal(pair.service.traceId, pair.gateway.traceId)
@@ -87,20 +87,20 @@ t.test('a request is one trace, from the gateway through the service', async (t)
   })
 
   t.test('the trace of a trusted proxy goes on', async (t) => {
-    const pair = await both(await called('/api/auth/me', { traceparent: `00-${came.trace}-${came.span}-01` }))
+    const pair = await both(await tracedGet('/api/auth/me', { traceparent: `00-${came.trace}-${came.span}-01` }))
     t.match(pair.gateway, { traceId: came.trace, parentSpanId: came.span })
     t.match(pair.service, { traceId: came.trace, parentSpanId: pair.gateway.spanId })
   })
 
   t.test('what a trusted proxy does not record is not recorded', async (t) => {
-    const unrecorded = await called('/api/auth/me', { traceparent: `00-${came.trace}-${came.span}-00` })
-    await both(await called('/api/auth/me'))
+    const unrecorded = await tracedGet('/api/auth/me', { traceparent: `00-${came.trace}-${came.span}-00` })
+    await both(await tracedGet('/api/auth/me'))
     t.equal(unrecorded().length, 0)
   })
 
-  t.test('a page’s calls are traced too, and a path of nobody has no route', async (t) => {
-    await both(await called('/api/auth/me', { origin: 'https://app.test' }))
-    const lost = await called('/nowhere/customer-4711')
+  t.test('cross-origin requests are traced too, and an unknown path has no route', async (t) => {
+    await both(await tracedGet('/api/auth/me', { origin: 'https://app.test' }))
+    const lost = await tracedGet('/nowhere/customer-4711')
     await eventually('the span arrives', () => lost().length === 1)
     t.match(lost()[0], { name: /^GET( \*)?$/ })
     t.equal(attribute(lost()[0], 'http.response.status_code'), 404)
@@ -112,13 +112,13 @@ t.test('a request is one trace, from the gateway through the service', async (t)
     })
     await once(socket, 'open')
     socket.terminate()
-    await both(await called('/api/auth/me'))
+    await both(await tracedGet('/api/auth/me'))
     t.notOk(spans.some((span) => span.name.includes('/ws')))
   })
 
-  t.test('a fault is marked as one, and a collector that is away harms nothing', async (t) => {
+  t.test('a failure is marked as one, and a collector outage harms nothing', async (t) => {
     await endProcesses([processes.appointments])
-    const failed = await called('/api/doctor/appointments')
+    const failed = await tracedGet('/api/doctor/appointments')
     await eventually('the span arrives', () => failed().length === 1)
     t.match(failed()[0], { status: { code: 2 } })
     t.equal(attribute(failed()[0], 'error.type'), '502')
@@ -137,7 +137,7 @@ t.test('a request is one trace, from the gateway through the service', async (t)
   })
 })
 
-t.test('the trace of anybody else is a link, and does not decide what is recorded', async (t) => {
+t.test('the trace of any other client is a link, and does not decide what is recorded', async (t) => {
   const { spans, url } = await startCollector(t)
   const { gateway } = await startSystem(t, {
     OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/`,
