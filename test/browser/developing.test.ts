@@ -149,7 +149,7 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
     await close()
   })
 
-  t.test('the page that describes the API makes its calls at the gateway, with a token', async (t) => {
+  t.test('the page that describes the API sends its requests to the gateway, with a token', async (t) => {
     const { page, complaints, visit, close } = await open(auth)
     const document = (await (await fetch(`${auth}/docs/json`)).json()) as { servers: { url: string }[] }
     t.strictSame(
@@ -160,7 +160,7 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
     await page.getByRole('button', { name: 'Authorize', exact: true }).waitFor()
     t.match(await page.locator('.servers').textContent(), gateway)
 
-    /** Makes a call as it is offered. @returns what came of it, as the page shows it */
+    /** Sends a request as it is offered. @returns the outcome, as the page shows it */
     const tryOut = async (id: string) => {
       const operation = page.locator(`[id$="-${id}"]`)
       await operation.locator('.opblock-summary-control').click()

@@ -12,7 +12,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 // A browser on a slow machine needs longer than a file of tests usually may.
 t.setTimeout(300_000)
 
-/** Every page of the app, who sees it, and how one knows that it is there. */
+/** Every page of the app, which role sees it, and how a test knows that it is there. */
 const pages: { path: string; as?: string; shows: (page: Page) => Promise<unknown> }[] = [
   { path: '/login', shows: (page) => page.getByLabel('E-mail').waitFor() },
   { path: '/', as: 'doctor', shows: (page) => page.getByText('Pat Patient').first().waitFor() },
@@ -52,8 +52,8 @@ const brokenTimesOf = (page: Page) =>
     return [...document.querySelectorAll('time')].filter((time) => linesOf(time) > 1).map((time) => time.outerHTML)
   })
 
-/** The name of who is signed in as it stands around a page, and whether it is what one sees there. */
-const personOn = (page: Page) =>
+/** The name of the signed-in user as it stands around a page, and whether it is visible there. */
+const userOn = (page: Page) =>
   page.evaluate(() => {
     const name = document.querySelector('.account strong') as Element
     const { left, right, top, width, height } = name.getBoundingClientRect()
@@ -95,7 +95,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
           t.strictSame(await brokenTimesOf(page), [], 'a time is on one line, on a phone too')
           // A dialog is over everything.
           if (as && !path.endsWith('?new')) {
-            const { names, isSeen } = await personOn(page)
+            const { names, isSeen } = await userOn(page)
             t.match(names, new RegExp(as, 'i'), 'who is signed in')
             t.ok(isSeen, 'can be seen')
           }
@@ -168,7 +168,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     await close()
   })
 
-  t.test('where cookies and storage are blocked, one is signed in until the page ends', async (t) => {
+  t.test('where cookies and storage are blocked, a user is signed in until the page is closed', async (t) => {
     const { page, signIn, complaints, close } = await open({ blocksCookies: true })
     await signIn()
     const look = () => page.evaluate(() => localStorage.length).catch(({ message }: Error) => message)

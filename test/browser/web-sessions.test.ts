@@ -31,8 +31,8 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
     return rows[0].generation as number
   }
   /**
-   * Lets a page refresh so often at least, and holds that nobody asked before it was due. How often it did is not told
-   * ahead: whoever looks late finds that two have passed.
+   * Lets a page refresh so often at least, and asserts that no refresh came before it was due. How often it did is not
+   * known beforehand: a late look finds that two have passed.
    */
   async function refreshSteadily(t: Test, page: Page, refreshes: () => number, times: number): Promise<void> {
     let token = await nextToken(page, await tokenOf(page))
@@ -48,7 +48,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
   }
 
   await t.test('while everything runs', async (t) => {
-    // Much of the time is waiting for tokens to age, which all do at once. Each test has people of its own.
+    // Much of the time is waiting for tokens to age, which all do at once. Each test has users of its own.
     t.jobs = 2
 
     t.test('signing in and out, and a reload between', async (t) => {
@@ -120,7 +120,7 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
       await close()
     })
 
-    t.test('the answer to a refresh is lost on the way: the same one comes again', async (t) => {
+    t.test('the response to a refresh is lost: the retry gets the same one', async (t) => {
       const { page, context, close } = await openSignedIn()
       const token = await tokenOf(page)
       const before = await generationOf(token)
