@@ -1,28 +1,15 @@
-import { generateKeyPairSync } from 'node:crypto'
-import { join } from 'node:path'
 import { createLogger } from '@sallyport/chassis'
 import t from 'tap'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
+import { environmentWith } from './test-environment.ts'
 
 t.test('every response carries the security headers and an id, whatever became of the request', async (t) => {
-  const { privateKey } = generateKeyPairSync('ec', {
-    namedCurve: 'P-256',
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-  })
   const routes = [
     { prefix: '/down', upstreams: ['http://127.0.0.1:1'], access: 'public' },
     { prefix: '/down/securely', upstreams: ['https://127.0.0.1:1'], access: 'public' },
   ]
-  const environment = {
-    GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
-    JWKS_URL: 'http://127.0.0.1:1/jwks.json',
-    JWT_ISSUER: 'https://issuer.test',
-    JWT_AUDIENCE: 'https://api.test',
-    IDENTITY_PRIVATE_KEY: privateKey,
-    NODE_ENV: 'production',
-  }
+  const environment = environmentWith(t, routes, { NODE_ENV: 'production' })
   const { app } = await buildApp(readConfig(environment), environment, createLogger('gateway', 'silent'))
   const origin = await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())

@@ -1,19 +1,12 @@
-import { generateKeyPairSync } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, METHODS, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { createLogger } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
-
-const { privateKey } = generateKeyPairSync('ec', {
-  namedCurve: 'P-256',
-  publicKeyEncoding: { type: 'spki', format: 'pem' },
-  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-})
+import { environmentWith } from './test-environment.ts'
 
 /** A line that only Node's server reads, so that both servers through the gateway are taken. */
 const servers: Record<string, string> = { 'the fast path': '', "Node's server": 'TE: trailers\r\n' }
@@ -35,15 +28,7 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   await once(upstream, 'listening')
   const authority = `127.0.0.1:${(upstream.address() as AddressInfo).port}`
   const routes = [{ prefix: '/', access: 'public', upstreams: [`http://${authority}`], ...route }]
-  const environment = {
-    GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
-    JWKS_URL: 'http://127.0.0.1:1/jwks.json',
-    JWT_ISSUER: 'https://issuer.test',
-    JWT_AUDIENCE: 'https://api.test',
-    IDENTITY_PRIVATE_KEY: privateKey,
-    CORS_ORIGINS: 'https://app.test',
-    ...settings,
-  }
+  const environment = environmentWith(t, routes, { CORS_ORIGINS: 'https://app.test', ...settings })
   const held = new EventEmitter()
   const log: Record<string, unknown>[] = []
   const logger = createLogger('gateway', 'info', { write: (line) => log.push(JSON.parse(line)) })

@@ -6,6 +6,9 @@ import type { IsTrusted } from '../pipeline/request-context.ts'
 import { contain } from './contain.ts'
 import { openPerClient } from './open-per-client.ts'
 
+/** Bytes that are read from a connection beyond the request or the upgrade that is being served. */
+export const maxReadAhead = 65_536
+
 interface Options {
   /** Connections of one client at once; those of proxies that we trust are not counted, as they are of many clients. */
   connectionsPerClient: number

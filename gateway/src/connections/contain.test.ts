@@ -1,13 +1,12 @@
-import { generateKeyPairSync } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { createLogger } from '@sallyport/chassis'
 import { register } from 'prom-client'
 import t from 'tap'
 import { buildApp } from '../app.ts'
 import { readConfig } from '../config.ts'
+import { environmentWith } from '../test-environment.ts'
 import { contain } from './contain.ts'
 
 t.test('what is thrown in an event ends what it was about, once all listeners were notified', (t) => {
@@ -37,22 +36,9 @@ for (const path of ['on', 'off'])
     const upstream = createServer((_request, response) => response.end('x'.repeat(2_000_000)))
     upstream.listen(0, '127.0.0.1')
     await once(upstream, 'listening')
-    const { privateKey } = generateKeyPairSync('ec', {
-      namedCurve: 'P-256',
-      publicKeyEncoding: { type: 'spki', format: 'pem' },
-      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-    })
     const origin = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
     const routes = [{ prefix: '/', access: 'public', upstreams: [origin] }]
-    const environment = {
-      GATEWAY_ROUTES: join(t.testdir({ 'routes.json': JSON.stringify({ routes }) }), 'routes.json'),
-      JWKS_URL: 'http://127.0.0.1:1/jwks.json',
-      JWT_ISSUER: 'https://issuer.test',
-      JWT_AUDIENCE: 'https://api.test',
-      IDENTITY_PRIVATE_KEY: privateKey,
-      HTTP1_FAST_PATH: path,
-      IDLE_TIMEOUT: '1s',
-    }
+    const environment = environmentWith(t, routes, { HTTP1_FAST_PATH: path, IDLE_TIMEOUT: '1s' })
     const log: string[] = []
     const logger = createLogger('gateway', 'error', { write: (line) => log.push(line) })
     const { app } = await buildApp(readConfig(environment), environment, logger)

