@@ -41,7 +41,10 @@ async function stop(child) {
 
 function run(command) {
   process.stdout.write(`$ ${command.trim().replaceAll('\n', '\n  ')}\n`)
-  return execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, env, encoding: 'utf8' })
+  const begun = performance.now()
+  const output = execFileSync('bash', ['-euo', 'pipefail', '-c', command], { cwd: clone, env, encoding: 'utf8' })
+  process.stdout.write(`  took ${Math.round((performance.now() - begun) / 1000)} s\n`)
+  return output
 }
 
 /** The first block of a section in some language. */
