@@ -4,6 +4,7 @@ import { createUser } from '@sallyport/auth/accounts/create-user'
 import { changePassword } from '@sallyport/auth/passwords/change'
 import { startHousekeeping, sweep } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
+import { hash } from 'argon2'
 import pg from 'pg'
 import t from 'tap'
 import { Client, claimsOf, demoPassword, eventually, openSystem, signIn, startDatabase } from '../support/system.ts'
@@ -23,17 +24,18 @@ t.test('accounts, and who may change them', async (t) => {
     t.match(await change('wrong', next), { status: 403, body: { code: 'PASSWORD_WRONG' } })
     t.match(await change(demoPassword, demoPassword), { status: 400, body: { code: 'PASSWORD_WEAK' } })
     for (const usual of [
-      'password1234',
-      'letmeinletmein',
-      'qwertyuiop[]',
-      'Sallyport2026',
+      'password1234567',
+      'letmeinletmeinletmein',
+      'qwertyuiop[]asdfghjkl',
+      'Sallyport012026',
       'Doctor@Example.com!',
-      'Dora Doctor 12',
+      'Dora Doctor 1234',
       'Nobody but doctor@example.com would take this sentence',
       'x'.repeat(1024),
     ])
       t.match(await change(demoPassword, usual), { status: 400, body: { code: 'PASSWORD_WEAK' } }, usual.slice(0, 20))
-    t.match(await change(demoPassword, 'short'), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    for (const short of ['short', 'fourteen chars'])
+      t.match(await change(demoPassword, short), { status: 400, body: { code: 'REQUEST_INVALID' } })
     t.equal((await change(demoPassword, next)).status, 200)
 
     t.equal((await client.call('GET', '/api/auth/me')).status, 200, 'this session goes on')
@@ -48,6 +50,25 @@ t.test('accounts, and who may change them', async (t) => {
     t.equal((await change(next, demoPassword)).status, 200)
     t.match(await events('password_changed'), [{ user_id: idOf(client), ip: '127.0.0.1' }, {}])
     t.match(await events('password_refused'), [{ user_id: idOf(client) }])
+  })
+
+  t.test('a password from before that is shorter still signs in, and the next one may not be', async (t) => {
+    const email = 'short@example.com'
+    const id = await createUser(database, {
+      email,
+      name: 'Sal Short',
+      roles: ['doctor'],
+      password: 'a long enough one',
+    })
+    await sql('UPDATE auth.users SET password_hash = $1 WHERE id = $2', [await hash('tiny'), id])
+    const client = new Client(gateway)
+    t.equal((await client.login(email, 'tiny')).status, 200)
+    const change = (newPassword: string) =>
+      client.call('POST', '/api/auth/password', { body: { currentPassword: 'tiny', newPassword } })
+    t.match(await change('fourteen chars'), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    t.equal((await change('fifteen of them')).status, 200)
+    t.equal((await client.login(email, 'fifteen of them')).status, 200)
+    await sql('DELETE FROM auth.users WHERE id = $1', [id])
   })
 
   t.test('names go to whoever holds the ids; who else there is, only to those who may look users up', async (t) => {
@@ -247,7 +268,7 @@ t.test('accounts, and who may change them', async (t) => {
       [{ name: ' ' }, /the name is empty/],
       [{ roles: ['Doctor'] }, /"Doctor" cannot be a role/],
       [{ roles: [] }, /cannot be a role/],
-      [{ password: 'eleven char' }, /from 12 to 1024/],
+      [{ password: 'fourteen chars' }, /from 15 to 1024/],
       [{ password: 'I am X@example.com' }, /without the e-mail address/],
       [{ password: 'nell@example.com', email: 'nell@example.com' }, /too easy to guess/],
       [{ email: 'NELL@example.com' }, /there is a user NELL@example.com already/],

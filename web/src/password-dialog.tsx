@@ -9,7 +9,7 @@ import { useToast } from './parts/toasts.tsx'
 /** As the service counts: code points, after normalization, and not the halves of them that `minLength` counts. */
 function checkLength({ currentTarget }: FormEvent<HTMLInputElement>) {
   const length = [...currentTarget.value.normalize('NFC')].length
-  currentTarget.setCustomValidity(length < 12 || length > 1024 ? 'Use 12 to 1024 characters.' : '')
+  currentTarget.setCustomValidity(length < 15 || length > 1024 ? 'Use 15 to 1024 characters.' : '')
 }
 
 export function PasswordDialog({ onClose }: { onClose: () => void }) {
@@ -52,7 +52,7 @@ export function PasswordDialog({ onClose }: { onClose: () => void }) {
           />
         </label>
         <p className="hint" id="password-hint">
-          At least 12 characters; a few words that only you put together are good. Every other session ends.
+          At least 15 characters; a few words that only you put together are good. Every other session ends.
         </p>
         <footer>
           <button type="button" onClick={onClose}>

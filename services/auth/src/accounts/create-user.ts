@@ -3,7 +3,7 @@ import { type Database, Prisma } from '@sallyport/database'
 import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
 import { record } from '../events/security-events.ts'
 import { createPasswords, type Passwords } from '../passwords/passwords.ts'
-import { isAcceptable } from '../passwords/policy.ts'
+import { isAcceptable, longest, shortest } from '../passwords/policy.ts'
 
 interface NewUser {
   email: string
@@ -31,7 +31,7 @@ export async function createUser(database: Database, { name, password, ...given 
   if (wrong !== undefined || roles.length === 0)
     throw refuse(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
   if (roles.length > mostRoles) throw refuse(`${roles.length} roles are too many; a user has at most ${mostRoles}`)
-  if (!isAcceptable(password)) throw refuse('the password must have from 12 to 1024 characters')
+  if (!isAcceptable(password)) throw refuse(`the password must have from ${shortest} to ${longest} characters`)
 
   const passwords = await createPasswords()
   const passwordHash = await hashUnlessGuessable(passwords, { email, name, password }).finally(passwords.close)

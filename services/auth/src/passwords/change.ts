@@ -7,6 +7,7 @@ import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import { endSessionsOf } from '../sessions/end.ts'
 import type { Passwords } from './passwords.ts'
+import { longest, shortest } from './policy.ts'
 
 interface Dependencies {
   config: Config
@@ -23,7 +24,7 @@ const schema = {
     currentPassword: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
     newPassword: Type.String({
       format: 'new-password',
-      description: '12 to 1024 characters, counted as code points after normalization to NFC',
+      description: `${shortest} to ${longest} characters, counted as code points after normalization to NFC`,
     }),
   }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
