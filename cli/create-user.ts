@@ -1,7 +1,7 @@
 import '@sallyport/chassis/node-version'
 import { text as readAll } from 'node:stream/consumers'
 import { createUser } from '@sallyport/auth/accounts/create-user'
-import { databaseAddress, duration, readSettings } from '@sallyport/chassis'
+import { databaseAddress, duration, readSettings, text } from '@sallyport/chassis'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
 
 async function run(): Promise<string> {
@@ -10,6 +10,7 @@ async function run(): Promise<string> {
     throw new Error('usage: create-user EMAIL NAME ROLE...; it reads the password from standard input')
   const settings = readSettings(process.env, {
     DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
+    BREACHED_PASSWORDS: text({ default: undefined, desc: 'as the auth service has it' }),
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
   })
   const database = createDatabase(settings.DATABASE_URL, { connections: 1, onError: process.emitWarning })
@@ -17,7 +18,7 @@ async function run(): Promise<string> {
     await waitForDatabase(database, settings.DATABASE_WAIT)
     // A line that is typed or piped ends with a line break, which is not of the password.
     const password = (await readAll(process.stdin)).replace(/\r?\n$/, '')
-    return await createUser(database, { email, name, roles, password })
+    return await createUser(database, { email, name, roles, password }, settings.BREACHED_PASSWORDS)
   } finally {
     await database.$disconnect()
   }

@@ -68,6 +68,19 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     )
   })
 
+  t.test('a file of breached passwords that is none is named', async (t) => {
+    const file = join(temporaryFolder(t), 'set')
+    for (const content of ['', 'password\n', 'sallyport-breached version=1 entries=5 blocks=1 block-bytes=8192\n']) {
+      writeFileSync(file, content)
+      const { code, lines } = await run(programs.auth, { ...settings(t), BREACHED_PASSWORDS: file })
+      t.match(
+        { code, lines },
+        { code: 1, lines: [/^sallyport auth: BREACHED_PASSWORDS names .*`npm run breached -- build/] },
+      )
+      t.equal(lines.length, 1)
+    }
+  })
+
   t.test('a weak secret stops the boot in production', async (t) => {
     const production = { ...settings(t), NODE_ENV: 'production' }
     const weak = { ...production, JWT_REFRESH_SECRET: 'your-super-secret-refresh-key-here' }

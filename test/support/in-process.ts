@@ -2,6 +2,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { buildApp as buildAuth } from '@sallyport/auth/app'
 import { readConfig as readAuthConfig } from '@sallyport/auth/config'
+import { openBreached } from '@sallyport/auth/passwords/breached'
 import { createPasswords } from '@sallyport/auth/passwords/passwords'
 import { openKeySet } from '@sallyport/auth/tokens/key-set'
 import { createLogger } from '@sallyport/chassis'
@@ -40,13 +41,14 @@ export async function openGatewayHere(environment: Environment, onLine: (line: s
 export async function openAuthHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
   const config = readAuthConfig(environment)
   const logger = loggerOf('auth', config.logLevel, onLine)
+  const breached = await openBreached(config.breachedPasswords)
   const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
   const { forLogins, others } = config.databaseConnections
   const database = createDatabase(config.databaseUrl, { connections: others, onError })
   const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
   const keys = openKeySet(() => readAuthConfig(environment), logger)
-  const passwords = await createPasswords()
+  const passwords = await createPasswords(breached)
   const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, keys })
   const { port, close } = await listen(app, config)
   return {

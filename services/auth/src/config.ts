@@ -47,6 +47,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'how long a repeated refresh without an attempt id counts as a retry, such as 10s',
     }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
+    BREACHED_PASSWORDS: text({
+      default: undefined,
+      desc: 'the path of a file of passwords known from data breaches, which no new one may be; `npm run breached` makes it',
+    }),
     CORS_ORIGINS: origins({ default: [], desc: 'origins that may use the cookie, such as https://app.example.com' }),
     GATEWAY_ORIGIN: origin({
       default: undefined,
@@ -88,6 +92,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       graceSeconds: settings.REFRESH_GRACE,
     },
     loginsPerMinute: settings.LOGIN_RATE_LIMIT_MAX,
+    breachedPasswords: settings.BREACHED_PASSWORDS,
     origins: settings.CORS_ORIGINS,
     directoryRoles: settings.DIRECTORY_ROLES,
     trust: readTrust(environment, 'auth'),

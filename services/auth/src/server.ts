@@ -3,6 +3,7 @@ import { createLogger, runProcess } from '@sallyport/chassis'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
+import { openBreached } from './passwords/breached.ts'
 import { showPasswordHashes } from './passwords/metrics.ts'
 import { createPasswords } from './passwords/passwords.ts'
 import { openKeySet } from './tokens/key-set.ts'
@@ -10,13 +11,14 @@ import { openKeySet } from './tokens/key-set.ts'
 await runProcess('auth', async (environment) => {
   const config = readConfig(environment)
   const logger = createLogger('auth', config.logLevel)
+  const breached = await openBreached(config.breachedPasswords)
   const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
   const { forLogins, others } = config.databaseConnections
   const database = createDatabase(config.databaseUrl, { connections: others, onError })
   const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
   await waitForDatabase(database, config.databaseWait)
   const keys = openKeySet(() => readConfig(environment), logger)
-  const passwords = await createPasswords()
+  const passwords = await createPasswords(breached)
   showPasswordHashes(passwords)
   const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys })
   app.addHook('preClose', async () => keys.close())

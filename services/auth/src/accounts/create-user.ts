@@ -2,6 +2,7 @@ import { createLogger } from '@sallyport/chassis'
 import { type Database, Prisma } from '@sallyport/database'
 import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
 import { record } from '../events/security-events.ts'
+import { openBreached } from '../passwords/breached.ts'
 import { createPasswords, type Passwords } from '../passwords/passwords.ts'
 import { isAcceptable, longest, shortest } from '../passwords/policy.ts'
 
@@ -15,10 +16,15 @@ interface NewUser {
 /**
  * Makes a user, and says so in the security events.
  *
+ * @param breachedPasswords the path of a file of passwords that are refused, if there is one
  * @returns the user's id
  * @throws Error with a line that says what to correct
  */
-export async function createUser(database: Database, { name, password, ...given }: NewUser): Promise<string> {
+export async function createUser(
+  database: Database,
+  { name, password, ...given }: NewUser,
+  breachedPasswords?: string,
+): Promise<string> {
   const refuse = (why: string) => new Error(why)
   const email = toMailbox(given.email)
   if (email === undefined)
@@ -33,10 +39,8 @@ export async function createUser(database: Database, { name, password, ...given 
   if (roles.length > mostRoles) throw refuse(`${roles.length} roles are too many; a user has at most ${mostRoles}`)
   if (!isAcceptable(password)) throw refuse(`the password must have from ${shortest} to ${longest} characters`)
 
-  const passwords = await createPasswords()
-  const passwordHash = await hashUnlessGuessable(passwords, { email, name, password }).finally(passwords.close)
-  if (passwordHash === undefined)
-    throw refuse('the password is too easy to guess; take a few words of your own, without the e-mail address in it')
+  const passwords = await createPasswords(await openBreached(breachedPasswords))
+  const passwordHash = await hashUnlessWeak(passwords, { email, name, password }).finally(passwords.close)
 
   const taken = () => refuse(`there is a user ${given.email} already`)
   // Under the spelling that is kept the database sees to it; here, under those that earlier versions kept.
@@ -53,6 +57,13 @@ export async function createUser(database: Database, { name, password, ...given 
   }
 }
 
-async function hashUnlessGuessable(passwords: Passwords, { password, ...user }: Omit<NewUser, 'roles'>) {
-  return (await passwords.isGuessable(password, user)) ? undefined : passwords.hash(password)
+const weak = {
+  guessable: 'the password is too easy to guess; take a few words of your own, without the e-mail address in it',
+  breached: 'the password is known from a data breach; take a few words of your own',
+}
+
+async function hashUnlessWeak(passwords: Passwords, { password, ...user }: Omit<NewUser, 'roles'>) {
+  const weakness = await passwords.weaknessOf(password, user)
+  if (weakness) throw new Error(weak[weakness])
+  return passwords.hash(password)
 }

@@ -31,6 +31,16 @@ const schema = {
   problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
+/** What is wrong with a new password. */
+const weak = {
+  guessable: new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
+    detail: 'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
+  }),
+  breached: new Problem(400, 'PASSWORD_WEAK', 'The new password has leaked', {
+    detail: 'It is known from a data breach, so attackers try it. A few words that you use nowhere else are good.',
+  }),
+}
+
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
 export function changePasswordRoute(app: Application, { config, database, passwords, signedIn }: Dependencies): void {
   app.post(
@@ -48,11 +58,8 @@ export function changePasswordRoute(app: Application, { config, database, passwo
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
         const user = await database.user.findUnique({ where: { id: userId } })
-        if (user && (await passwords.isGuessable(newPassword, user)))
-          throw new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
-            detail:
-              'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
-          })
+        const weakness = user && (await passwords.weaknessOf(newPassword, user))
+        if (weakness) throw weak[weakness]
         const verdict = await passwords.verify(user?.passwordHash, currentPassword)
         const matches = verdict === 'right' || verdict === 'outdated'
         const to = matches ? await passwords.hash(newPassword) : ''

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import { Problem } from '@sallyport/chassis'
 import { argon2id, needsRehash } from 'argon2'
 import limit from 'p-limit'
+import type { Breached } from './breached.ts'
 import { type HashingTask, startHashing } from './hashing.ts'
 import { isComparable } from './stored-hash.ts'
 
@@ -27,6 +28,8 @@ const returnWithin = 5
  * today's. `unreadable`: what is stored is no hash that we would compare with.
  */
 export type Verdict = 'right' | 'outdated' | 'wrong' | 'unreadable'
+
+export type Weakness = 'guessable' | 'breached'
 
 export interface Passwords {
   /**
@@ -54,19 +57,20 @@ export interface Passwords {
   /** Of the password in NFC. @throws as verify does */
   hash(password: string): Promise<string>
   /**
-   * Whether a new password is among the first that an attacker would try for this user (ASVS V6.2.4, V6.2.11), or has
-   * the e-mail address in it.
+   * Whether a new password is among the first that an attacker would try for this user (ASVS V6.2.4, V6.2.11) or has
+   * the e-mail address in it, or is known from a data breach (V6.2.12).
    *
    * @throws 503 UNAVAILABLE if the process that hashes fails
    */
-  isGuessable(password: string, user: { email: string; name: string }): Promise<boolean>
+  weaknessOf(password: string, user: { email: string; name: string }): Promise<Weakness | undefined>
   /** How many passwords are being hashed or compared, and how many wait for it. */
   readonly running: number
   readonly waiting: number
   close(): Promise<void>
 }
 
-export async function createPasswords(): Promise<Passwords> {
+/** @param breached passwords that no new one may be; closed with the rest */
+export async function createPasswords(breached?: Breached): Promise<Passwords> {
   const hashing = startHashing(concurrency)
   const queue = limit(concurrency + ahead)
   let admitted = 0
@@ -116,12 +120,13 @@ export async function createPasswords(): Promise<Passwords> {
       return known === stored ? 'wrong' : 'unreadable'
     },
     hash,
-    async isGuessable(typed, { email, name }) {
+    async weaknessOf(typed, { email, name }) {
       const password = typed.normalize('NFC')
       const words = [email, name, ...`${email} ${name}`.split(/[^\p{L}\p{N}]+/u), 'sallyport']
-      if (password.toLowerCase().includes(email.toLowerCase())) return true
+      if (password.toLowerCase().includes(email.toLowerCase())) return 'guessable'
       // It waits in no queue of hashes, and its time is none that a hash takes.
-      return (await hashing.perform({ kind: 'judge', password, words })) === true
+      if ((await hashing.perform({ kind: 'judge', password, words })) === true) return 'guessable'
+      return (await breached?.has(password)) ? 'breached' : undefined
     },
     get running() {
       return Math.min(concurrency, queue.activeCount)
@@ -129,7 +134,9 @@ export async function createPasswords(): Promise<Passwords> {
     get waiting() {
       return queue.pendingCount + Math.max(0, queue.activeCount - concurrency)
     },
-    close: hashing.close,
+    async close() {
+      await Promise.all([hashing.close(), breached?.close()])
+    },
   }
 }
 
