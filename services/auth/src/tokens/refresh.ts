@@ -27,7 +27,7 @@ export interface RefreshTokens {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    refreshJwtVerify(options: Partial<VerifyOptions>): Promise<Record<string, unknown>>
+    refreshJwtVerify(options?: Partial<VerifyOptions>): Promise<Record<string, unknown>>
   }
   interface FastifyReply {
     refreshJwtSign(claims: object): Promise<string>
@@ -71,9 +71,10 @@ export async function registerRefreshTokens(
     if (!token) throw new Problem(401, 'REFRESH_MISSING', 'There is no refresh cookie')
     let cause: unknown
     if (token.length <= longest)
-      for (const key of keys.current.refreshSecrets) {
+      for (const [index, key] of keys.current.refreshSecrets.entries()) {
         try {
-          return await request.refreshJwtVerify({ key })
+          // With the active one, which most are signed with, the plugin keeps its verifier; with options it makes one.
+          return await request.refreshJwtVerify(index === 0 ? undefined : { key })
         } catch (error) {
           if ((error as { code?: string }).code === 'FST_JWT_AUTHORIZATION_TOKEN_EXPIRED')
             throw new Problem(401, 'REFRESH_EXPIRED', 'The session has expired')
