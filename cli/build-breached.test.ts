@@ -1,29 +1,15 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Breached, blockBytes, blockOf, digestOf, isIn, openBreached } from '@sallyport/auth/passwords/breached'
 import t, { type Test } from 'tap'
 import { buildBreached } from './build-breached.ts'
+import { takeOutput } from './test-output.ts'
 
 /** What the program does and says; test/journeys/breached.test.ts runs the program itself. */
 async function breached(...words: string[]) {
-  let [output, errors] = ['', '']
-  const code = await buildBreached(
-    words,
-    (line) => {
-      output += `${line}\n`
-    },
-    (line) => {
-      errors += `${line}\n`
-    },
-  )
-  return { code, output, errors }
-}
-
-function folderOf(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'sallyport-breached-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
+  const { taken, say, warn } = takeOutput()
+  const code = await buildBreached(words, say, warn)
+  return { code, ...taken }
 }
 
 async function open(t: Test, file: string): Promise<Breached> {
@@ -35,7 +21,7 @@ async function open(t: Test, file: string): Promise<Breached> {
 t.test(
   'a set of breached passwords misses none of its own, and takes 2 in 10,000 others for one at most',
   async (t) => {
-    const folder = folderOf(t)
+    const folder = t.testdir()
     const [source, file] = [join(folder, 'source'), join(folder, 'set')]
     const [members, others] = [60_000, 300_000]
     const lines = Array.from(
@@ -66,7 +52,7 @@ t.test(
 )
 
 t.test('a source has hashes in either case, with counts or without, or passwords', async (t) => {
-  const folder = folderOf(t)
+  const folder = t.testdir()
   const [source, file] = [join(folder, 'source'), join(folder, 'set')]
   const hash = (password: string) => digestOf(password).toString('hex')
   writeFileSync(
@@ -88,7 +74,7 @@ t.test('a source has hashes in either case, with counts or without, or passwords
 })
 
 t.test('a set that cannot be made is one line and exit code 1', async (t) => {
-  const folder = folderOf(t)
+  const folder = t.testdir()
   const [file, good] = [join(folder, 'set'), join(folder, 'good')]
   const source = (name: string, content: string) => {
     writeFileSync(join(folder, name), content)

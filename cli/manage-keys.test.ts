@@ -7,21 +7,13 @@ import { privateKeys, publicKeys, readSettings, secrets } from '@sallyport/chass
 import { publicJwk } from '@sallyport/identity'
 import t, { type Test } from 'tap'
 import { manageKeys } from './manage-keys.ts'
+import { takeOutput } from './test-output.ts'
 
 /** What the program does and says, with no other settings than these; test/operations/keys.test.ts runs the program itself. */
 function keys(words: string, settings: Record<string, string> = {}) {
-  let [output, errors] = ['', '']
-  const code = manageKeys(
-    words.split(' '),
-    settings,
-    (line) => {
-      output += `${line}\n`
-    },
-    (line) => {
-      errors += `${line}\n`
-    },
-  )
-  return { code, output, errors }
+  const { taken, say, warn } = takeOutput()
+  const code = manageKeys(words.split(' '), settings, say, warn)
+  return { code, ...taken }
 }
 
 function folderOf(t: Test): string {
