@@ -52,6 +52,15 @@ t.test('the keys may not grow older than a new key waits before it signs', async
   })
 })
 
+t.test('the head of a request always has a limit', async (t) => {
+  t.equal(readConfig(least).headersTimeout, 5)
+  t.equal(readConfig({ ...least, HEADERS_TIMEOUT: '60s' }).headersTimeout, 60)
+  for (const none of ['0', '61s'])
+    t.throws(() => readConfig({ ...least, HEADERS_TIMEOUT: none }), {
+      message: /^HEADERS_TIMEOUT is not between 1 and 60 seconds; it takes how long the head of a request may take/,
+    })
+})
+
 t.test('how strict the view of ended sessions is can be set', async (t) => {
   const settings = {
     ...least,

@@ -70,7 +70,11 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: 64,
       desc: 'the most request bodies of one client address at once (64 if not set)',
     }),
-    HEADERS_TIMEOUT: duration({ default: 5, desc: 'how long the head of a request may take to come, such as 5s' }),
+    // Never 0: to Node's server and to a socket that is no limit.
+    HEADERS_TIMEOUT: durationBetween(
+      1,
+      60,
+    )({ default: 5, desc: 'how long the head of a request may take to come, from 1s to 60s' }),
     BODY_TIMEOUT: duration({ default: 10, desc: 'how long a request body may stall, such as 10s' }),
     IDLE_TIMEOUT: duration({
       default: 72,
