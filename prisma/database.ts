@@ -44,8 +44,8 @@ const idleTimeout = 60_000
 // CPU in every process that starts) than it ever runs.
 setFlagsFromString('--liftoff-only')
 
-/** Opens Prisma on a pool of connections. Nothing connects before the first query. */
-export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
+/** Opens a pool of connections, for what works on pg itself. Nothing connects before the first query. */
+export function createPool(url: string, { connections, onError }: DatabaseOptions): pg.Pool {
   const pool = new pg.Pool({
     Client: Connection,
     connectionString: url,
@@ -58,6 +58,14 @@ export function createDatabase(url: string, { connections, onError }: DatabaseOp
   })
   pools.push(pool)
   pool.on('error', onError)
+  // Each handles its own errors while it is used (connection.ts), which graphile-worker looks for here.
+  pool.on('connect', () => {})
+  return pool
+}
+
+/** Opens Prisma on a pool of connections. Nothing connects before the first query. */
+export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
+  const pool = createPool(url, { connections, onError })
   const adapter = new PrismaPg(pool, { onConnectionError: onError, statementNameGenerator: nameStatements() })
   const prisma = new PrismaClient({ adapter })
   const disconnect = prisma.$disconnect.bind(prisma)

@@ -1,4 +1,4 @@
-export { createDatabase, type Database, isOutage, type Statement, waitForDatabase } from './database.ts'
+export { createDatabase, createPool, type Database, isOutage, type Statement, waitForDatabase } from './database.ts'
 export { type Appointment, Prisma, type SecurityEvent, type Session, type User } from './generated/client.ts'
 export { type Listener, listen } from './listen.ts'
 export { migrate } from './migrate.ts'

@@ -10,7 +10,7 @@ import pg from 'pg'
 import { Connection } from './connection.ts'
 import { retry } from './database.ts'
 import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
-import { grantRights, type Role, type Roles } from './roles.ts'
+import { grantRights, queueSchema, type Role, type Roles } from './roles.ts'
 
 /** Any number will do, as long as every process that migrates uses the same. */
 const migrationLock = 5_001_7259
@@ -32,6 +32,7 @@ export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise
   const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTime, max: 1 })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
+    await installQueue(pool)
     const schemaEngine = await startEngine(pool)
     const applied: string[] = []
     for (const before of migrationNames.keys()) applied.push(...(await applyFirst(before + 1, schemaEngine, pool)))
@@ -42,6 +43,17 @@ export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise
     await pool.end()
     await guard.end()
   }
+}
+
+/**
+ * The tables of the queue that mails wait in, by the migrations of what runs it. Loaded when it is needed: services
+ * import this file too.
+ */
+async function installQueue(pgPool: pg.Pool): Promise<void> {
+  const { Logger, runMigrations } = await import('graphile-worker')
+  // Connections handle errors of their own (connection.ts), and a failure of the pool fails what waits for it.
+  pgPool.on('error', () => {}).on('connect', () => {})
+  await runMigrations({ pgPool, schema: queueSchema, logger: new Logger(() => () => {}) })
 }
 
 /**

@@ -27,6 +27,33 @@ const rights = (schema: string, role: string) => [
 /** What was written stays written: not even the service that writes it can take it back. */
 const appendOnly = (role: string) => [`REVOKE UPDATE, DELETE ON auth.security_events FROM ${role}`]
 
+/** Where graphile-worker has its tables, whatever the environment says. */
+export const queueSchema = 'graphile_worker'
+
+/** What adding a job and running it takes. A job that ran is deleted; nothing else of the queue is. */
+const queueRights = (role: string) => [
+  `GRANT USAGE ON SCHEMA ${queueSchema} TO ${role}`,
+  `REVOKE ALL ON ALL TABLES IN SCHEMA ${queueSchema} FROM ${role}`,
+  `GRANT SELECT ON ${queueSchema}.migrations TO ${role}`,
+  `GRANT SELECT, INSERT ON ${queueSchema}._private_tasks TO ${role}`,
+  `GRANT SELECT, INSERT, UPDATE ON ${queueSchema}._private_job_queues TO ${role}`,
+  `GRANT SELECT, INSERT, UPDATE, DELETE ON ${queueSchema}._private_jobs TO ${role}`,
+]
+
+/**
+ * graphile-worker closes its tables to everyone but their owner, by row level security without a policy. This is one
+ * that leaves it to the rights above. Made once: making it locks the table.
+ */
+async function openQueueRows(owner: pg.Client): Promise<void> {
+  const { rows } = await owner.query<{ table: string }>(
+    `SELECT relname AS table FROM pg_class WHERE relnamespace = $1::regnamespace AND relrowsecurity
+       AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = pg_class.oid)`,
+    [queueSchema],
+  )
+  for (const { table } of rows)
+    await owner.query(`CREATE POLICY by_rights ON ${queueSchema}.${table} USING (true) WITH CHECK (true)`)
+}
+
 /**
  * Gives each role exactly its rights, whatever it had in these schemas before. Doing it twice changes nothing.
  *
@@ -38,6 +65,7 @@ export async function grantRights(owner: pg.Client, roles: Roles): Promise<void>
   await owner.query('BEGIN')
   // Postgres lets everyone make tables that last as long as a connection.
   await owner.query(`REVOKE TEMPORARY ON DATABASE ${database} FROM PUBLIC`)
+  await openQueueRows(owner)
   for (const schema of ['auth', 'appointments'] as const) {
     const role = roles[schema]
     if (!role) continue
@@ -45,7 +73,9 @@ export async function grantRights(owner: pg.Client, roles: Roles): Promise<void>
     const name = pg.escapeIdentifier(role.name)
     await owner.query(`GRANT CONNECT ON DATABASE ${database} TO ${name}`)
     for (const statement of rights(schema, name)) await owner.query(statement)
-    if (schema === 'auth') for (const statement of appendOnly(name)) await owner.query(statement)
+    if (schema === 'auth') {
+      for (const statement of [...appendOnly(name), ...queueRights(name)]) await owner.query(statement)
+    }
   }
   await owner.query('COMMIT')
 }

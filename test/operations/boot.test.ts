@@ -81,6 +81,16 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     }
   })
 
+  t.test('mail needs a sender and where links lead', async (t) => {
+    const mail = { ...settings(t), SMTP_URL: 'smtp://user:hush@mail.example.com' }
+    const missing = /^sallyport auth: (\w+) is not set; it takes .*required with SMTP_URL$/
+    const names = async (more: Record<string, string>) =>
+      (await run(programs.auth, { ...mail, ...more })).lines.map((line) => missing.exec(line)?.[1])
+    t.strictSame(await names({}), ['MAIL_FROM', 'APP_ORIGIN'])
+    t.strictSame(await names({ MAIL_FROM: 'a@example.com' }), ['APP_ORIGIN'])
+    t.strictSame(await names({ APP_ORIGIN: 'https://app.example.com' }), ['MAIL_FROM'])
+  })
+
   t.test('a weak secret stops the boot in production', async (t) => {
     const production = { ...settings(t), NODE_ENV: 'production' }
     const weak = { ...production, JWT_REFRESH_SECRET: 'your-super-secret-refresh-key-here' }

@@ -71,6 +71,21 @@ t.test('least privilege: a service can do its work in the database, and nothing 
       await t.rejects(auth(statement), denied, statement)
   })
 
+  t.test('jobs are queued and run, and nothing else of the queue is changed', async (t) => {
+    const { rows } = await auth("SELECT id FROM graphile_worker.add_job('none')")
+    t.equal((await auth(`DELETE FROM graphile_worker._private_jobs WHERE id = ${rows[0].id}`)).rowCount, 1)
+    for (const statement of [
+      'DELETE FROM graphile_worker.migrations',
+      'DELETE FROM graphile_worker._private_tasks',
+      'DELETE FROM graphile_worker._private_job_queues',
+      'SELECT FROM graphile_worker._private_known_crontabs',
+      'DROP POLICY by_rights ON graphile_worker._private_jobs',
+      'CREATE TABLE graphile_worker.more ()',
+    ])
+      await t.rejects(auth(statement), denied, statement)
+    await t.rejects(appointments("SELECT graphile_worker.add_job('none')"), denied)
+  })
+
   t.test('one service knows nothing of what is of the other', async (t) => {
     await t.rejects(auth('SELECT FROM appointments.appointments'), denied)
     for (const table of ['users', 'sessions', 'security_events'])

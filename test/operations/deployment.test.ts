@@ -21,11 +21,14 @@ t.test('docker-compose.yml', async (t) => {
   t.test('publishes the gateway and the web app alone', async (t) => {
     t.strictSame(
       services
-        .filter(([, { ports }]) => ports)
+        .filter(([, { ports, profiles }]) => ports && !profiles)
         .map(([name]) => name)
         .sort(),
       ['gateway', 'web'],
     )
+    const asked = services.filter(([, { ports, profiles }]) => ports && profiles)
+    t.match(asked, [['mailpit', { profiles: ['mail'], ports: [/^127\.0\.0\.1:/] }]])
+    t.equal(asked.length, 1)
   })
 
   t.test('gives no container more than it needs, or more of the machine than its share', async (t) => {

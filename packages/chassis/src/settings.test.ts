@@ -12,6 +12,7 @@ import {
   durationBetween,
   type Environment,
   headerNames,
+  mailbox,
   origin,
   origins,
   port,
@@ -21,7 +22,9 @@ import {
   readSettings,
   redisAddress,
   roles,
+  safeOrigin,
   secrets,
+  smtpServer,
   text,
   webAddress,
 } from './settings.ts'
@@ -102,6 +105,71 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
       ['rediss://user:secret@valkey/1', 'rediss://user:secret@valkey/1'],
     ],
     ['valkey:6379', 'http://valkey', '/run/valkey'].map((value) => [value, /is not a redis or rediss address/]),
+  ],
+  [
+    'the address of an SMTP server',
+    smtpServer({ desc: 'x' }),
+    [
+      ['smtp://mail.example.com', { host: 'mail.example.com', port: 587, tls: 'required', auth: undefined }],
+      [
+        'smtp://mail.example.com:25?tls=optional',
+        { host: 'mail.example.com', port: 25, tls: 'optional', auth: undefined },
+      ],
+      [
+        'smtps://user%40example.com:p%3Ass%2F%25@mail.example.com/',
+        { host: 'mail.example.com', port: 465, tls: 'implicit', auth: { user: 'user@example.com', pass: 'p:ss/%' } },
+      ],
+      ...['localhost', 'mail.localhost', '127.0.0.2'].map((host): [string, unknown] => [
+        `smtp://${host}:1025`,
+        { host, port: 1025, tls: 'off', auth: undefined },
+      ]),
+      ['smtp://[::1]', { host: '::1', port: 587, tls: 'off', auth: undefined }],
+      ['smtp://localhost?tls=required', { host: 'localhost', port: 587, tls: 'required', auth: undefined }],
+    ],
+    [
+      ...[
+        'mail.example.com',
+        'http://mail.example.com',
+        'smtp://',
+        'smtp://user:pa/ss@mail.example.com',
+        'smtp://user:pa#ss@mail.example.com',
+        'smtp://mail.example.com/path',
+        'smtp://mail.example.com?tls=off',
+        'smtp://mail.example.com?pool=true',
+      ].map((value): [string, RegExp] => [value, /is not an smtp:\/\/ or smtps:\/\/ address; .*%2F/]),
+      ['smtp://user:100%@mail.example.com', /has a % in its user name or password that is not written %25/],
+    ],
+  ],
+  [
+    'whom mail is from',
+    mailbox({ desc: 'x' }),
+    [
+      ['no-reply@example.com', { name: '', address: 'no-reply@example.com' }],
+      ['<no-reply@example.com>', { name: '', address: 'no-reply@example.com' }],
+      ['Sallyport <no-reply@example.com>', { name: 'Sallyport', address: 'no-reply@example.com' }],
+      [' "Gate, North" <gate@localhost> ', { name: 'Gate, North', address: 'gate@localhost' }],
+    ],
+    [
+      'Sallyport',
+      'no-reply@',
+      'a@example.com, b@example.com',
+      'Sallyport <a@example.com> <b@example.com>',
+      'Sally\r\nBcc: x <a@example.com>',
+      '"Sally" port <a@example.com>',
+    ].map((value) => [value, /is neither an address nor Name <address>/]),
+  ],
+  [
+    'an origin that nobody listens in on',
+    safeOrigin({ desc: 'x' }),
+    ['https://app.example.com', 'http://localhost:5173', 'http://127.0.0.1', 'http://[::1]:5173'].map((value) => [
+      value,
+      value,
+    ]),
+    [
+      ['http://app.example.com', /is not https, which only localhost need not be/],
+      ['https://app.example.com/', /which is not an origin/],
+      ['ftp://app.example.com', /is not https/],
+    ],
   ],
   [
     'an address of PostgreSQL with one host',

@@ -116,6 +116,69 @@ export const redisAddress = makeExactValidator<string>((input) => {
   return input
 })
 
+export interface SmtpServer {
+  host: string
+  port: number
+  /** From the first byte, by STARTTLS or not at all, by STARTTLS if that is offered, never. */
+  tls: 'implicit' | 'required' | 'optional' | 'off'
+  auth: { user: string; pass: string } | undefined
+}
+
+const isLoopback = (host: string) => /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/i.test(host)
+
+/**
+ * Where mail is handed over. STARTTLS is required unless the host is this machine; `?tls=required` and `?tls=optional`
+ * decide it for any host.
+ */
+export const smtpServer = makeExactValidator<SmtpServer>((input) => {
+  const url = URL.canParse(input) ? new URL(input) : undefined
+  const query = /^(?:\?tls=(required|optional))?$/.exec(url?.search ?? '')
+  const isServer = url && /^smtps?:$/.test(url.protocol) && url.hostname !== '' && !/[^/]/.test(url.pathname + url.hash)
+  if (!isServer || !query)
+    throw new EnvError(
+      'is not an smtp:// or smtps:// address; in a user name or password, / is written %2F, # %23, ? %3F, : %3A, @ %40 and % %25',
+    )
+  const isImplicit = url.protocol === 'smtps:'
+  const chosen = query[1] as SmtpServer['tls'] | undefined
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(url.port || (isImplicit ? 465 : 587)),
+    tls: isImplicit ? 'implicit' : (chosen ?? (isLoopback(url.hostname) ? 'off' : 'required')),
+    auth: url.username === '' ? undefined : { user: decode(url.username), pass: decode(url.password) },
+  }
+})
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new EnvError('has a % in its user name or password that is not written %25')
+  }
+}
+
+export interface Mailbox {
+  name: string
+  address: string
+}
+
+/** Whom mail is from: an address, or `Name <address>`. */
+export const mailbox = makeExactValidator<Mailbox>((input) => {
+  const [, quoted, plain, inBrackets, bare] =
+    /^(?:(?:"([^"\\]*)"|([^"<>]*?)) *<([^<>]+)>|([^<>]+))$/.exec(input.trim()) ?? []
+  const address = inBrackets ?? bare ?? ''
+  if (!/^[\w.!#$%&'*+/=?^`{|}~-]+@[a-z\d-]+(\.[a-z\d-]+)*$/i.test(address) || /\p{Cc}/u.test(input))
+    throw new EnvError('is neither an address nor Name <address>')
+  return { name: quoted ?? plain ?? '', address }
+})
+
+/** A web origin that others cannot listen in on: https, or this machine. */
+export const safeOrigin = makeExactValidator<string>((input) => {
+  const { protocol, hostname } = new URL(readOrigin(input))
+  if (protocol !== 'https:' && !isLoopback(hostname))
+    throw new EnvError('is not https, which only localhost need not be')
+  return input
+})
+
 /**
  * Where PostgreSQL is, as a connection URI (libpq, "Connection URIs") with one host, or with none for the local default
  * or a socket (`?host=/run/postgresql`). Whether anything listens there is not checked.

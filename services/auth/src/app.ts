@@ -46,9 +46,12 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
   })
   const revocations = openRevocations(config, database, logger)
   const stopHousekeeping = startHousekeeping(database, logger)
+  // Imported when there is mail to send: it takes a start as long as Fastify does.
+  const stopMail =
+    config.mail && (await (await import('./mail/worker.ts')).startMailWorker(config.databaseUrl, config.mail, logger))
   app.addHook('preClose', async () => {
     stopHousekeeping()
-    await revocations.close()
+    await Promise.all([revocations.close(), stopMail?.()])
   })
 
   const signedIn = requireUuids(requireIdentity(config.trust))

@@ -1,7 +1,10 @@
 import {
+  ConfigurationError,
   databaseAddress,
   duration,
   durationBetween,
+  type Mailbox,
+  mailbox,
   origin,
   origins,
   port,
@@ -12,7 +15,10 @@ import {
   readSettings,
   readTrust,
   roles,
+  type SmtpServer,
+  safeOrigin,
   secrets,
+  smtpServer,
   text,
 } from '@sallyport/chassis'
 
@@ -64,6 +70,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: undefined,
       desc: 'what gateways present to read the revocation stream, which is closed without it; `openssl rand -base64 48` makes one',
     }),
+    SMTP_URL: smtpServer({
+      default: undefined,
+      desc: 'where mail is handed over, smtp://user:password@host:587 or smtps://; no mail is sent without it',
+    }),
+    MAIL_FROM: mailbox({ default: undefined, desc: mailFrom }),
+    APP_NAME: text({ default: 'Sallyport', desc: 'what mails call the system (Sallyport if not set)' }),
+    APP_ORIGIN: safeOrigin({ default: undefined, desc: appOrigin }),
   })
   return {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
@@ -97,7 +110,35 @@ export function readConfig(environment: Record<string, string | undefined>) {
     directoryRoles: settings.DIRECTORY_ROLES,
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
+    mail: mailOf(settings),
   }
+}
+
+const mailFrom = 'whom mails are from, an address or Name <address>; required with SMTP_URL'
+const appOrigin = 'where links in mails lead, such as https://app.example.com; required with SMTP_URL'
+
+export interface MailConfig {
+  server: SmtpServer
+  from: Mailbox
+  app: { name: string; origin: string }
+}
+
+interface MailSettings {
+  SMTP_URL: SmtpServer | undefined
+  MAIL_FROM: Mailbox | undefined
+  APP_NAME: string
+  APP_ORIGIN: string | undefined
+}
+
+/** @returns undefined if no mail is to be sent */
+function mailOf({ SMTP_URL: server, MAIL_FROM: from, APP_NAME: name, APP_ORIGIN: origin }: MailSettings) {
+  if (!server) return undefined
+  if (from && origin) return { server, from, app: { name, origin } } satisfies MailConfig
+  const missing = [
+    !from && `MAIL_FROM is not set; it takes ${mailFrom}`,
+    !origin && `APP_ORIGIN is not set; it takes ${appOrigin}`,
+  ]
+  throw new ConfigurationError(missing.filter(Boolean).join('\n'))
 }
 
 /** Logins are bounded by hashing, so that a few connections do; a refresh never waits for one of theirs. */

@@ -1,10 +1,12 @@
 import { type Application, Problem } from '@sallyport/chassis'
-import type { Database } from '@sallyport/database'
+import type { Database, Prisma, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
+import { addMail } from '../mail/queue.ts'
+import { describeDevice } from '../sessions/device.ts'
 import { endSessionsOf } from '../sessions/end.ts'
 import type { Passwords } from './passwords.ts'
 import { longest, shortest } from './policy.ts'
@@ -65,7 +67,18 @@ export function changePasswordRoute(app: Application, { config, database, passwo
         const to = matches ? await passwords.hash(newPassword) : ''
         const from = user?.passwordHash ?? ''
         const happened = { user: userId, session, ip: request.ip }
-        if (!matches || !(await changePassword(database, { id: userId, from, to, keep: session }))) {
+        const device = describeDevice(request.headers['user-agent'])
+        const tell: Tell = (transaction, { email, name }) =>
+          addMail(transaction, {
+            template: 'password_changed',
+            to: email,
+            name,
+            at: new Date(),
+            ip: request.ip,
+            device,
+          })
+        const change = { id: userId, from, to, keep: session, tell: config.mail && tell }
+        if (!matches || !(await changePassword(database, change))) {
           const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
           await record(database, request.log, { event: 'password_refused', reason, ...happened })
           throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
@@ -76,22 +89,31 @@ export function changePasswordRoute(app: Application, { config, database, passwo
   )
 }
 
+type Tell = (transaction: Prisma.TransactionClient, user: User) => Promise<unknown>
+
+interface Change {
+  id: string
+  from: string
+  to: string
+  keep: string
+  /** Queues the mail that tells the user, if mail is sent. */
+  tell?: Tell | undefined
+}
+
 /**
  * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
  * ends every other session of the user: a client that signed in with the old password is signed out.
  *
  * @returns whether it was set
  */
-export async function changePassword(
-  database: Database,
-  { id, from, to, keep }: { id: string; from: string; to: string; keep: string },
-): Promise<boolean> {
+export async function changePassword(database: Database, { id, from, to, keep, tell }: Change): Promise<boolean> {
   return database.$transaction(async (transaction) => {
     await lockUser(transaction, id)
     const user = await transaction.user.findUnique({ where: { id } })
     if (user?.passwordHash !== from) return false
     await transaction.user.update({ where: { id }, data: { passwordHash: to } })
     await endSessionsOf(transaction, id, 'password_changed', keep)
+    await tell?.(transaction, user)
     return true
   })
 }

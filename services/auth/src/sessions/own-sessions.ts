@@ -1,9 +1,9 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Session } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
-import bowser from 'bowser'
 import Type, { type Static } from 'typebox'
 import { record } from '../events/security-events.ts'
+import { describeDevice } from './device.ts'
 import { endSession } from './end.ts'
 import { keptFor } from './housekeeping.ts'
 
@@ -102,10 +102,4 @@ function view(session: Session, currentId: string): Static<typeof SessionView> {
     lastUsedAt: rotatedAt.toISOString(),
     expiresAt: expiresAt.toISOString(),
   }
-}
-
-/** Such as "Firefox on Linux"; what is unknown is left out. */
-function describeDevice(userAgent: string | null): string {
-  const { browser, os } = bowser.parse(userAgent || 'unknown')
-  return [browser.name, os.name].filter(Boolean).join(' on ') || 'Unknown'
 }
