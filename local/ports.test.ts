@@ -10,6 +10,8 @@ const anyPort = {
   APPOINTMENTS_PORT: '0',
   NOTIFICATIONS_PORT: '0',
   WEB_PORT: '0',
+  MAILBOX_SMTP_PORT: '0',
+  MAILBOX_PORT: '0',
 }
 
 async function take(t: Test) {
@@ -20,8 +22,8 @@ async function take(t: Test) {
 }
 
 t.test('where any port will do, each has one of its own', async (t) => {
-  const { postgres, of, settings } = await choosePorts(anyPort)
-  t.equal(new Set([postgres, ...Object.values(of)]).size, 6)
+  const { postgres, mailbox, of, settings } = await choosePorts(anyPort)
+  t.equal(new Set([postgres, mailbox.smtp, mailbox.page, ...Object.values(of)]).size, 8)
   t.equal(settings.AUTH_PORT, String(of.auth))
   t.equal(settings.AUTH_MANAGEMENT_PORT, '0')
 })
@@ -60,6 +62,18 @@ t.test('every port that cannot be had has a line, with the variable that helps',
   await t.rejects(choosePorts({ ...anyPort, WEB_PORT: '65000' }), {
     message: /cannot listen on 127.0.0.1 port 66000 \(.*\); set WEB_MANAGEMENT_PORT to another one/,
   })
+})
+
+t.test('the ports of the mailbox are like the others', async (t) => {
+  const { port } = await take(t)
+  await t.rejects(choosePorts({ ...anyPort, MAILBOX_PORT: port }), {
+    message: `port ${port} is taken; set MAILBOX_PORT to a free one, or stop what listens there`,
+  })
+  const usual = await choosePorts({ ...anyPort, MAILBOX_SMTP_PORT: undefined, MAILBOX_PORT: undefined }).catch(
+    ({ message }) => message,
+  )
+  // Something may have them.
+  t.match(typeof usual === 'string' ? usual : JSON.stringify(usual.mailbox), /1025|8025/)
 })
 
 t.test('ports that are about to be free are waited for', async (t) => {

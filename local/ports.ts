@@ -12,6 +12,8 @@ const names = Object.keys(defaults) as Name[]
 
 export interface Ports {
   postgres: number
+  /** Where the mailbox takes mail, and where it shows it. */
+  mailbox: { smtp: number; page: number }
   of: Record<Name, number>
   /** What each process listens on, also for health and metrics, as settings for all of them. */
   settings: Record<string, string>
@@ -37,6 +39,8 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): 
   const free = port({ default: undefined, desc: 'a port number' })
   const settings = readSettings(environment, {
     EMBEDDED_PG_PORT: free,
+    MAILBOX_SMTP_PORT: free,
+    MAILBOX_PORT: free,
     MANAGEMENT_PORT: free,
     ...Object.fromEntries(names.flatMap((name) => [portOf(name), managementPortOf(name)]).map((name) => [name, free])),
   }) as unknown as Record<string, number | undefined>
@@ -48,16 +52,26 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): 
   const host = environment.HOST || '127.0.0.1'
   const chosen = async (wanted: number) => (wanted === 0 ? await freePort() : wanted)
   const postgres = await chosen(settings.EMBEDDED_PG_PORT ?? 5433)
-  const listeners: Listener[] = [{ variable: 'EMBEDDED_PG_PORT', host: '127.0.0.1', port: postgres }]
+  const mailbox = {
+    smtp: await chosen(settings.MAILBOX_SMTP_PORT ?? 1025),
+    page: await chosen(settings.MAILBOX_PORT ?? 8025),
+  }
+  const ofProcesses: Listener[] = []
   const of = { ...defaults }
   for (const name of names) {
     const wanted = settings[portOf(name)] ?? defaults[name]
     of[name] = await chosen(wanted)
     const isAnyFree = wanted === 0 || settings.MANAGEMENT_PORT !== undefined
     const management = settings[managementPortOf(name)] ?? (isAnyFree ? 0 : wanted + 1000)
-    listeners.push({ variable: portOf(name), host, port: of[name] })
-    listeners.push({ variable: managementPortOf(name), host, port: management })
+    ofProcesses.push({ variable: portOf(name), host, port: of[name] })
+    ofProcesses.push({ variable: managementPortOf(name), host, port: management })
   }
+  const listeners: Listener[] = [
+    { variable: 'EMBEDDED_PG_PORT', host: '127.0.0.1', port: postgres },
+    ...ofProcesses,
+    { variable: 'MAILBOX_SMTP_PORT', host: '127.0.0.1', port: mailbox.smtp },
+    { variable: 'MAILBOX_PORT', host: '127.0.0.1', port: mailbox.page },
+  ]
   const deadline = Date.now() + timeout
   for (;;) {
     const complaints = await complain(listeners)
@@ -65,8 +79,12 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): 
     if (Date.now() > deadline) throw new ConfigurationError(complaints.join('\n'))
     await sleep(50)
   }
-  const [, ...ofProcesses] = listeners
-  return { postgres, of, settings: Object.fromEntries(ofProcesses.map(({ variable, port }) => [variable, `${port}`])) }
+  return {
+    postgres,
+    mailbox,
+    of,
+    settings: Object.fromEntries(ofProcesses.map(({ variable, port }) => [variable, `${port}`])),
+  }
 }
 
 /** A line for each port that two want, or that nothing can listen on. */

@@ -7,6 +7,7 @@ import { prepareOwnDatabase } from './database.ts'
 import { openFolder, watchFolder } from './folder.ts'
 import { keepSecrets } from './keep-secrets.ts'
 import { lockFolder } from './lock.ts'
+import { startMailbox } from './mailbox.ts'
 import { choosePorts, type Ports } from './ports.ts'
 import { endLeftover, startPostgres } from './postgres.ts'
 import { endProcesses, type programs, routesFile, type StartedProcess, spawnProcess } from './system.ts'
@@ -73,6 +74,9 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
   endings.push(postgres.stop)
   postgres.ended.then(() => fail(`PostgreSQL has ended; see ${postgres.logFile}`))
   const databases = await Promise.race([prepareOwnDatabase(postgres.url), stopped])
+
+  const mailbox = await startMailbox(ports.mailbox)
+  endings.push(mailbox.close)
 
   const log = join(folder, 'sallyport.log')
   rmSync(log, { force: true })
@@ -143,6 +147,9 @@ function settingsOf(
     AUTH_URL: local(auth),
     APPOINTMENTS_URL: local(appointments),
     NOTIFICATIONS_URL: local(notifications),
+    SMTP_URL: `smtp://127.0.0.1:${ports.mailbox.smtp}`,
+    MAIL_FROM: 'Sallyport <no-reply@sallyport.localhost>',
+    APP_ORIGIN: named(web),
     // By file, so that `npm run keys` moves them while the system runs.
     JWT_PRIVATE_KEY_FILE: join(folder, 'secrets/jwt-private-key.pem'),
     JWT_REFRESH_SECRET_FILE: join(folder, 'secrets/jwt-refresh-secret'),
@@ -167,10 +174,11 @@ function isSet(environment: NodeJS.ProcessEnv, name: string): boolean {
   return Boolean(environment[setting] || environment[`${setting}_FILE`])
 }
 
-const greeting = (folder: string, { postgres, of }: Ports, log: string) => `
+const greeting = (folder: string, { postgres, mailbox, of }: Ports, log: string) => `
 Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
 
   Open           ${named(of.web)}
+  Mailbox        ${named(mailbox.page)}
 
   Gateway        ${named(of.gateway)}
   Auth           ${local(of.auth)}

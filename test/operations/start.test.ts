@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { choosePorts, launch, type Started } from '../support/started.ts'
-import { Client, eventually, signIn, temporaryFolder } from '../support/system.ts'
+import { Client, demoPassword, eventually, signIn, temporaryFolder } from '../support/system.ts'
 import { byNpm, endAtRandomMoments, kill } from './ends.ts'
 
 // Each start is seven processes; a slow machine needs longer than a file of tests usually may.
@@ -78,6 +78,21 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     }
   })
 
+  await t.test('mail arrives in its mailbox', async (t) => {
+    const mailbox = `http://localhost:${first.ports.MAILBOX_PORT}`
+    t.match(first.state.output, `Mailbox        ${mailbox}\n`)
+    const patient = await signIn(first.gateway, 'patient@example.com')
+    const body = { currentPassword: demoPassword, newPassword: 'another battery of 7 horses' }
+    t.equal((await patient.call('POST', '/api/auth/password', { body })).status, 200)
+    const messages = async () => (await fetch(`${mailbox}/api/messages`)).json()
+    await eventually('it is there', async () => (await messages()).length === 1)
+    const login = `http://localhost:${first.ports.WEB_PORT}/login`
+    const [message] = await messages()
+    t.match(message, { to: 'patient@example.com', subject: 'Sallyport: your password was changed' })
+    t.match(message.text, `Sign in: ${login}\n`)
+    t.match(message.html, `href="${login}"`)
+  })
+
   await t.test('its keys know when they were made', async (t) => {
     for (const [kind, file] of [
       ['signing', 'jwt-private-key.pem'],
@@ -116,8 +131,8 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     await once(other, 'listening')
     t.teardown(() => other.close())
     const { port } = other.address() as AddressInfo
-    const { AUTH_PORT, EMBEDDED_PG_PORT } = first.ports
-    const taken = { AUTH_PORT, EMBEDDED_PG_PORT, WEB_MANAGEMENT_PORT: String(port) }
+    const { AUTH_PORT, EMBEDDED_PG_PORT, MAILBOX_SMTP_PORT, MAILBOX_PORT } = first.ports
+    const taken = { AUTH_PORT, EMBEDDED_PG_PORT, MAILBOX_SMTP_PORT, MAILBOX_PORT, WEB_MANAGEMENT_PORT: String(port) }
     const lines = await refusal(t, { DATA_DIR: temporaryFolder(t), ...taken })
     t.strictSame(
       lines.sort(),

@@ -8,7 +8,16 @@ import { freePort } from '@sallyport/local'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-const names = ['GATEWAY_PORT', 'AUTH_PORT', 'APPOINTMENTS_PORT', 'NOTIFICATIONS_PORT', 'EMBEDDED_PG_PORT', 'WEB_PORT']
+const names = [
+  'GATEWAY_PORT',
+  'AUTH_PORT',
+  'APPOINTMENTS_PORT',
+  'NOTIFICATIONS_PORT',
+  'EMBEDDED_PG_PORT',
+  'WEB_PORT',
+  'MAILBOX_SMTP_PORT',
+  'MAILBOX_PORT',
+]
 
 /** Ports for one `npm start`, by the variables that set them. */
 export async function choosePorts(): Promise<Record<string, string>> {
