@@ -24,8 +24,11 @@ const rights = (schema: string, role: string) => [
   `GRANT SELECT ON _prisma_migrations TO ${role}`,
 ]
 
-/** What was written stays written: not even the service that writes it can take it back. */
-const appendOnly = (role: string) => [`REVOKE UPDATE, DELETE ON auth.security_events FROM ${role}`]
+/** What was written stays written: the service that writes it can have it forgotten by two functions alone. */
+const appendOnly = (role: string) => [
+  `REVOKE UPDATE, DELETE ON auth.security_events FROM ${role}`,
+  `GRANT EXECUTE ON FUNCTION auth.erase_user, auth.forget_security_events TO ${role}`,
+]
 
 /** Where graphile-worker has its tables, whatever the environment says. */
 export const queueSchema = 'graphile_worker'

@@ -331,7 +331,7 @@ t.test('housekeeping', async (t) => {
   await t.test('it goes on by itself, and a database outage does not end it', async (t) => {
     const lines: string[] = []
     const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
-    const stop = startHousekeeping(database, logger, 20)
+    const stop = startHousekeeping(database, logger, { eventsRetention: 34_560_000, pause: 20 })
     t.teardown(stop)
     await make(3, "now() - interval '25 hours', now() + interval '9 days', NULL")
     await eventually('the rows are gone', async () => (await count()) === 50)

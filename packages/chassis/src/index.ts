@@ -20,6 +20,7 @@ export {
   ConfigurationError,
   choice,
   databaseAddress,
+  domains,
   duration,
   durationBetween,
   headerNames,

@@ -3,7 +3,7 @@ import { channel } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { parse as parseDuration } from '@lukeed/ms'
-import { algorithmOf, isRole } from '@sallyport/identity'
+import { algorithmOf, isRole, toMailbox } from '@sallyport/identity'
 import {
   type CleanedEnv,
   customCleanEnv,
@@ -217,6 +217,15 @@ export const headerNames = makeExactValidator<string[]>((input) => {
   if (wrong !== undefined) throw new EnvError(`holds "${wrong}", which is no name of a header`)
   return [...new Set(names)]
 })
+
+/** Domain names of e-mail addresses, separated by commas; as A-labels, each once. */
+export const domains = makeExactValidator<string[]>((input) =>
+  input.split(',').map((item) => {
+    const mailbox = toMailbox(`a@${item.trim()}`)
+    if (mailbox === undefined) throw new EnvError(`holds "${item.trim()}", which is no domain name`)
+    return mailbox.slice(2)
+  }),
+)
 
 /** Roles, separated by commas. */
 export const roles = makeExactValidator<string[]>((input) =>

@@ -20,6 +20,11 @@ export interface RevocationEvents {
    * same as a time in seconds since 1970, by the clock of the auth service.
    */
   revoked: Revocation & { holds?: number; until: number }
+  /**
+   * The account of this user was erased: what a service keeps about the user is to go too. It is for services, not for
+   * gateways; one that connects is sent those of the last day, and the same user may be named twice.
+   */
+  erased: { user: string }
   /** Everything that was committed before `at` has been sent. */
   current: { at?: number }
   alive: { at: number }

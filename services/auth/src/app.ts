@@ -3,13 +3,21 @@ import rateLimit from '@fastify/rate-limit'
 import { createApplication, type Logger, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
-import { meRoute } from './accounts/me.ts'
+import { createAskForMail } from './accounts/asked.ts'
+import { changeEmailRoutes, emailChangeTask, startEmailChange } from './accounts/change-email.ts'
+import { checkTicketRoute } from './accounts/check-ticket.ts'
+import { accountFormats } from './accounts/fields.ts'
+import { meRoutes } from './accounts/me.ts'
+import { registerRoutes, registrationTask, startRegistration } from './accounts/register.ts'
 import { directoryRoutes } from './admin/directory.ts'
 import { userRoutes } from './admin/users.ts'
-import type { Config } from './config.ts'
+import type { Config, MailConfig } from './config.ts'
+import { createNotify } from './mail/queue.ts'
+import type { Tasks } from './mail/worker.ts'
 import { changePasswordRoute } from './passwords/change.ts'
 import type { Passwords } from './passwords/passwords.ts'
 import { passwordFormats } from './passwords/policy.ts'
+import { passwordResetTask, resetRoutes, startPasswordReset } from './passwords/reset.ts'
 import { startHousekeeping } from './sessions/housekeeping.ts'
 import { loginRoute } from './sessions/login.ts'
 import { logoutRoutes } from './sessions/logout.ts'
@@ -17,7 +25,10 @@ import { ownSessionRoutes } from './sessions/own-sessions.ts'
 import { refreshRoute } from './sessions/refresh.ts'
 import { revocationStreamRoute } from './sessions/revocation-stream.ts'
 import { openRevocations } from './sessions/revocations.ts'
+import { createSignIn } from './sessions/sign-in.ts'
+import { requireRecentSignIn, stepUpRoute } from './sessions/step-up.ts'
 import { createAccessTokens } from './tokens/access.ts'
+import { createDerivedKeys } from './tokens/derived-keys.ts'
 import { jwksRoute } from './tokens/jwks.ts'
 import type { KeySet } from './tokens/key-set.ts'
 import { registerRefreshTokens } from './tokens/refresh.ts'
@@ -36,7 +47,13 @@ interface Dependencies {
 
 /** The auth service: its users, and which sessions they have. */
 export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys }: Dependencies) {
-  const app = createApplication({ ...config, logger, isOutage, bodyLimit: 16 * 1024, formats: passwordFormats })
+  const app = createApplication({
+    ...config,
+    logger,
+    isOutage,
+    bodyLimit: 16 * 1024,
+    formats: { ...passwordFormats, ...accountFormats },
+  })
   await app.register(cookie)
   const accessTokens = createAccessTokens(config.accessToken, keys)
   const refreshTokens = await registerRefreshTokens(app, config, keys)
@@ -45,10 +62,9 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
   const revocations = openRevocations(config, database, logger)
-  const stopHousekeeping = startHousekeeping(database, logger)
-  // Imported when there is mail to send: it takes a start as long as Fastify does.
-  const stopMail =
-    config.mail && (await (await import('./mail/worker.ts')).startMailWorker(config.databaseUrl, config.mail, logger))
+  const stopHousekeeping = startHousekeeping(database, logger, config)
+  const derivedKeys = createDerivedKeys(keys)
+  const stopMail = config.mail && (await startMail(config.mail))
   app.addHook('preClose', async () => {
     stopHousekeeping()
     await Promise.all([revocations.close(), stopMail?.()])
@@ -63,15 +79,39 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     await serveDocs(app, { signedIn, withRole: [admin, mayLookUp] }, config.gatewayOrigin)
   }
 
-  loginRoute(app, { config, database: loginDatabase, passwords, accessTokens, refreshTokens })
+  const signedInRecently = requireRecentSignIn(database)
+  const signIn = createSignIn({ config, database: loginDatabase, accessTokens, refreshTokens })
+  const askForMail = createAskForMail(app, config, database)
+  const notify = createNotify(config.mail)
+  /** For what hashes passwords. */
+  const hashing = { config, database: loginDatabase, passwords, keys: derivedKeys, signIn, askForMail, notify }
+
+  loginRoute(app, hashing)
   refreshRoute(app, { config, database, accessTokens, refreshTokens })
   logoutRoutes(app, { config, database, refreshTokens, signedIn })
-  meRoute(app, { database, signedIn })
-  changePasswordRoute(app, { config, database: loginDatabase, passwords, signedIn })
+  stepUpRoute(app, { ...hashing, accessTokens, signedIn })
+  registerRoutes(app, hashing)
+  resetRoutes(app, hashing)
+  checkTicketRoute(app, hashing)
+  meRoutes(app, { config, database, refreshTokens, notify, signedIn, signedInRecently })
+  changePasswordRoute(app, { ...hashing, signedIn })
+  changeEmailRoutes(app, { config, database, keys: derivedKeys, notify, askForMail, signedIn, signedInRecently })
   ownSessionRoutes(app, { database, signedIn })
   userRoutes(app, { database, admin })
   directoryRoutes(app, { database, signedIn, mayLookUp })
   jwksRoute(app, { keys })
   revocationStreamRoute(app, { config, revocations })
   return app
+
+  /** Imported when there is mail to send: it takes a start as long as Fastify does. */
+  async function startMail(mail: MailConfig) {
+    const { startMailWorker } = await import('./mail/worker.ts')
+    const dependencies = { config, database, keys: derivedKeys }
+    const tasks = {
+      [registrationTask]: (payload) => startRegistration(payload, dependencies),
+      [passwordResetTask]: (payload) => startPasswordReset(payload, dependencies),
+      [emailChangeTask]: (payload) => startEmailChange(payload, dependencies),
+    } satisfies Tasks
+    return startMailWorker({ databaseUrl: config.databaseUrl, mail, keys: derivedKeys, logger, tasks })
+  }
 }

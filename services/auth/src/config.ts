@@ -1,6 +1,8 @@
 import {
   ConfigurationError,
+  choice,
   databaseAddress,
+  domains,
   duration,
   durationBetween,
   type Mailbox,
@@ -77,6 +79,28 @@ export function readConfig(environment: Record<string, string | undefined>) {
     MAIL_FROM: mailbox({ default: undefined, desc: mailFrom }),
     APP_NAME: text({ default: 'Sallyport', desc: 'what mails call the system (Sallyport if not set)' }),
     APP_ORIGIN: safeOrigin({ default: undefined, desc: appOrigin }),
+    MAIL_RATE_LIMIT_MAX: positive({
+      default: 10,
+      desc: 'the most mails per client and minute that are sent to whoever asks (10 if not set)',
+    }),
+    REGISTRATION: choice(
+      'closed',
+      'invite',
+      'open',
+    )({ default: 'invite', desc: 'who may make an account: closed, invite or open (invite if not set)' }),
+    REGISTRATION_ROLES: roles({ default: undefined, desc: registrationRoles }),
+    REGISTRATION_DOMAINS: domains({
+      default: undefined,
+      desc: 'domains of e-mail addresses that may register, such as example.com; all if not set',
+    }),
+    ACCOUNT_DELETION_GRACE: duration({
+      default: 1_209_600,
+      desc: 'how long a deleted account can be had back by signing in, such as 14d',
+    }),
+    SECURITY_EVENTS_RETENTION: durationBetween(
+      7_776_000,
+      315_360_000,
+    )({ default: 34_560_000, desc: 'how long security events are kept, from 90d to 3650d (400d if not set)' }),
   })
   return {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
@@ -110,12 +134,16 @@ export function readConfig(environment: Record<string, string | undefined>) {
     directoryRoles: settings.DIRECTORY_ROLES,
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
-    mail: mailOf(settings),
+    ...readAccounts(settings),
+    mailsPerMinute: settings.MAIL_RATE_LIMIT_MAX,
+    deletionGrace: settings.ACCOUNT_DELETION_GRACE,
+    eventsRetention: settings.SECURITY_EVENTS_RETENTION,
   }
 }
 
 const mailFrom = 'whom mails are from, an address or Name <address>; required with SMTP_URL'
 const appOrigin = 'where links in mails lead, such as https://app.example.com; required with SMTP_URL'
+const registrationRoles = 'the roles of whoever registers, such as patient; required with REGISTRATION=open'
 
 export interface MailConfig {
   server: SmtpServer
@@ -123,22 +151,35 @@ export interface MailConfig {
   app: { name: string; origin: string }
 }
 
-interface MailSettings {
+/** Who may make an account; an invitation says its roles itself. */
+export type Registration = { kind: 'closed' | 'invite' } | { kind: 'open'; roles: string[]; domains?: string[] }
+
+interface AccountSettings {
   SMTP_URL: SmtpServer | undefined
   MAIL_FROM: Mailbox | undefined
   APP_NAME: string
   APP_ORIGIN: string | undefined
+  REGISTRATION: Registration['kind']
+  REGISTRATION_ROLES: string[] | undefined
+  REGISTRATION_DOMAINS: string[] | undefined
 }
 
-/** @returns undefined if no mail is to be sent */
-function mailOf({ SMTP_URL: server, MAIL_FROM: from, APP_NAME: name, APP_ORIGIN: origin }: MailSettings) {
-  if (!server) return undefined
-  if (from && origin) return { server, from, app: { name, origin } } satisfies MailConfig
+/** Settings that need one another: who registers gets a mail, and a mail has a sender and links. */
+function readAccounts(settings: AccountSettings): { mail: MailConfig | undefined; registration: Registration } {
+  const { SMTP_URL: server, MAIL_FROM: from, APP_NAME: name, APP_ORIGIN: origin } = settings
+  const { REGISTRATION: kind, REGISTRATION_ROLES: roles, REGISTRATION_DOMAINS: domains } = settings
+  const isOpen = kind === 'open'
   const missing = [
-    !from && `MAIL_FROM is not set; it takes ${mailFrom}`,
-    !origin && `APP_ORIGIN is not set; it takes ${appOrigin}`,
-  ]
-  throw new ConfigurationError(missing.filter(Boolean).join('\n'))
+    isOpen && !roles && `REGISTRATION_ROLES is not set; it takes ${registrationRoles}`,
+    isOpen && !server && 'SMTP_URL is not set; REGISTRATION=open needs it, as whoever registers gets a mail',
+    (server || isOpen) && !from && `MAIL_FROM is not set; it takes ${mailFrom}`,
+    (server || isOpen) && !origin && `APP_ORIGIN is not set; it takes ${appOrigin}`,
+  ].filter(Boolean)
+  if (missing.length > 0) throw new ConfigurationError(missing.join('\n'))
+  return {
+    mail: server && { server, from: from as Mailbox, app: { name, origin: origin as string } },
+    registration: isOpen ? { kind, roles: roles as string[], ...(domains && { domains }) } : { kind },
+  }
 }
 
 /** Logins are bounded by hashing, so that a few connections do; a refresh never waits for one of theirs. */

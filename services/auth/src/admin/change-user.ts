@@ -1,9 +1,7 @@
-import type { Database, Prisma, User } from '@sallyport/database'
+import type { Database, User } from '@sallyport/database'
 import { lockUser } from '../accounts/lock-user.ts'
 import { endSessionsOf } from '../sessions/end.ts'
-
-/** Any number will do, as long as every process that changes who is an admin takes the same lock. */
-const adminLock = 5_001_1
+import { countActiveAdmins, isActiveAdmin, lockAdmins } from './last-admin.ts'
 
 /** A change to a user; what is not given stays. */
 export interface UserChange {
@@ -23,7 +21,7 @@ export type ChangeOutcome =
  */
 export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
   return database.$transaction(async (transaction): Promise<ChangeOutcome> => {
-    await transaction.$executeRaw`SELECT pg_advisory_xact_lock(${adminLock})`
+    await lockAdmins(transaction)
     await lockUser(transaction, id)
     const before = await transaction.user.findUnique({ where: { id } })
     if (!before) return { kind: 'unknown' }
@@ -38,10 +36,4 @@ export async function changeUser(database: Database, id: string, change: UserCha
     const after = await transaction.user.update({ where: { id }, data: { roles, disabledAt } })
     return { kind: 'changed', before, after }
   })
-}
-
-const isActiveAdmin = ({ roles, disabledAt }: User) => roles.includes('admin') && disabledAt === null
-
-function countActiveAdmins(transaction: Prisma.TransactionClient): Promise<number> {
-  return transaction.user.count({ where: { roles: { has: 'admin' }, disabledAt: null } })
 }

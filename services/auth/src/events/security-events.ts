@@ -2,8 +2,9 @@ import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 
 /**
- * Something that happened to an account or a session, as operators and auditors look for it. One more is written where a
- * session opens: see sessions.ts.
+ * Something that happened to an account or a session, as operators and auditors look for it. A few
+ * more are written by the statements that cause them: `login_succeeded`, `deletion_undone` (sessions/open.ts),
+ * `session_deleted` and `user_erased` (migrations).
  */
 export interface SecurityEvent {
   event:
@@ -14,6 +15,14 @@ export interface SecurityEvent {
     | 'sessions_ended'
     | 'password_changed'
     | 'password_refused'
+    | 'password_reset'
+    | 'step_up_succeeded'
+    | 'step_up_failed'
+    | 'email_change_requested'
+    | 'email_changed'
+    | 'email_reverted'
+    | 'account_exported'
+    | 'deletion_requested'
     | 'roles_changed'
     | 'user_disabled'
     | 'user_enabled'

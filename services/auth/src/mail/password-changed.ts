@@ -4,14 +4,14 @@ import type { App } from './templates.ts'
 export interface PasswordChanged {
   /** Of the person. */
   name: string
-  at: Date
+  at: string
   ip: string
   device: string
 }
 
 /** Tells a person that the password was changed, with what to do if somebody else did it. */
 export function passwordChanged({ name, at, ip, device }: PasswordChanged, app: App, locale: Locale): Content {
-  const when = formatTime(at, locale)
+  const when = formatTime(new Date(at), locale)
   const url = `${app.origin}/login`
   if (locale === 'de')
     return {

@@ -1,5 +1,5 @@
 import type { Prisma } from '@sallyport/database'
-import type { Mail } from './templates.ts'
+import type { Mail } from './mails.ts'
 
 /** The name of the task that sends mails, in the queue. */
 export const mailTask = 'mail'
@@ -8,8 +8,20 @@ export const mailTask = 'mail'
 const tries = 13
 
 /** Queues a mail, to be sent once the transaction is committed. */
-export async function addMail(transaction: Prisma.TransactionClient, mail: Mail): Promise<void> {
+export const addMail = (transaction: Prisma.TransactionClient, mail: Mail) => addJob(transaction, mailTask, mail)
+
+/** Queues work, to be done once the transaction is committed. What it holds is kept as it is: no secret belongs in it. */
+export async function addJob(transaction: Prisma.TransactionClient, task: string, payload: object): Promise<void> {
   // Its result is a row of a type that Prisma cannot read.
   await transaction.$executeRaw`
-    SELECT FROM graphile_worker.add_job(${mailTask}, ${JSON.stringify(mail)}::json, max_attempts => ${tries}::int)`
+    SELECT FROM graphile_worker.add_job(${task}, ${JSON.stringify(payload)}::json, max_attempts => ${tries}::int)`
 }
+
+/** Queues a mail that tells a user what happened, if this system sends mail. */
+export type Notify = (transaction: Prisma.TransactionClient, mail: Mail) => Promise<void>
+
+export const createNotify =
+  (mail: object | undefined): Notify =>
+  async (transaction, content) => {
+    if (mail) await addMail(transaction, content)
+  }

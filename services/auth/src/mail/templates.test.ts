@@ -1,15 +1,17 @@
 import t from 'tap'
-import { type QueuedMail, render } from './templates.ts'
+import type { Mail } from './mails.ts'
+import { render } from './templates.ts'
 
 const app = { name: 'Sally & Port', origin: 'https://app.example.com' }
-const mail: QueuedMail = {
+const mail = {
+  locale: null,
   template: 'password_changed',
   to: 'dora@example.com',
   name: 'Dora Doctor',
   at: '2026-11-29T23:05:00Z',
   ip: '203.0.113.7',
   device: 'Firefox on Linux',
-}
+} satisfies Mail
 
 t.test('a changed password is told in English, with when, from where and what to do', async (t) => {
   const { subject, text, html } = render(mail, app)
@@ -50,5 +52,5 @@ t.test('HTML loads nothing, follows the colour scheme, and shows markup as text'
 })
 
 t.test('a mail of a newer version is left to that', async (t) => {
-  t.throws(() => render({ ...mail, template: 'newer' } as unknown as QueuedMail, app), { code: 'NO_TEMPLATE' })
+  t.throws(() => render({ ...mail, template: 'newer' } as unknown as Mail, app), { code: 'NO_TEMPLATE' })
 })

@@ -1,5 +1,7 @@
+import type { TicketSecrets } from '../accounts/tickets.ts'
 import { layOut, localeOf, type Message } from './layout.ts'
-import { type PasswordChanged, passwordChanged } from './password-changed.ts'
+import type { Mail } from './mails.ts'
+import { passwordChanged } from './password-changed.ts'
 
 /** What mails say of the system. */
 export interface App {
@@ -7,24 +9,39 @@ export interface App {
   origin: string
 }
 
-/** A mail as it is queued. */
-export type Mail = {
-  to: string
-  /** A language tag; English if it is none that mails are written in. */
-  locale?: string
-  template: 'password_changed'
-} & PasswordChanged
-
-/** A mail as it comes out of the queue. */
-export type QueuedMail = Omit<Mail, 'at'> & { at: string }
-
-/** @throws if there is no such template: a newer version may have queued it, and will send it */
-export function render(mail: QueuedMail, app: App): Message {
-  const locale = localeOf(mail.locale)
+/**
+ * @param secrets of the ticket, if the mail has one
+ * @throws if there is no such template: a newer version may have queued it, and will send it
+ */
+export function render(mail: Mail, app: App, secrets?: TicketSecrets): Message {
+  const locale = localeOf(mail.locale ?? undefined)
   switch (mail.template) {
     case 'password_changed':
-      return layOut(passwordChanged({ ...mail, at: new Date(mail.at) }, app, locale))
+      return layOut(passwordChanged(mail, app, locale))
+    case 'registration':
+    case 'account_exists':
+    case 'invitation':
+    case 'account_created':
+    case 'password_reset':
+    case 'password_was_reset':
+    case 'email_change':
+    case 'email_change_requested':
+    case 'email_changed':
+    case 'email_reverted':
+    case 'new_device':
+    case 'many_failures':
+    case 'deletion_requested':
+      return layOut({
+        locale,
+        subject: mail.template,
+        greeting: '',
+        intro: '',
+        facts: [['Code', secrets?.code ?? '']],
+        advice: [],
+        link: { label: 'Link', url: `${app.origin}/page#ticket=${secrets?.ticket}` },
+        footer: '',
+      })
     default:
-      throw Object.assign(new Error('no such template'), { code: 'NO_TEMPLATE' })
+      throw Object.assign(new Error(`no such template ${secrets}`), { code: 'NO_TEMPLATE' })
   }
 }

@@ -5,16 +5,17 @@ import Type from 'typebox'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
-import { addMail } from '../mail/queue.ts'
-import { describeDevice } from '../sessions/device.ts'
+import type { Notify } from '../mail/queue.ts'
+import { circumstancesOf } from '../sessions/device.ts'
 import { endSessionsOf } from '../sessions/end.ts'
+import { NewPassword, requireStrong } from './new-password.ts'
 import type { Passwords } from './passwords.ts'
-import { longest, shortest } from './policy.ts'
 
 interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
+  notify: Notify
   signedIn: Guard
 }
 
@@ -24,27 +25,17 @@ const schema = {
   summary: 'Change my password',
   body: Type.Object({
     currentPassword: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
-    newPassword: Type.String({
-      format: 'new-password',
-      description: `${shortest} to ${longest} characters, counted as code points after normalization to NFC`,
-    }),
+    newPassword: NewPassword,
   }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
   problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
-/** What is wrong with a new password. */
-const weak = {
-  guessable: new Problem(400, 'PASSWORD_WEAK', 'The new password is too easy to guess', {
-    detail: 'It is a usual one, a pattern, or made of your name or e-mail address. A few words of your own are good.',
-  }),
-  breached: new Problem(400, 'PASSWORD_WEAK', 'The new password has leaked', {
-    detail: 'It is known from a data breach, so attackers try it. A few words that you use nowhere else are good.',
-  }),
-}
-
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
-export function changePasswordRoute(app: Application, { config, database, passwords, signedIn }: Dependencies): void {
+export function changePasswordRoute(
+  app: Application,
+  { config, database, passwords, notify, signedIn }: Dependencies,
+): void {
   app.post(
     '/api/auth/password',
     {
@@ -60,24 +51,15 @@ export function changePasswordRoute(app: Application, { config, database, passwo
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
         const user = await database.user.findUnique({ where: { id: userId } })
-        const weakness = user && (await passwords.weaknessOf(newPassword, user))
-        if (weakness) throw weak[weakness]
+        if (user) await requireStrong(passwords, newPassword, user)
         const verdict = await passwords.verify(user?.passwordHash, currentPassword)
         const matches = verdict === 'right' || verdict === 'outdated'
         const to = matches ? await passwords.hash(newPassword) : ''
         const from = user?.passwordHash ?? ''
         const happened = { user: userId, session, ip: request.ip }
-        const device = describeDevice(request.headers['user-agent'])
-        const tell: Tell = (transaction, { email, name }) =>
-          addMail(transaction, {
-            template: 'password_changed',
-            to: email,
-            name,
-            at: new Date(),
-            ip: request.ip,
-            device,
-          })
-        const change = { id: userId, from, to, keep: session, tell: config.mail && tell }
+        const tell: Tell = (transaction, { email: to, name, locale }) =>
+          notify(transaction, { template: 'password_changed', to, name, locale, ...circumstancesOf(request) })
+        const change = { id: userId, from, to, keep: session, tell }
         if (!matches || !(await changePassword(database, change))) {
           const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
           await record(database, request.log, { event: 'password_refused', reason, ...happened })
@@ -96,8 +78,8 @@ interface Change {
   from: string
   to: string
   keep: string
-  /** Queues the mail that tells the user, if mail is sent. */
-  tell?: Tell | undefined
+  /** Queues the mail that tells the user. */
+  tell?: Tell
 }
 
 /**

@@ -1,32 +1,53 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
+import { eraseDeleted } from '../accounts/deletion.ts'
 
 /** How many rows a step looks at. */
 const slice = 10_000
+
+/** How many accounts a step erases. */
+const most = 100
 
 /** How long an ended session is kept, to say why it ended, in hours. */
 export const keptFor = 24
 
 /**
  * Deletes sessions that ended more than a day ago, a slice of the table at a time: no index on a column that every
- * refresh changes, no long statement. Any number of processes may do so at once; each passes over rows that another
- * one holds.
+ * refresh changes, no long statement. Accounts are erased whose grace is over, and tickets and security events deleted
+ * that are no longer kept. Any number of processes may do so at once; each passes over rows that another one holds.
  *
+ * @param eventsRetention how long security events are kept, in seconds
  * @param pause between steps, in milliseconds
  * @returns how to stop
  */
-export function startHousekeeping(database: Database, logger: Logger, pause = 60_000): () => void {
+export function startHousekeeping(
+  database: Database,
+  logger: Logger,
+  { eventsRetention, pause = 60_000 }: { eventsRetention: number; pause?: number },
+): () => void {
   let after: string | null = null
   const timer = setInterval(async () => {
     try {
       const { last, deleted } = await sweep(database, after, slice)
       after = last
       if (deleted > 0) logger.info({ event: 'sessions_deleted', deleted })
+      const erased = await eraseDeleted(database, most)
+      if (erased > 0) logger.info({ event: 'users_erased', erased })
+      await forget(database, eventsRetention, slice)
     } catch (err) {
       logger.warn({ event: 'housekeeping_failed', err })
     }
   }, pause)
   return () => clearInterval(timer)
+}
+
+/** Deletes tickets that expired a day ago, so that they count no more, and security events that are older than they are kept. */
+export async function forget(database: Database, eventsRetention: number, most: number): Promise<void> {
+  await database.$executeRaw`
+    DELETE FROM auth.tickets WHERE id IN (
+      SELECT id FROM auth.tickets WHERE expires_at < now() - interval '1 day' LIMIT ${most} FOR UPDATE SKIP LOCKED)`
+  await database.$executeRaw`
+    SELECT auth.forget_security_events(${eventsRetention}::float8 * interval '1 second', ${most}::int)`
 }
 
 /**

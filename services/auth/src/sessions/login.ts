@@ -7,19 +7,15 @@ import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Passwords } from '../passwords/passwords.ts'
-import type { AccessTokens } from '../tokens/access.ts'
-import type { RefreshTokens } from '../tokens/refresh.ts'
-import { endSessionOfCookie } from './end-by-cookie.ts'
 import { countLogin } from './metrics.ts'
-import { openSession } from './open.ts'
 import { requireOwnOrigin } from './own-origin.ts'
+import { SignedIn, type SignIn } from './sign-in.ts'
 
 interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
-  accessTokens: AccessTokens
-  refreshTokens: RefreshTokens
+  signIn: SignIn
 }
 
 const schema = {
@@ -30,17 +26,7 @@ const schema = {
     email: Type.String({ minLength: 3, maxLength: 254, pattern: storable, examples: ['doctor@example.com'] }),
     password: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
   }),
-  response: {
-    200: Type.Object(
-      {
-        accessToken: Type.String(),
-        role: Type.String(),
-        roles: Type.Array(Type.String()),
-        user: Type.Object({ id: Type.String(), name: Type.String(), email: Type.String() }),
-      },
-      { description: 'An access token, and the refresh cookie' },
-    ),
-  },
+  response: { 200: SignedIn },
   problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
 }
 
@@ -59,11 +45,8 @@ const findUser: Statement = {
     FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
 }
 
-/** Checks e-mail and password, and opens a session in the place of the one that the browser had (ASVS V7.2.4). */
-export function loginRoute(
-  app: Application,
-  { config, database, passwords, accessTokens, refreshTokens }: Dependencies,
-): void {
+/** Checks e-mail and password, and signs the user in. */
+export function loginRoute(app: Application, { config, database, passwords, signIn }: Dependencies): void {
   app.post(
     '/api/auth/login',
     {
@@ -92,23 +75,9 @@ export function loginRoute(
         requireValid(user, request.log)
 
         const passwordHash = verdict === 'outdated' ? await rehash(user, password) : user.passwordHash
-        const session = await openSession(
-          database,
-          { userId: user.id, passwordHash, userAgent: request.headers['user-agent']?.slice(0, 512), ip: request.ip },
-          config.session,
-        )
-        if (!session) throw await refuse('changed meanwhile')
-
-        request.log.warn({ event: 'login_succeeded', user: user.id, session: session.id, ip: request.ip })
-        await endSessionOfCookie(request, { database, refreshTokens })
-        await refreshTokens.set(reply, session)
-        const { id, name, roles } = session.user
-        return {
-          accessToken: accessTokens.sign(session),
-          role: roles[0] as string,
-          roles,
-          user: { id, name, email: session.user.email },
-        }
+        const signedIn = await signIn(request, reply, { id: user.id, passwordHash })
+        if (!signedIn) throw await refuse('changed meanwhile')
+        return signedIn
       }),
   )
 

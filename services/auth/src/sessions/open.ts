@@ -24,9 +24,15 @@ const open: Statement = {
              now() + $7::float8 * interval '1 second'
       FROM owner
       RETURNING *
+    ), restored AS (
+      UPDATE auth.users SET delete_after = NULL FROM owner
+      WHERE users.id = owner.id AND users.delete_after IS NOT NULL
+      RETURNING users.id
     ), recorded AS (
       INSERT INTO auth.security_events (event, user_id, session_id, ip)
       SELECT 'login_succeeded', user_id, id, ip FROM opened
+      UNION ALL
+      SELECT 'deletion_undone', user_id, opened.id, ip FROM opened JOIN restored ON restored.id = user_id
     )
     SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
            floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles
@@ -36,7 +42,8 @@ const open: Statement = {
 /**
  * Opens a session for a user whose password was just checked. The user's row is locked and looked at once more in the
  * same statement, so that no session opens after the user was disabled or the password changed. The security event
- * of the login is written with it, so that there is never one without the other.
+ * of the login is written with it, so that there is never one without the other; and the account is not deleted that
+ * was to be.
  *
  * @returns undefined if that happened
  */

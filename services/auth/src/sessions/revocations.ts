@@ -6,10 +6,11 @@ import Value from 'typebox/value'
 import type { Config } from '../config.ts'
 import { revocationSubscribers } from './metrics.ts'
 
-/** The channel of Postgres on which triggers announce what ends tokens; the message is a JSON Revocation. */
+/** The channel of Postgres on which triggers announce what ends tokens; the message is a JSON Revocation, or who was erased. */
 const channel = 'sallyport_revocations'
 
-const revocation = Type.Union([
+const announcement = Type.Union([
+  Type.Object({ erased: Type.String() }),
   Type.Object({ session: Type.String(), reason: Type.String() }),
   Type.Object({ user: Type.String(), roles: Type.Array(Type.String()) }),
 ])
@@ -30,6 +31,7 @@ export interface Revocations {
 
 interface Subscriber {
   revoked: (revocation: Revocation) => void
+  erased: (user: string) => void
   alive: (at: number) => void
   end: () => void
 }
@@ -57,8 +59,11 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   }
   const listener = listen(config.databaseUrl, channel, {
     onMessage: (message) => {
-      const parsed: Revocation = Value.Parse(revocation, JSON.parse(message))
-      for (const { revoked } of subscribers) revoked(parsed)
+      const parsed = Value.Parse(announcement, JSON.parse(message))
+      for (const subscriber of subscribers) {
+        if ('erased' in parsed) subscriber.erased(parsed.erased)
+        else subscriber.revoked(parsed)
+      }
     },
     onProof: (sentAt) => {
       for (const { alive } of subscribers) alive(sentAt / 1000)
@@ -80,12 +85,14 @@ export function openRevocations(config: Config, database: Database, logger: Logg
         send('revoked', { ...revocation, holds, until: Math.ceil(Date.now() / 1000 + holds) })
       }
       const early: Revocation[] = []
-      const subscriber: Subscriber = { revoked: (revocation) => early.push(revocation), alive: () => {}, end }
+      const erased = (user: string) => send('erased', { user })
+      const subscriber: Subscriber = { revoked: (revocation) => early.push(revocation), erased, alive: () => {}, end }
       subscribers.add(subscriber)
       revocationSubscribers.inc()
       const at = performance.now() / 1000
       try {
         for (const { revocation, age } of await readRevocations(database, memory)) pass(revocation, age)
+        for (const { user } of await database.run<{ user: string }>(recentlyErased, [])) erased(user)
       } catch (error) {
         leave(subscriber)
         throw error
@@ -120,6 +127,14 @@ const recent: Statement = {
     UNION ALL
     SELECT json_build_object('user', id, 'roles', roles), extract(epoch FROM now() - roles_changed_at)::float8
     FROM auth.users WHERE roles_changed_at > now() - $1::float8 * interval '1 second'`,
+}
+
+/** Within a day, for services that were not connected. */
+const recentlyErased: Statement = {
+  name: 'recently_erased',
+  text: `
+    SELECT user_id AS user FROM auth.security_events
+    WHERE event = 'user_erased' AND at > now() - interval '1 day' ORDER BY id`,
 }
 
 /** What happened within so many seconds, by the database's clock, and how many seconds ago. */

@@ -1,0 +1,43 @@
+import { randomUUID } from 'node:crypto'
+import type { Application } from '@sallyport/chassis'
+import { Problem } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import type { Config } from '../config.ts'
+import { addJob } from '../mail/queue.ts'
+
+/** The answer to whoever asks for a mail: the same for every address, whether it has an account or not. */
+export const Asked = Type.Object(
+  {
+    message: Type.String(),
+    ticketId: Type.String({ description: 'goes with the code of the mail' }),
+  },
+  { description: 'A mail is sent, if the address is one that it can be sent to' },
+)
+
+/** Queues work that ends in a mail. @returns the answer */
+export type AskForMail = (
+  request: FastifyRequest,
+  task: string,
+  payload: object,
+) => Promise<{ message: string; ticketId: string }>
+
+/**
+ * Makes the one way in which a request causes a mail to an address that it names. The request looks nothing up: what
+ * depends on whether there is an account is done by the worker of the queue, so that neither the answer nor its time
+ * says so. A client that asks too often gets the same answer, and nothing is done.
+ */
+export function createAskForMail(app: Application, { mail, mailsPerMinute }: Config, database: Database): AskForMail {
+  const check = app.createRateLimit({ max: mailsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 })
+  return async (request, task, payload) => {
+    if (!mail) throw mailUnavailable()
+    const ticketId = randomUUID()
+    const limit = await check(request)
+    if (limit.isAllowed || !limit.isExceeded) await addJob(database, task, { ticketId, ...payload })
+    return { message: 'If the address can be used, a mail is on its way', ticketId }
+  }
+}
+
+export const mailUnavailable = () =>
+  new Problem(503, 'MAIL_UNAVAILABLE', 'This system sends no mail', { detail: 'Its operators have to set SMTP_URL.' })

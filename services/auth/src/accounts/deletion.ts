@@ -1,0 +1,62 @@
+import type { Database, Prisma } from '@sallyport/database'
+import { countActiveAdmins, isActiveAdmin, lockAdmins } from '../admin/last-admin.ts'
+import { endSessionsOf } from '../sessions/end.ts'
+import { lockUser } from './lock-user.ts'
+import { endTickets } from './tickets.ts'
+
+interface DeletionMail {
+  to: string
+  name: string
+  locale: string | null
+  deleteAfter: string
+}
+
+/**
+ * Ends every session of a user, and has the account erased when its grace is over. Signing in before undoes it.
+ *
+ * @param grace in seconds
+ * @param tell queues the mail that says so
+ * @returns when it is to be erased; nothing is changed if nobody would be left to administer users
+ */
+export async function requestDeletion(
+  database: Database,
+  id: string,
+  grace: number,
+  tell: (transaction: Prisma.TransactionClient, mail: DeletionMail) => Promise<void>,
+): Promise<Date | 'last_admin' | undefined> {
+  return database.$transaction(async (transaction) => {
+    await lockAdmins(transaction)
+    await lockUser(transaction, id)
+    const user = await transaction.user.findUnique({ where: { id } })
+    if (!user) return undefined
+    if (isActiveAdmin(user) && (await countActiveAdmins(transaction)) === 1) return 'last_admin'
+    const deleteAfter = new Date(Date.now() + grace * 1000)
+    await transaction.user.update({ where: { id }, data: { deleteAfter } })
+    await endSessionsOf(transaction, id, 'account_deleted')
+    for (const purpose of ['password_reset', 'email_change'] as const)
+      await endTickets(transaction, { userId: id, purpose })
+    const { email: to, name, locale } = user
+    await tell(transaction, { to, name, locale, deleteAfter: deleteAfter.toISOString() })
+    return deleteAfter
+  })
+}
+
+/**
+ * Erases the accounts whose time has come: with what belongs to them, but for the security events, which keep the id alone
+ * (docs/privacy.md). The database does it, and notifies the other services in the same commit.
+ *
+ * @returns how many
+ */
+export async function eraseDeleted(database: Database, most: number): Promise<number> {
+  const due = await database.user.findMany({
+    where: { deleteAfter: { lte: new Date() } },
+    select: { id: true },
+    take: most,
+  })
+  let erased = 0
+  for (const { id } of due) {
+    const [result] = await database.$queryRaw<{ erased: boolean }[]>`SELECT auth.erase_user(${id}::uuid) AS erased`
+    if (result?.erased) erased += 1
+  }
+  return erased
+}

@@ -1,0 +1,91 @@
+import type { Database } from '@sallyport/database'
+import Type, { type Static } from 'typebox'
+
+const Text = Type.Union([Type.String(), Type.Null()])
+
+export const AccountExport = Type.Object(
+  {
+    user: Type.Object({
+      id: Type.String(),
+      email: Type.String(),
+      name: Type.String(),
+      roles: Type.Array(Type.String()),
+      locale: Text,
+      createdAt: Type.String(),
+      disabledAt: Text,
+      deleteAfter: Text,
+    }),
+    sessions: Type.Array(
+      Type.Object({
+        id: Type.String(),
+        createdAt: Type.String(),
+        authenticatedAt: Text,
+        lastUsedAt: Type.String(),
+        expiresAt: Type.String(),
+        endedAt: Text,
+        reason: Text,
+        userAgent: Text,
+        ip: Text,
+      }),
+    ),
+    securityEvents: Type.Array(
+      Type.Object({ at: Type.String(), event: Type.String(), sessionId: Text, ip: Text, reason: Text }),
+    ),
+    tickets: Type.Array(
+      Type.Object({
+        purpose: Type.String(),
+        email: Type.String(),
+        createdAt: Type.String(),
+        expiresAt: Type.String(),
+        usedAt: Text,
+      }),
+    ),
+  },
+  { description: 'All of it, but for what would let somebody sign in' },
+)
+
+/** Everything that the auth service keeps about a user, for that user (docs/privacy.md). @returns null if there is none */
+export async function exportAccount(database: Database, id: string): Promise<Static<typeof AccountExport> | null> {
+  const user = await database.user.findUnique({
+    where: { id },
+    include: { sessions: { orderBy: { createdAt: 'asc' } } },
+  })
+  if (!user) return null
+  const { email, name, roles, locale } = user
+  const events = await database.securityEvent.findMany({ where: { userId: id }, orderBy: { id: 'asc' } })
+  const tickets = await database.ticket.findMany({
+    where: { OR: [{ userId: id }, { email }] },
+    orderBy: { createdAt: 'asc' },
+  })
+  return {
+    user: {
+      ...{ id, email, name, roles, locale },
+      createdAt: user.createdAt.toISOString(),
+      disabledAt: text(user.disabledAt),
+      deleteAfter: text(user.deleteAfter),
+    },
+    sessions: user.sessions.map((session) => ({
+      id: session.id,
+      createdAt: session.createdAt.toISOString(),
+      authenticatedAt: text(session.authenticatedAt),
+      lastUsedAt: session.rotatedAt.toISOString(),
+      expiresAt: session.expiresAt.toISOString(),
+      endedAt: text(session.revokedAt),
+      reason: session.revokedReason,
+      userAgent: session.userAgent,
+      ip: session.ip,
+    })),
+    securityEvents: events.map(({ at, event, sessionId, ip, reason }) => ({
+      ...{ event, sessionId, ip, reason },
+      at: at.toISOString(),
+    })),
+    tickets: tickets.map(({ purpose, email, createdAt, expiresAt, usedAt }) => ({
+      ...{ purpose, email },
+      createdAt: createdAt.toISOString(),
+      expiresAt: expiresAt.toISOString(),
+      usedAt: text(usedAt),
+    })),
+  }
+}
+
+const text = (at: Date | null) => at?.toISOString() ?? null

@@ -1,0 +1,132 @@
+import type { Application } from '@sallyport/chassis'
+import type { Database } from '@sallyport/database'
+import { toMailbox } from '@sallyport/identity'
+import Type from 'typebox'
+import { Asked, type AskForMail } from '../accounts/asked.ts'
+import { Email, Locale } from '../accounts/fields.ts'
+import { findByAddress } from '../accounts/find-by-address.ts'
+import { lockUser } from '../accounts/lock-user.ts'
+import { endTickets, findTicket, issueTicket, mayIssue, Proof, ticketInvalid, useTicket } from '../accounts/tickets.ts'
+import type { Config } from '../config.ts'
+import { record } from '../events/security-events.ts'
+import type { Circumstances } from '../mail/mails.ts'
+import { addMail, type Notify } from '../mail/queue.ts'
+import { circumstancesOf } from '../sessions/device.ts'
+import { endSessionsOf } from '../sessions/end.ts'
+import { requireOwnOrigin } from '../sessions/own-origin.ts'
+import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import { NewPassword, requireStrong } from './new-password.ts'
+import type { Passwords } from './passwords.ts'
+
+interface Dependencies {
+  config: Config
+  database: Database
+  passwords: Passwords
+  keys: DerivedKeys
+  notify: Notify
+  askForMail: AskForMail
+}
+
+const forgotSchema = {
+  operationId: 'forgotPassword',
+  tags: ['account'],
+  summary: 'Ask for a mail to choose a new password',
+  body: Type.Object({ email: Email, locale: Type.Optional(Locale) }),
+  response: { 202: Asked },
+  problems: { 403: ['ORIGIN_REFUSED'], 503: ['MAIL_UNAVAILABLE'] },
+}
+
+const resetSchema = {
+  operationId: 'resetPassword',
+  tags: ['account'],
+  summary: 'Choose a new password by way of a mail',
+  description: 'With the ticket of a mail, or with the id and the code.',
+  body: Type.Object({ ...Proof.properties, password: NewPassword }),
+  response: { 200: Type.Object({ message: Type.String() }, { description: 'Every session has ended' }) },
+  problems: { 400: ['TICKET_INVALID', 'PASSWORD_WEAK'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
+}
+
+export const passwordResetTask = 'password_reset'
+
+/** How a user who has forgotten the password gets another: by way of a mail to the address of the account. */
+export function resetRoutes(app: Application, dependencies: Dependencies): void {
+  const { config, database, passwords, keys, notify, askForMail } = dependencies
+  const onRequest = requireOwnOrigin(config.origins)
+
+  app.post('/api/auth/password/forgot', { schema: forgotSchema, onRequest }, async (request, reply) => {
+    const { email, locale = null } = request.body
+    const asked = { email: toMailbox(email), locale, ...circumstancesOf(request) }
+    return reply.code(202).send(await askForMail(request, passwordResetTask, asked))
+  })
+
+  app.post(
+    '/api/auth/password/reset',
+    {
+      schema: resetSchema,
+      onRequest,
+      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+    },
+    async (request) =>
+      passwords.admit(async () => {
+        const { password, ...proof } = request.body
+        const { id, userId } = await findTicket(database, keys, proof, ['password_reset'])
+        const user = userId && (await database.user.findUnique({ where: { id: userId, disabledAt: null } }))
+        if (!user) throw ticketInvalid()
+        await requireStrong(passwords, password, user)
+        const passwordHash = await passwords.hash(password)
+        await database.$transaction(async (transaction) => {
+          await lockUser(transaction, user.id)
+          await useTicket(transaction, id)
+          const { email, name, locale } = await transaction.user.update({
+            where: { id: user.id },
+            data: { passwordHash },
+          })
+          await endSessionsOf(transaction, user.id, 'password_reset')
+          // Whoever had the password before may have asked for more than a reset.
+          for (const purpose of ['password_reset', 'email_change'] as const)
+            await endTickets(transaction, { userId: user.id, purpose })
+          const circumstances = circumstancesOf(request)
+          await notify(transaction, { template: 'password_was_reset', to: email, name, locale, ...circumstances })
+        })
+        await record(database, request.log, { event: 'password_reset', user: user.id, ip: request.ip })
+        return { message: 'The password was changed, and every session has ended' }
+      }),
+  )
+}
+
+interface ResetRequest extends Circumstances {
+  ticketId: string
+  email: string
+  locale: string | null
+}
+
+/**
+ * The work that a request for a new password queues. There is a ticket for an address without an account, too, which
+ * nobody is sent: a code that is tried with it is answered like any other.
+ */
+export async function startPasswordReset(
+  { ticketId: id, email, locale, at, ip, device }: ResetRequest,
+  { database, keys }: Pick<Dependencies, 'database' | 'keys'>,
+): Promise<void> {
+  const asked = { id, purpose: 'password_reset', subject: email, locale } as const
+  await database.$transaction(async (transaction) => {
+    if (!(await mayIssue(transaction, asked))) return
+    const found = await findByAddress(transaction, email)
+    const user = found?.disabledAt === null ? found : undefined
+    // To the address as it is kept, which is the one that was confirmed.
+    const to = user?.email ?? email
+    const { secrets } = await issueTicket(transaction, keys, { ...asked, email: to, userId: user?.id ?? null })
+    if (!user) return
+    const { name } = user
+    await addMail(transaction, {
+      template: 'password_reset',
+      to,
+      name,
+      locale: user.locale ?? locale,
+      secrets,
+      at,
+      ip,
+      device,
+    })
+  })
+}
