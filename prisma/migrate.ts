@@ -2,6 +2,7 @@ import '@sallyport/chassis/node-version'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
@@ -29,7 +30,7 @@ const migrationLock = 5_001_7259
 export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise<string[]> {
   const guard = await retry(wait, () => connect(url))
   // One connection, for a transaction around what the engine does.
-  const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTime, max: 1 })
+  const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTurns, max: 1 })
   try {
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
     await installQueue(pool)
@@ -62,12 +63,19 @@ async function installQueue(pgPool: pg.Pool): Promise<void> {
  */
 async function applyFirst(count: number, schemaEngine: engine.SchemaEngine, pool: pg.Pool): Promise<string[]> {
   await pool.query('BEGIN')
-  const { appliedMigrationNames } = await schemaEngine.applyMigrations({
-    migrationsList: readMigrations(migrationNames.slice(0, count)),
-    filters: { externalTables: [], externalEnums: [] },
-  })
-  await pool.query('COMMIT')
-  return appliedMigrationNames
+  try {
+    const { appliedMigrationNames } = await schemaEngine.applyMigrations({
+      migrationsList: readMigrations(migrationNames.slice(0, count)),
+      filters: { externalTables: [], externalEnums: [] },
+    })
+    await pool.query('COMMIT')
+    return appliedMigrationNames
+  } catch (error) {
+    await pool.query('ROLLBACK')
+    if (!/55P03|lock timeout|40P01|deadlock detected/.test(String((error as Error).message))) throw error
+  }
+  await sleep(pause)
+  return applyFirst(count, schemaEngine, pool)
 }
 
 async function connect(url: string): Promise<Connection> {
@@ -78,6 +86,18 @@ async function connect(url: string): Promise<Connection> {
 
 /** A migration, and the wait for another one, takes as long as it takes, however short statements are elsewhere. */
 const takeTime = (connection: pg.ClientBase) => connection.query('SET statement_timeout TO 0')
+
+/** Milliseconds that a migration waits for a lock, and then leaves to whoever waits behind it. */
+const [lockTimeout, pause] = [1_000, 1_000]
+
+/**
+ * So that a service that still runs never waits for long: a lock on a table is waited for behind what has one already,
+ * such as a backup, and whatever asks for the table meanwhile waits behind us.
+ */
+async function takeTurns(connection: pg.ClientBase): Promise<void> {
+  await takeTime(connection)
+  await connection.query(`SET lock_timeout TO ${lockTimeout}`)
+}
 
 async function startEngine(pool: pg.Pool): Promise<engine.SchemaEngine> {
   loading ??= loadEngine()

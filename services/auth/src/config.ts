@@ -152,7 +152,8 @@ export interface MailConfig {
 }
 
 /** Who may make an account; an invitation says its roles itself. */
-export type Registration = { kind: 'closed' | 'invite' } | { kind: 'open'; roles: string[]; domains?: string[] }
+export type Registration = { kind: 'closed' | 'invite' } | OpenRegistration
+export type OpenRegistration = { kind: 'open'; roles: string[]; domains?: string[] }
 
 interface AccountSettings {
   SMTP_URL: SmtpServer | undefined

@@ -67,9 +67,9 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
     '/api/auth/email',
     { schema: changeSchema, preHandler: [signedIn, signedInRecently] },
     async (request, reply) => {
-      const { userId: user } = request.identity
+      const { userId: user, sessionId: session } = request.identity
       const email = toMailbox(request.body.email) as string
-      await askForMail(request, emailChangeTask, { user, email, ...circumstancesOf(request) })
+      await askForMail(request, emailChangeTask, { user, session, email, ...circumstancesOf(request) })
       await record(database, request.log, { event: 'email_change_requested', user, ip: request.ip })
       return reply.code(202).send({ message: 'If the address can be used, a mail to confirm it is on its way' })
     },
@@ -77,12 +77,16 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
 
   app.post('/api/auth/email/confirm', { schema: confirmSchema, onRequest, config: { rateLimit } }, async (request) => {
     const ticket = await findTicket(database, keys, request.body, ['email_change'])
-    const user = await moveAddress(ticket, async (transaction, { id, name, locale, email: before }) => {
+    const user = await moveAddress(ticket, async (transaction, user) => {
+      const { id, name, locale, email: before } = user
+      const since = await leftAt(transaction, ticket)
+      // Whoever reads this mailbox could bring it back by the link, too. The address in between may be a thief's.
+      if (since) return bringBack(transaction, request, { user, email: ticket.email, since })
       await endTickets(transaction, { userId: id, purpose: 'password_reset' })
       // One for each address that was left, so that a thief who goes on changing it takes none away.
       const revert = { purpose: 'email_revert', subject: `${id} ${before}`, email: before, userId: id } as const
       const { secrets } = await issueTicket(transaction, keys, revert)
-      const mail = { to: before, name, locale, newEmail: ticket.email, secrets, ...circumstancesOf(request) }
+      const mail = { user: id, to: before, name, locale, newEmail: ticket.email, secrets, ...circumstancesOf(request) }
       await notify(transaction, { template: 'email_changed', ...mail })
     })
     await recordChange(request, 'email_changed', user)
@@ -91,26 +95,34 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
 
   app.post('/api/auth/email/revert', { schema: revertSchema, onRequest, config: { rateLimit } }, async (request) => {
     const ticket = await findTicket(database, keys, request.body, ['email_revert'])
-    const user = await moveAddress(ticket, async (transaction, { id, name, locale }) => {
-      await endSessionsOf(transaction, id, 'email_reverted')
-      for (const purpose of ['password_reset', 'email_change'] as const)
-        await endTickets(transaction, { userId: id, purpose })
-      // Those of addresses that came after this one are a thief's, if anybody's.
-      await transaction.ticket.updateMany({
-        where: { userId: id, purpose: 'email_revert', usedAt: null, createdAt: { gte: ticket.createdAt } },
-        data: { usedAt: new Date() },
-      })
-      await notify(transaction, {
-        template: 'email_reverted',
-        to: ticket.email,
-        name,
-        locale,
-        ...circumstancesOf(request),
-      })
-    })
+    const user = await moveAddress(ticket, (transaction, user) =>
+      bringBack(transaction, request, { user, email: ticket.email, since: ticket.createdAt }),
+    )
     await recordChange(request, 'email_reverted', user)
     return { message: 'The e-mail address is the one before again, and every session has ended' }
   })
+
+  /** When the user left the mailbox of a ticket, if within the time in which it can be brought back. */
+  async function leftAt(transaction: Prisma.TransactionClient, { userId, email }: Ticket): Promise<Date | undefined> {
+    const left = await transaction.ticket.findFirst({
+      where: { purpose: 'email_revert', userId, email, usedAt: null, expiresAt: { gt: new Date() } },
+    })
+    return left?.createdAt
+  }
+
+  /** Ends what whoever changed the address may have: sessions, and what would bring back addresses that came after it. */
+  async function bringBack(
+    transaction: Prisma.TransactionClient,
+    request: FastifyRequest,
+    { user: { id, name, locale }, email: to, since }: { user: User; email: string; since: Date },
+  ): Promise<void> {
+    await endSessionsOf(transaction, id, 'email_reverted')
+    await transaction.ticket.updateMany({
+      where: { userId: id, purpose: 'email_revert', usedAt: null, createdAt: { gte: since } },
+      data: { usedAt: new Date() },
+    })
+    await notify(transaction, { template: 'email_reverted', user: id, to, name, locale, ...circumstancesOf(request) })
+  }
 
   const recordChange = (request: FastifyRequest, event: 'email_changed' | 'email_reverted', { id: user }: User) =>
     record(database, request.log, { event, user, ip: request.ip })
@@ -146,25 +158,33 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
 interface ChangeRequest extends Circumstances {
   ticketId: string
   user: string
+  /** Which asks. */
+  session: string
   email: string
 }
 
 /**
  * The work that a request to change the address queues. Its user is notified whether the new address can be had or not,
- * which belongs to whoever has an account with it.
+ * which belongs to whoever has an account with it. Nothing comes of it if the session has ended meanwhile: it may have
+ * been ended because it was somebody else's.
  */
 export async function startEmailChange(
-  { ticketId: id, user: userId, email, at, ip, device }: ChangeRequest,
+  { ticketId: id, user: userId, session, email, at, ip, device }: ChangeRequest,
   { database, keys }: Pick<Dependencies, 'database' | 'keys'>,
 ): Promise<void> {
   const ticket = { id, purpose: 'email_change', subject: userId, email, userId } as const
   await database.$transaction(async (transaction) => {
-    const user = await transaction.user.findUnique({ where: { id: userId, disabledAt: null } })
+    // What ends the session comes wholly before, or sees the ticket.
+    await lockUser(transaction, userId)
+    const user = await transaction.user.findUnique({
+      where: { id: userId, disabledAt: null, sessions: { some: { id: session, revokedAt: null } } },
+    })
     if (!user || !(await mayIssue(transaction, ticket))) return
     const { name, locale, email: to } = user
     const { secrets } = await issueTicket(transaction, keys, ticket)
     await addMail(transaction, {
       template: 'email_change_requested',
+      user: userId,
       to,
       name,
       locale,
@@ -174,6 +194,6 @@ export async function startEmailChange(
       device,
     })
     if (!(await findByAddress(transaction, email)))
-      await addMail(transaction, { template: 'email_change', to: email, name, locale, secrets })
+      await addMail(transaction, { template: 'email_change', user: userId, to: email, name, locale, secrets })
   })
 }

@@ -2,9 +2,9 @@ import type { Database, Prisma } from '@sallyport/database'
 import { countActiveAdmins, isActiveAdmin, lockAdmins } from '../admin/last-admin.ts'
 import { endSessionsOf } from '../sessions/end.ts'
 import { lockUser } from './lock-user.ts'
-import { endTickets } from './tickets.ts'
 
 interface DeletionMail {
+  user: string
   to: string
   name: string
   locale: string | null
@@ -33,10 +33,8 @@ export async function requestDeletion(
     const deleteAfter = new Date(Date.now() + grace * 1000)
     await transaction.user.update({ where: { id }, data: { deleteAfter } })
     await endSessionsOf(transaction, id, 'account_deleted')
-    for (const purpose of ['password_reset', 'email_change'] as const)
-      await endTickets(transaction, { userId: id, purpose })
     const { email: to, name, locale } = user
-    await tell(transaction, { to, name, locale, deleteAfter: deleteAfter.toISOString() })
+    await tell(transaction, { user: id, to, name, locale, deleteAfter: deleteAfter.toISOString() })
     return deleteAfter
   })
 }

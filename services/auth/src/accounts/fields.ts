@@ -2,10 +2,16 @@ import { storable } from '@sallyport/chassis'
 import { toMailbox } from '@sallyport/identity'
 import Type from 'typebox'
 
+/** What ends a line, or turns the direction of whatever text stands after the name (UTS #55). */
+const unprintable = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
+
+/** What nobody sees; joiners and marks of direction are parts of names that can be seen. */
+const invisible = /[\p{White_Space}\p{Default_Ignorable_Code_Point}\u2800]/gu
+
 /** The formats of what users tell of themselves, for schemas. */
 export const accountFormats = {
   mailbox: (text: string) => toMailbox(text) !== undefined,
-  name: (text: string) => text.trim() !== '' && !/[\p{Cc}\u2028\u2029]/u.test(text),
+  name: (text: string) => !unprintable.test(text) && text.replace(invisible, '') !== '',
 }
 
 /** An address that can take mail, as far as its form says. Longer ones may be within the limit once they are normal. */

@@ -2,7 +2,7 @@ import { type Application, Problem } from '@sallyport/chassis'
 import { type Database, Prisma, type User } from '@sallyport/database'
 import { toMailbox } from '@sallyport/identity'
 import Type from 'typebox'
-import type { Config } from '../config.ts'
+import type { Config, OpenRegistration, Registration } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import { addMail } from '../mail/queue.ts'
 import { NewPassword, requireStrong } from '../passwords/new-password.ts'
@@ -100,11 +100,17 @@ export function registerRoutes(app: Application, dependencies: Dependencies): vo
   )
 
   /** Nobody gets a role by asking: an invitation says them, or the settings do. @throws 403 REGISTRATION_CLOSED */
-  function rolesOf({ purpose, roles }: Ticket): string[] {
+  function rolesOf({ purpose, roles, email }: Ticket): string[] {
     if (purpose === 'invitation' && registration.kind !== 'closed') return roles
-    if (purpose === 'registration' && registration.kind === 'open') return registration.roles
+    if (purpose === 'registration' && isOpenTo(registration, email)) return registration.roles
     throw closed()
   }
+}
+
+/** Whether somebody with this address may register. Settings may have changed since a mail was sent. */
+function isOpenTo(registration: Registration, email: string): registration is OpenRegistration {
+  if (registration.kind !== 'open') return false
+  return registration.domains?.includes(email.slice(email.lastIndexOf('@') + 1)) !== false
 }
 
 const closed = () =>
@@ -125,6 +131,8 @@ async function createAccount(database: Database, ticket: Ticket, account: NewAcc
   const { email, locale } = ticket
   try {
     return await database.$transaction(async (transaction) => {
+      // Of two tickets for one address the second one waits here, and not for the rows of the first.
+      await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`account ${email}`}, 5001))`
       await useTicket(transaction, ticket.id)
       if (await findByAddress(transaction, email)) throw ticketInvalid()
       await endTickets(transaction, { email })
@@ -150,9 +158,7 @@ export async function startRegistration(
   { ticketId: id, email, locale }: RegistrationRequest,
   { config, database, keys }: Pick<Dependencies, 'config' | 'database' | 'keys'>,
 ): Promise<void> {
-  const { registration } = config
-  const domain = email.slice(email.lastIndexOf('@') + 1)
-  if (registration.kind !== 'open' || registration.domains?.includes(domain) === false) return
+  if (!isOpenTo(config.registration, email)) return
   const ticket = { id, purpose: 'registration', subject: email, email, locale } as const
   await database.$transaction(async (transaction) => {
     if (!(await mayIssue(transaction, ticket))) return
@@ -161,6 +167,7 @@ export async function startRegistration(
     if (user)
       await addMail(transaction, {
         template: 'account_exists',
+        user: user.id,
         to: user.email,
         name: user.name,
         locale: user.locale ?? locale,

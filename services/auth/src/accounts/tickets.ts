@@ -22,7 +22,7 @@ export const codeValidFor = 600
 const codeDigits = 8
 const mostTries = 5
 
-/** How many tickets for one purpose and subject are issued in an hour to whoever asks. */
+/** How many tickets for one purpose, and one subject or mailbox, are issued in an hour to whoever asks. */
 const mostInAnHour = 5
 
 /** Of 256 random bits, in base64url. */
@@ -92,18 +92,18 @@ function createSecrets(): TicketSecrets {
 }
 
 /**
- * Whether a ticket may be issued that somebody asked for who need not be anybody: the address has not had enough of them
- * within the hour, and this one is not there already (work from the queue may be done twice). It keeps others with the
- * same purpose and subject waiting to the end of the transaction.
+ * Whether a ticket may be issued that somebody asked for who need not be anybody: neither its subject nor the mailbox that
+ * it would go to has had enough of them within the hour, and this one is not there already (work from the queue may be
+ * done twice). It keeps others with the same purpose and subject waiting to the end of the transaction.
  */
 export async function mayIssue(
   transaction: Prisma.TransactionClient,
-  { id, purpose, subject }: { id: string; purpose: Purpose; subject: string },
+  { id, purpose, subject, email }: { id: string; purpose: Purpose; subject: string; email: string },
 ): Promise<boolean> {
   await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`${purpose} ${subject}`}, 5001))`
   const since = new Date(Date.now() - 3_600_000)
   const recent = await transaction.ticket.findMany({
-    where: { purpose, subject, createdAt: { gt: since } },
+    where: { purpose, OR: [{ subject }, { email }], createdAt: { gt: since } },
     select: { id: true },
   })
   return recent.length < mostInAnHour && !recent.some((ticket) => ticket.id === id)
@@ -178,11 +178,15 @@ export async function findTicket(
 
 const open = () => ({ usedAt: null, expiresAt: { gt: new Date() } })
 
-/** One statement, so that no two tries count as one. A right one costs none: what came with it may have been wrong. */
+/**
+ * One statement, so that no two tries count as one. A right one costs none: what came with it may have been wrong. Times
+ * are by the clock that set them, ours, of which the database's may differ by as long as a code is valid.
+ */
 async function tryCode(database: Database, id: string, hashes: Buffer[]): Promise<boolean> {
+  const now = new Date()
   const [tried] = await database.$queryRaw<{ right: boolean }[]>`
     UPDATE auth.tickets SET tries = tries + CASE WHEN code_hash = ANY(${hashes}) THEN 0 ELSE 1 END
-    WHERE id = ${id}::uuid AND tries < ${mostTries} AND code_expires_at > now() AND used_at IS NULL AND expires_at > now()
+    WHERE id = ${id}::uuid AND tries < ${mostTries} AND code_expires_at > ${now} AND used_at IS NULL AND expires_at > ${now}
     RETURNING code_hash = ANY(${hashes}) AS right`
   return tried?.right === true
 }

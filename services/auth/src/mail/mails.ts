@@ -41,6 +41,8 @@ export type Template = keyof MailData
 export type Mail = {
   [Name in Template]: {
     to: string
+    /** The id of the account that it is about, if there is one: erasing that takes the mail out of the queue. */
+    user?: string
     /** A language tag; English if it is none that mails are written in. */
     locale: string | null
     template: Name

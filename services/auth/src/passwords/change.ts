@@ -58,7 +58,14 @@ export function changePasswordRoute(
         const from = user?.passwordHash ?? ''
         const happened = { user: userId, session, ip: request.ip }
         const tell: Tell = (transaction, { email: to, name, locale }) =>
-          notify(transaction, { template: 'password_changed', to, name, locale, ...circumstancesOf(request) })
+          notify(transaction, {
+            template: 'password_changed',
+            user: userId,
+            to,
+            name,
+            locale,
+            ...circumstancesOf(request),
+          })
         const change = { id: userId, from, to, keep: session, tell }
         if (!matches || !(await changePassword(database, change))) {
           const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'

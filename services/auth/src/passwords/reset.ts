@@ -1,12 +1,12 @@
 import type { Application } from '@sallyport/chassis'
-import type { Database } from '@sallyport/database'
+import type { Database, Prisma } from '@sallyport/database'
 import { toMailbox } from '@sallyport/identity'
 import Type from 'typebox'
 import { Asked, type AskForMail } from '../accounts/asked.ts'
 import { Email, Locale } from '../accounts/fields.ts'
 import { findByAddress } from '../accounts/find-by-address.ts'
 import { lockUser } from '../accounts/lock-user.ts'
-import { endTickets, findTicket, issueTicket, mayIssue, Proof, ticketInvalid, useTicket } from '../accounts/tickets.ts'
+import { findTicket, issueTicket, mayIssue, Proof, ticketInvalid, useTicket } from '../accounts/tickets.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Circumstances } from '../mail/mails.ts'
@@ -69,24 +69,23 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
     async (request) =>
       passwords.admit(async () => {
         const { password, ...proof } = request.body
-        const { id, userId } = await findTicket(database, keys, proof, ['password_reset'])
-        const user = userId && (await database.user.findUnique({ where: { id: userId, disabledAt: null } }))
+        const { id, userId, email } = await findTicket(database, keys, proof, ['password_reset'])
+        // The mail went to what is still the address of the account, and not to one that was left since.
+        const findUser = async (from: Prisma.TransactionClient) =>
+          userId && (await from.user.findUnique({ where: { id: userId, email, disabledAt: null } }))
+        const user = await findUser(database)
         if (!user) throw ticketInvalid()
         await requireStrong(passwords, password, user)
         const passwordHash = await passwords.hash(password)
         await database.$transaction(async (transaction) => {
           await lockUser(transaction, user.id)
           await useTicket(transaction, id)
-          const { email, name, locale } = await transaction.user.update({
-            where: { id: user.id },
-            data: { passwordHash },
-          })
-          await endSessionsOf(transaction, user.id, 'password_reset')
-          // Whoever had the password before may have asked for more than a reset.
-          for (const purpose of ['password_reset', 'email_change'] as const)
-            await endTickets(transaction, { userId: user.id, purpose })
-          const circumstances = circumstancesOf(request)
-          await notify(transaction, { template: 'password_was_reset', to: email, name, locale, ...circumstances })
+          const now = await findUser(transaction)
+          if (!now) throw ticketInvalid()
+          await transaction.user.update({ where: { id: now.id }, data: { passwordHash } })
+          await endSessionsOf(transaction, now.id, 'password_reset')
+          const about = { user: now.id, to: email, name: now.name, locale: now.locale }
+          await notify(transaction, { template: 'password_was_reset', ...about, ...circumstancesOf(request) })
         })
         await record(database, request.log, { event: 'password_reset', user: user.id, ip: request.ip })
         return { message: 'The password was changed, and every session has ended' }
@@ -110,7 +109,7 @@ export async function startPasswordReset(
 ): Promise<void> {
   const asked = { id, purpose: 'password_reset', subject: email, locale } as const
   await database.$transaction(async (transaction) => {
-    if (!(await mayIssue(transaction, asked))) return
+    if (!(await mayIssue(transaction, { ...asked, email }))) return
     const found = await findByAddress(transaction, email)
     const user = found?.disabledAt === null ? found : undefined
     // To the address as it is kept, which is the one that was confirmed.
@@ -120,6 +119,7 @@ export async function startPasswordReset(
     const { name } = user
     await addMail(transaction, {
       template: 'password_reset',
+      user: user.id,
       to,
       name,
       locale: user.locale ?? locale,

@@ -1,5 +1,6 @@
 import type { Database, Prisma } from '@sallyport/database'
 import { lockUser } from '../accounts/lock-user.ts'
+import { endTickets } from '../accounts/tickets.ts'
 import { sessionsEnded } from './metrics.ts'
 
 /** Why a session ended. */
@@ -49,7 +50,8 @@ export async function endAllSessions(database: Database, userId: string, reason:
 }
 
 /**
- * Ends the sessions of a user whose row the transaction has locked.
+ * Ends the sessions of a user whose row the transaction has locked, and with them what they may have asked for: somebody
+ * else's would otherwise go on by a mail that is there already. What brings an address back stays.
  *
  * @param except the one session that goes on
  * @returns how many it ended
@@ -65,5 +67,6 @@ export async function endSessionsOf(
     WHERE user_id = ${userId}::uuid AND revoked_at IS NULL AND expires_at > now()
       AND id IS DISTINCT FROM ${except}::uuid`
   sessionsEnded.inc({ reason }, ended)
+  for (const purpose of ['password_reset', 'email_change'] as const) await endTickets(transaction, { userId, purpose })
   return ended
 }

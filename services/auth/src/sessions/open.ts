@@ -14,7 +14,7 @@ const open: Statement = {
   name: 'open_session',
   text: `
     WITH owner AS (
-      SELECT id, email, name, roles FROM auth.users
+      SELECT id, email, name, roles, delete_after FROM auth.users
       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
       FOR SHARE
     ), opened AS (
@@ -24,26 +24,35 @@ const open: Statement = {
              now() + $7::float8 * interval '1 second'
       FROM owner
       RETURNING *
-    ), restored AS (
-      UPDATE auth.users SET delete_after = NULL FROM owner
-      WHERE users.id = owner.id AND users.delete_after IS NOT NULL
-      RETURNING users.id
     ), recorded AS (
       INSERT INTO auth.security_events (event, user_id, session_id, ip)
       SELECT 'login_succeeded', user_id, id, ip FROM opened
-      UNION ALL
-      SELECT 'deletion_undone', user_id, opened.id, ip FROM opened JOIN restored ON restored.id = user_id
     )
     SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
+           u.delete_after::text AS deletion
     FROM opened s JOIN owner u ON u.id = s.user_id`,
+}
+
+/**
+ * A statement of its own: in that above, two logins at once would each wait for the other. Unless the deletion was asked
+ * for again meanwhile.
+ */
+const undoDeletion: Statement = {
+  name: 'undo_deletion',
+  text: `
+    WITH restored AS (
+      UPDATE auth.users SET delete_after = NULL WHERE id = $1 AND delete_after = $2::timestamptz RETURNING id
+    )
+    INSERT INTO auth.security_events (event, user_id, session_id, ip)
+    SELECT 'deletion_undone', id, $3::uuid, $4 FROM restored`,
 }
 
 /**
  * Opens a session for a user whose password was just checked. The user's row is locked and looked at once more in the
  * same statement, so that no session opens after the user was disabled or the password changed. The security event
- * of the login is written with it, so that there is never one without the other; and the account is not deleted that
- * was to be.
+ * of the login is written with it, so that there is never one without the other. An account that was to be deleted is
+ * not deleted then.
  *
  * @returns undefined if that happened
  */
@@ -54,6 +63,7 @@ export async function openSession(
 ): Promise<LiveSession | undefined> {
   const id = randomUUID()
   const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds]
-  const [opened] = await database.run<SessionRow>(open, values)
+  const [opened] = await database.run<SessionRow & { deletion: string | null }>(open, values)
+  if (opened?.deletion) await database.run(undoDeletion, [userId, opened.deletion, id, ip])
   return opened && toLiveSession({ id, userId, generation: 0 }, opened)
 }

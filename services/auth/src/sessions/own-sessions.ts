@@ -2,6 +2,7 @@ import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Session } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import Type, { type Static } from 'typebox'
+import { endTickets } from '../accounts/tickets.ts'
 import { record } from '../events/security-events.ts'
 import { describeDevice } from './device.ts'
 import { endSession } from './end.ts'
@@ -82,6 +83,8 @@ export function ownSessionRoutes(
     async (request) => {
       const { userId: user } = request.identity
       const { id: session } = request.params
+      // It may be somebody else's, who has asked for more.
+      await endTickets(database, { userId: user, purpose: 'email_change' })
       if (!(await endSession(database, session, 'logout', user)))
         throw new Problem(404, 'SESSION_NOT_FOUND', 'You have no such session')
       await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
