@@ -169,12 +169,17 @@ type Sample = 'appointments' | 'notifications'
  *
  * @param samples the services behind the gateway that the test sends requests to; they are processes
  */
-export async function openSystem(
+export async function openSystem(t: Test, settings?: Record<string, string>, samples?: Sample[]): Promise<OpenSystem> {
+  return openSystemOn(await startDatabase(t), t, settings, samples)
+}
+
+/** As openSystem, on an existing database. */
+export async function openSystemOn(
+  database: TestDatabase,
   t: Test,
   settings: Record<string, string> = {},
   samples: Sample[] = [],
 ): Promise<OpenSystem> {
-  const database = await startDatabase(t)
   const { environment, secrets } = prepareSystem(t, database, settings)
   const log: string[] = []
   const onLine = (line: string) => log.push(line)
