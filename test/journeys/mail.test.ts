@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { endProcesses, startProcess } from '@sallyport/local'
 import t from 'tap'
@@ -46,8 +47,8 @@ t.test('a changed password is told by mail, whatever becomes of the first tries'
   t.equal(await changePassword(gateway), 200, 'which needs no SMTP server')
   await eventually('the try fails', () => eventsIn(log, 'mail_failed').length > 0)
   const [failed] = eventsIn(log, 'mail_failed')
-  t.match(failed, { job: /^\d+$/, code: 'ESOCKET' })
-  t.strictSame(Object.keys(failed).sort(), ['code', 'event', 'job', 'level', 'service', 'time'])
+  t.match(failed, { job: /^\d+$/, code: 'ESOCKET', reason: 'unreachable' })
+  t.strictSame(Object.keys(failed).sort(), ['code', 'event', 'job', 'level', 'reason', 'service', 'time'])
 
   const smtp = await startSmtp(t, {}, port)
   await eventually('it arrives', () => smtp.mails.length > 0, 30_000)
@@ -170,10 +171,11 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
       const smtp = await startSmtp(t, { ...options, disabledCommands: [...(options.disabledCommands ?? ['STARTTLS'])] })
       const { gateway, log, sql } = await openSystem(t, settings(`smtp://localhost:${smtp.port}${query}`))
       t.equal(await changePassword(gateway), 200)
-      await eventually('it is tried again', () => eventsIn(log, 'mail_failed').length > 1, 30_000)
+      await eventually('it fails', () => eventsIn(log, 'mail_failed').length > 0, 30_000)
+      t.match(eventsIn(log, 'mail_failed'), [{ code: /^(500|ETLS|ESOCKET)$/, reason: 'unreachable' }])
       t.equal(smtp.mails.length, 0)
-      const { rows } = await sql('SELECT last_error, max_attempts FROM graphile_worker.jobs')
-      t.match(rows, [{ last_error: /^(500|ESOCKET)$/, max_attempts: 13 }])
+      const { rows } = await sql('SELECT attempts, max_attempts FROM graphile_worker.jobs')
+      t.match(rows, [{ attempts: 1, max_attempts: 13 }])
     }
   })
 
@@ -185,20 +187,74 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
   })
 })
 
-t.test('what a server says of an address is not kept', async (t) => {
+t.test('a server that fails', async (t) => {
+  const replies = { rcpt: 250, data: 250 }
+  const heard: string[] = []
   const smtp = await startSmtp(t, {
     onRcptTo: ({ address }, _session, done) =>
-      done(Object.assign(new Error(`no mailbox ${address}`), { responseCode: 550 })),
+      done(replies.rcpt === 250 ? null : Object.assign(new Error(`no ${address}`), { responseCode: replies.rcpt })),
+    onData(stream, session, done) {
+      stream.resume().on('end', () => {
+        heard.push(session.envelope.rcptTo[0]?.address ?? '')
+        if (replies.data === 250) return done()
+        if (replies.data > 0) return done(Object.assign(new Error('no'), { responseCode: replies.data }))
+        sockets.at(-1)?.destroy()
+      })
+    },
   })
+  const sockets: Socket[] = []
+  smtp.server.on('connection', (socket: Socket) => sockets.push(socket))
   const { gateway, log, sql } = await openSystem(t, settings(`smtp://localhost:${smtp.port}`))
-  t.equal(await changePassword(gateway), 200)
-  await eventually('it fails', () => eventsIn(log, 'mail_failed').length > 0)
-  t.match(eventsIn(log, 'mail_failed'), [{ code: 550 }])
-  t.notOk(log.some((line) => line.includes('no mailbox')))
-  await eventually(
-    'and waits',
-    async () => (await sql('SELECT FROM graphile_worker.jobs WHERE last_error = $1', ['550'])).rowCount === 1,
+  const lastJob = async () => (await sql('SELECT * FROM graphile_worker.jobs ORDER BY id DESC LIMIT 1')).rows[0]
+  /** Has a mail queued, and waits for what becomes of its first try. */
+  async function attempt(next: Partial<typeof replies>) {
+    Object.assign(replies, { rcpt: 250, data: 250 }, next)
+    await sql('DELETE FROM graphile_worker._private_jobs')
+    const before = eventsIn(log, 'mail_failed').length
+    await sql('UPDATE auth.users SET password_hash = (SELECT password_hash FROM auth.users WHERE email = $1)', [
+      'patient@example.com',
+    ])
+    t.equal(await changePassword(gateway), 200)
+    await eventually('it fails', () => eventsIn(log, 'mail_failed').length > before)
+    await eventually('and is put back', async () => (await lastJob()).locked_at === null)
+    return { ...eventsIn(log, 'mail_failed').at(-1), ...(await lastJob()) }
+  }
+
+  t.match(await attempt({ rcpt: 450 }), { code: '450', reason: 'failed', attempts: 1, last_error: '450' }, 'for now')
+  t.match(await attempt({ data: 451 }), { code: '451', reason: 'failed', attempts: 1 })
+  t.match(await attempt({ data: -1 }), { code: /^E/, reason: 'failed', attempts: 1 }, 'with no reply')
+  for (const next of [{ rcpt: 550 }, { data: 554 }])
+    t.match(await attempt(next), { code: /^55/, reason: 'refused', attempts: 13, max_attempts: 13 }, 'for good')
+  t.notOk(
+    log.some((line) => line.includes('no doctor@example.com')),
+    'what a server says of an address is not kept',
   )
+
+  await t.test('what was given up is shown, and is sent when an operator says so', async (t) => {
+    Object.assign(replies, { rcpt: 250, data: 250 })
+    const before = heard.length
+    const [look, retry] = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
+      .split('-- mails that were given up\n')[1]
+      ?.split(';') as [string, string]
+    t.match((await sql(look)).rows, [{ to: 'doctor@example.com', template: 'password_changed', last_error: '554' }])
+    await sql(retry)
+    await eventually('it arrives', () => heard.length > before)
+    await eventually('and is forgotten', async () => (await sql('SELECT FROM graphile_worker.jobs')).rowCount === 0)
+  })
+
+  await t.test('a server that serves nobody costs no try, and the other mails wait', async (t) => {
+    replies.rcpt = 421
+    t.match(await attempt({ rcpt: 421 }), { code: '421', reason: 'unreachable', attempts: 1 })
+    Object.assign(replies, { rcpt: 250 })
+    await sql('UPDATE graphile_worker._private_jobs SET attempts = 12, run_at = now()')
+    await eventually('it arrives', async () => (await sql('SELECT FROM graphile_worker.jobs')).rowCount === 0, 20_000)
+  })
+
+  await t.test('but for a day', async (t) => {
+    await attempt({ rcpt: 421 })
+    await sql("UPDATE graphile_worker._private_jobs SET created_at = now() - interval '23 hours', run_at = now()")
+    await eventually('it is given up', async () => (await lastJob()).attempts === 13, 20_000)
+  })
 })
 
 t.test('a role that may not use the queue stops the start, with the command that helps', async (t) => {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import type { Test } from 'tap'
@@ -8,6 +8,7 @@ export interface Smtp {
   port: number
   /** What came, the first first. */
   mails: ParsedMail[]
+  server: Server
   close: () => Promise<void>
 }
 
@@ -32,5 +33,5 @@ export async function startSmtp(t: Test, options: SMTPServerOptions = {}, port =
   await once(server.server, 'listening')
   const close = () => new Promise<void>((resolve) => server.close(resolve))
   t.teardown(close)
-  return { port: (server.server.address() as AddressInfo).port, mails, close }
+  return { port: (server.server.address() as AddressInfo).port, mails, server: server.server, close }
 }

@@ -1,13 +1,14 @@
 import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { createPool } from '@sallyport/database'
 import { type JobHelpers, Logger as QueueLogger, run, type TaskList } from 'graphile-worker'
-import { createTransport } from 'nodemailer'
 import type { TicketSecrets } from '../accounts/tickets.ts'
 import type { MailConfig } from '../config.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import type { Mail } from './mails.ts'
 import { mailTask } from './queue.ts'
+import { createSend, NotSent, type Reason } from './smtp.ts'
 import { render } from './templates.ts'
+import { startUpkeep } from './upkeep.ts'
 
 /** One listens for new jobs, one does the rest. A job that is being sent holds none. */
 const connections = 2
@@ -18,8 +19,8 @@ const concurrency = 4
 /** Milliseconds for mails that are being sent when the process ends: it has 4.5 seconds for everything. */
 const stopTimeout = 2_500
 
-/** Milliseconds without a word from the server. */
-const timeouts = { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 30_000, dnsTimeout: 10_000 }
+/** Milliseconds for which a server is left alone that could not be reached. */
+const away = 10_000
 
 /** Work that requests queue, by the names of its tasks: it ends in mails. */
 export type Tasks = Record<string, (payload: never) => Promise<void>>
@@ -48,7 +49,7 @@ export async function startMailWorker({
 }: Dependencies): Promise<() => Promise<void>> {
   const onError = (err: unknown) => logger.warn({ event: 'mail_queue_lost', err })
   const pgPool = createPool(databaseUrl, { connections, onError })
-  const send = createSender(mail, keys, logger)
+  const mailer = createMailer(mail, keys, logger)
   try {
     const runner = await run({
       pgPool,
@@ -59,8 +60,9 @@ export async function startMailWorker({
         ...(Object.fromEntries(
           Object.entries(tasks).map(([name, perform]) => [name, (payload) => perform(payload as never)]),
         ) satisfies TaskList),
-        [mailTask]: (payload, helpers) => send(payload as Mail, helpers),
+        [mailTask]: (payload, helpers) => mailer.send(payload as Mail, helpers),
       },
+      forbiddenFlags: () => (mailer.isAway ? [mailTask] : []),
       // What it says of a failed job is said below, without what the server said.
       logger: new QueueLogger(() => (level, _message, meta) => {
         if (level === 'error' && !meta?.failure) onError(meta?.error)
@@ -68,7 +70,9 @@ export async function startMailWorker({
       // What became of a job is only waited for at the end where it is written in batches.
       preset: { worker: { gracefulShutdownAbortTimeout: stopTimeout, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     })
+    const stopUpkeep = startUpkeep(pgPool, onError)
     return async () => {
+      stopUpkeep()
       await runner.stop()
       await pgPool.end()
     }
@@ -81,53 +85,65 @@ export async function startMailWorker({
   }
 }
 
-/** A reply of the server has a number; a connection that fails, and a mail of a newer version, has a code. */
-function codeOf(error: unknown): string | number | undefined {
-  const { responseCode, code } = error as { responseCode?: number; code?: string }
-  return responseCode ?? code
+/** What becomes of a mail that was not sent, besides the wait that the queue makes of its tries. */
+const settle: Partial<Record<Reason, string>> = {
+  // Costs no try, and little time once the server is back: the wait stays at 20 s. It ends as the tries would.
+  unreachable: "CASE WHEN created_at > now() - interval '22 hours' THEN least(attempts, 3) ELSE max_attempts END",
+  refused: 'max_attempts',
 }
 
-function createSender({ server, from, app }: MailConfig, keys: DerivedKeys, logger: Logger) {
-  const { host, port, tls, auth } = server
-  const transport = createTransport({
-    host,
-    port,
-    secure: tls === 'implicit',
-    requireTLS: tls === 'required',
-    ignoreTLS: tls === 'off',
-    ...(auth && { auth }),
-    ...timeouts,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  })
+/** Sends mails, one at a time for each job. */
+function createMailer({ server, from, app }: MailConfig, keys: DerivedKeys, logger: Logger) {
+  const send = createSend(server)
   const domain = from.address.slice(from.address.lastIndexOf('@') + 1)
+  /** As performance.now() has it. Until then nothing is sent, as nothing could be a moment ago. */
+  let awayUntil = 0
 
   /** @throws if they were sealed with a secret that is gone: the ticket's time is over too */
   function secretsOf(mail: Mail): TicketSecrets | undefined {
     if (!('secrets' in mail)) return undefined
     const opened = keys.open(mail.secrets)
-    if (opened === undefined) throw Object.assign(new Error('sealed with an unknown secret'), { code: 'UNSEALABLE' })
+    if (opened === undefined) throw new NotSent('refused', 'UNSEALABLE')
     return JSON.parse(opened)
   }
 
-  return async (mail: Mail, { job, abortPromise, abortSignal }: JobHelpers): Promise<void> => {
-    try {
-      const sending = transport.sendMail({
-        from,
-        // Not as text, which could hold several.
-        to: { name: '', address: mail.to },
-        ...render(mail, app, secretsOf(mail)),
-        // The same at every try, so that a mail that was sent and not noted as sent is one. Ids begin anew in a new database.
-        messageId: `<${job.id}.${job.created_at.getTime()}@${domain}>`,
-        headers: { 'Auto-Submitted': 'auto-generated' },
-      })
-      await Promise.race([sending, abortPromise])
-    } catch (error) {
-      const code = abortSignal?.aborted ? 'STOPPED' : codeOf(error)
-      logger.warn({ event: 'mail_failed', job: job.id, code })
-      // The queue keeps the message, and what a server says may hold the address.
-      throw new Error(String(code))
-    }
-    logger.info({ event: 'mail_sent', job: job.id })
+  return {
+    get isAway() {
+      return performance.now() < awayUntil
+    },
+    async send(mail: Mail, { job, query, abortSignal }: JobHelpers): Promise<void> {
+      try {
+        const message = {
+          from,
+          // Not as text, which could hold several.
+          to: { name: '', address: mail.to },
+          ...render(mail, app, secretsOf(mail)),
+          // The same at every try, so that a mail that was sent and not noted as sent is one. Ids begin anew in a new database.
+          messageId: `<${job.id}.${job.created_at.getTime()}@${domain}>`,
+          headers: { 'Auto-Submitted': 'auto-generated' },
+        }
+        await send(message, abortSignal as AbortSignal)
+      } catch (error) {
+        const { reason, message } = asNotSent(error, abortSignal as AbortSignal)
+        logger.warn({ event: 'mail_failed', job: job.id, code: message, reason })
+        if (reason === 'unreachable') awayUntil = performance.now() + away
+        const attempts = settle[reason]
+        if (attempts)
+          await query(
+            `UPDATE graphile_worker._private_jobs SET attempts = ${attempts} WHERE id = $1 AND locked_by = $2`,
+            [job.id, job.locked_by],
+          )
+        // The queue keeps the message.
+        throw new Error(message)
+      }
+      awayUntil = 0
+      logger.info({ event: 'mail_sent', job: job.id })
+    },
   }
+}
+
+/** A template of a newer version has a code. */
+function asNotSent(error: unknown, stopping: AbortSignal): NotSent {
+  if (stopping.aborted) return new NotSent('failed', 'STOPPED')
+  return error instanceof NotSent ? error : new NotSent('failed', (error as { code?: string }).code)
 }
