@@ -1,3 +1,4 @@
+import { showRateLimitStore } from '@sallyport/chassis/rate-limit'
 import { Counter, Gauge } from 'prom-client'
 import type { buildApp } from './app.ts'
 import { openEventStreams } from './pipeline/measure.ts'
@@ -101,12 +102,5 @@ export function showState({ revocations, upstreams, webSockets, verifier, rateLi
     },
   })
 
-  if (rateLimitStore)
-    new Gauge({
-      name: 'sallyport_rate_limit_shared',
-      help: 'Whether requests are counted together with the other gateways (1), or here alone (0)',
-      collect() {
-        this.set(Number(rateLimitStore.isConnected))
-      },
-    })
+  if (rateLimitStore) showRateLimitStore(rateLimitStore)
 }

@@ -137,11 +137,11 @@ t.test('routes and access', async (t) => {
     }
   })
 
-  t.test('the refresh cookie goes to the auth service and to nobody else', async (t) => {
-    const cookie = 'a=1; refreshToken=secret; __Host-refreshToken=secret; b=2'
+  t.test('the cookies of the auth service go there and to nobody else', async (t) => {
+    const cookie = 'a=1; refreshToken=secret; device=known; __Host-refreshToken=secret; __Host-device=known; b=2'
     await get('/api/open', undefined, { cookie })
     t.equal(api.last.headers.cookie, 'a=1; b=2')
-    await get('/api/open', undefined, { cookie: 'refreshToken=secret' })
+    await get('/api/open', undefined, { cookie: 'refreshToken=secret; device=known' })
     t.equal(api.last.headers.cookie, undefined)
     await get('/api/auth', undefined, { cookie })
     t.equal(api.last.headers.cookie, cookie)

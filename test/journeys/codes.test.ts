@@ -322,7 +322,7 @@ t.test('in production', async (t) => {
     const client = new Client(gateway)
     const { headers } = await client.login()
     t.match(
-      headers.get('set-cookie'),
+      headers.getSetCookie()[0],
       /^__Host-refreshToken=[\w.-]+; Max-Age=\d+; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
     )
     t.match(headers.get('strict-transport-security'), /max-age=\d{8}/)

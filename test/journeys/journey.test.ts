@@ -9,7 +9,7 @@ t.test('a day with the system, across real processes', async (t) => {
     const { status, body, headers } = await doctor.login()
     t.equal(status, 200)
     t.match(body, { role: 'doctor', roles: ['doctor'], user: { email: 'doctor@example.com', name: 'Dora Doctor' } })
-    t.match(headers.get('set-cookie'), /^refreshToken=[\w.-]+; Max-Age=604(800|799); Path=\/; HttpOnly; SameSite=Lax$/)
+    t.match(headers.getSetCookie()[0], /^refreshToken=[\w.-]+; Max-Age=604(800|799); Path=\/; HttpOnly; SameSite=Lax$/)
     const claims = claimsOf(body.accessToken)
     t.match(claims, { iss: 'https://issuer.test', aud: 'https://api.test', client_id: 'web', role: 'doctor' })
     const life = Number(claims.exp) - Number(claims.iat)

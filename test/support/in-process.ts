@@ -6,6 +6,7 @@ import { openBreached } from '@sallyport/auth/passwords/breached'
 import { createPasswords } from '@sallyport/auth/passwords/passwords'
 import { openKeySet } from '@sallyport/auth/tokens/key-set'
 import { createLogger } from '@sallyport/chassis'
+import { openRateLimitStore } from '@sallyport/chassis/rate-limit'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp as buildGateway } from '@sallyport/gateway/app'
 import { readConfig as readGatewayConfig } from '@sallyport/gateway/config'
@@ -49,7 +50,9 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   await waitForDatabase(database, config.databaseWait)
   const keys = openKeySet(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords(breached)
-  const app = await buildAuth({ config, database, loginDatabase, isOutage, logger, passwords, keys })
+  const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
+  const dependencies = { config, database, loginDatabase, isOutage, logger, passwords, keys }
+  const app = await buildAuth({ ...dependencies, rateLimitStore })
   const { port, close } = await listen(app, config)
   return {
     port,

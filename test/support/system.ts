@@ -289,10 +289,12 @@ export interface ClientResponse {
   body: any
 }
 
-/** A client with a jar for one cookie, as a browser keeps it. */
+/** A client with a jar for the cookies of the auth service, as a browser keeps them. */
 export class Client {
   readonly base: string
   cookie: string | undefined
+  /** The cookie that says whom its device is known to. */
+  device: string | undefined
   accessToken: string | undefined
 
   constructor(base: string) {
@@ -309,7 +311,7 @@ export class Client {
       redirect: 'manual',
       headers: {
         ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(this.cookie === undefined ? {} : { cookie: `refreshToken=${this.cookie}` }),
+        ...(this.cookie === undefined && this.device === undefined ? {} : { cookie: this.cookies }),
         ...(this.accessToken === undefined ? {} : { authorization: `Bearer ${this.accessToken}` }),
         ...options.headers,
       },
@@ -319,10 +321,20 @@ export class Client {
     })
     const text = await response.text()
     const result: ClientResponse = { status: response.status, headers: response.headers, body: parse(text) }
-    const set = /^(?:__Host-)?refreshToken=([^;]*)/.exec(response.headers.get('set-cookie') ?? '')
-    if (set) this.cookie = set[1] || undefined
+    for (const cookie of response.headers.getSetCookie()) {
+      const [, name, value] = /^(?:__Host-)?(refreshToken|device)=([^;]*)/.exec(cookie) ?? []
+      if (name === 'refreshToken') this.cookie = value || undefined
+      if (name === 'device') this.device = value
+    }
     if (result.body?.accessToken) this.accessToken = result.body.accessToken
     return result
+  }
+
+  private get cookies(): string {
+    const { cookie: refreshToken, device } = this
+    return Object.entries({ refreshToken, device })
+      .flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
+      .join('; ')
   }
 
   login(email = 'doctor@example.com', password = demoPassword): Promise<ClientResponse> {

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { createLogger } from '@sallyport/chassis'
+import { openRateLimitStore } from '@sallyport/chassis/rate-limit'
 import Fastify from 'fastify'
 import t from 'tap'
 import { openRateLimit, rateLimitHeaders } from './rate-limit.ts'
-import { openRateLimitStore } from './rate-limit-store.ts'
 import type { RequestContext } from './request-context.ts'
 
 /**

@@ -1,9 +1,9 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { Problem } from '@sallyport/chassis'
+import { countTogether, type RateLimitStore } from '@sallyport/chassis/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Caller } from './access-token.ts'
-import type { RateLimitStore } from './rate-limit-store.ts'
 import type { RateLimitStatus, RequestContext } from './request-context.ts'
 import type { Route } from './route-file.ts'
 
@@ -44,20 +44,12 @@ export type RateLimit = Awaited<ReturnType<typeof openRateLimit>>
 export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: RateLimitStore | undefined) {
   async function openLimiter(name: Name, limit: Limit) {
     limited.inc({ limit: name }, 0)
-    const options = { ...limit, timeWindow: window * 1000 }
-    const countHere = await openCounter(app, { ...options, cache: mostCounts })
-    const countAll =
-      shared && (await openCounter(app, { ...options, redis: shared.redis, nameSpace: `sallyport:${name}:` }))
+    const store = shared && countTogether(shared, `sallyport:${name}:`, mostCounts)
+    const options = { ...limit, timeWindow: window * 1000, cache: mostCounts, ...(store && { store }) }
+    const countOf = await openCounter(app, options)
 
     return async (context: RequestContext): Promise<void> => {
-      let count = await countHere(context)
-      if (countAll && !count.isExceeded && shared.isConnected) {
-        const here = count
-        count = await countAll(context).catch(() => {
-          shared.markUnavailable()
-          return here
-        })
-      }
+      const count = await countOf(context)
       count.name = name
       if (!context.limit || count.remaining < context.limit.remaining) context.limit = count
       if (!count.isExceeded) return

@@ -33,7 +33,7 @@ const entrySchema = {
     /** For whom the identity assertion is made out. */
     audience: { type: 'string', minLength: 1 },
     forwardAuthorization: flag,
-    /** Whether the upstream gets the refresh cookie. */
+    /** Whether the upstream gets the cookies of the auth service: the refresh cookie, and the one of known devices. */
     refreshCookie: flag,
     rewrite: { type: 'string' },
     stripPrefix: flag,

@@ -23,15 +23,16 @@ function isOurs(name: string): boolean {
   )
 }
 
-/** For the auth service alone, as its routes say (`refreshCookie`); nothing else has a use for it. */
-const refreshCookie = /^(__Host-)?refreshToken$/
+/** For the auth service alone, as its routes say (`refreshCookie`); nothing else has a use for them. */
+const authCookies = /^(__Host-)?(refreshToken|device)$/
 
 /** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
 const outgoing = memo((name) => (isOurs(name) ? '' : name))
 
 /**
  * The headers that a request is forwarded with, as a flat list of names and values: the client's own without
- * hop-by-hop headers, without every spelling of an identity header, and without the refresh cookie; then who is calling.
+ * hop-by-hop headers, without every spelling of an identity header, and without the cookies of the auth service; then who is
+ * calling.
  *
  * @param identity names and values of the identity headers, as the pipeline gives them
  */
@@ -45,7 +46,7 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
     if (name === '' || named?.has(name)) continue
     if (name === 'authorization' && !route.forwardAuthorization) continue
     if (name === 'cookie' && !route.refreshCookie) {
-      const cookies = withoutRefreshCookie(value)
+      const cookies = withoutAuthCookies(value)
       if (cookies !== '') headers.push(name, cookies)
       continue
     }
@@ -76,10 +77,10 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
   return headers
 }
 
-function withoutRefreshCookie(cookies: string): string {
+function withoutAuthCookies(cookies: string): string {
   return cookies
     .split(';')
-    .filter((cookie) => !refreshCookie.test((cookie.split('=', 1)[0] as string).trim()))
+    .filter((cookie) => !authCookies.test((cookie.split('=', 1)[0] as string).trim()))
     .join(';')
     .trim()
 }

@@ -33,4 +33,3 @@ ALTER TABLE "auth"."tickets" ADD CONSTRAINT "tickets_user_id_fkey" FOREIGN KEY (
 
 -- One open ticket for a purpose and subject.
 CREATE UNIQUE INDEX "tickets_open_key" ON "auth"."tickets"("purpose", "subject") WHERE "used_at" IS NULL;
-

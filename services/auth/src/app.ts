@@ -1,6 +1,7 @@
 import cookie from '@fastify/cookie'
 import rateLimit from '@fastify/rate-limit'
 import { createApplication, type Logger, Problem } from '@sallyport/chassis'
+import { countTogether, type RateLimitStore } from '@sallyport/chassis/rate-limit'
 import type { Database } from '@sallyport/database'
 import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
 import { createAskForMail } from './accounts/asked.ts'
@@ -15,10 +16,13 @@ import type { Config, MailConfig } from './config.ts'
 import { createNotify } from './mail/queue.ts'
 import type { Tasks } from './mail/worker.ts'
 import { changePasswordRoute } from './passwords/change.ts'
+import { manyFailuresTask, tellOfFailures } from './passwords/many-failures.ts'
 import type { Passwords } from './passwords/passwords.ts'
 import { passwordFormats } from './passwords/policy.ts'
 import { passwordResetTask, resetRoutes, startPasswordReset } from './passwords/reset.ts'
+import { createThrottle } from './passwords/throttle.ts'
 import { startHousekeeping } from './sessions/housekeeping.ts'
+import { createKnownDevices } from './sessions/known-devices.ts'
 import { loginRoute } from './sessions/login.ts'
 import { logoutRoutes } from './sessions/logout.ts'
 import { ownSessionRoutes } from './sessions/own-sessions.ts'
@@ -43,10 +47,13 @@ interface Dependencies {
   passwords: Passwords
   /** The keys of the moment. */
   keys: { readonly current: KeySet }
+  /** With which the limits per client count for every process together. */
+  rateLimitStore?: RateLimitStore | undefined
 }
 
 /** The auth service: its users, and which sessions they have. */
-export async function buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys }: Dependencies) {
+export async function buildApp(dependencies: Dependencies) {
+  const { config, database, loginDatabase, isOutage, logger, passwords, keys, rateLimitStore } = dependencies
   const app = createApplication({
     ...config,
     logger,
@@ -59,6 +66,7 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
   const refreshTokens = await registerRefreshTokens(app, config, keys)
   await app.register(rateLimit, {
     global: false,
+    ...(rateLimitStore && { store: countTogether(rateLimitStore, 'sallyport:auth:') }),
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
   const revocations = openRevocations(config, database, logger)
@@ -69,6 +77,7 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
     stopHousekeeping()
     await Promise.all([revocations.close(), stopMail?.()])
   })
+  app.addHook('onClose', async () => rateLimitStore?.close())
 
   const signedIn = requireUuids(requireIdentity(config.trust))
   const admin = requireUuids(requireRole(['admin'], config.trust))
@@ -80,11 +89,16 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
   }
 
   const signedInRecently = requireRecentSignIn(database)
-  const signIn = createSignIn({ config, database: loginDatabase, accessTokens, refreshTokens })
-  const askForMail = createAskForMail(app, config, database)
   const notify = createNotify(config.mail)
+  const devices = createKnownDevices(config, derivedKeys)
+  const throttle = createThrottle({ config, database: loginDatabase, passwords })
+  const signIn = createSignIn({ config, database: loginDatabase, accessTokens, refreshTokens, devices, notify })
+  const askForMail = createAskForMail(app, config, database)
   /** For what hashes passwords. */
-  const hashing = { config, database: loginDatabase, passwords, keys: derivedKeys, signIn, askForMail, notify }
+  const hashing = {
+    ...{ config, database: loginDatabase, passwords, throttle, keys: derivedKeys },
+    ...{ devices, signIn, askForMail, notify },
+  }
 
   loginRoute(app, hashing)
   refreshRoute(app, { config, database, accessTokens, refreshTokens })
@@ -111,6 +125,7 @@ export async function buildApp({ config, database, loginDatabase, isOutage, logg
       [registrationTask]: (payload) => startRegistration(payload, dependencies),
       [passwordResetTask]: (payload) => startPasswordReset(payload, dependencies),
       [emailChangeTask]: (payload) => startEmailChange(payload, dependencies),
+      [manyFailuresTask]: (payload) => tellOfFailures(payload, dependencies),
     } satisfies Tasks
     return startMailWorker({ databaseUrl: config.databaseUrl, mail, keys: derivedKeys, logger, tasks })
   }

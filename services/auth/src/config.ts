@@ -16,6 +16,7 @@ import {
   processSettings,
   readSettings,
   readTrust,
+  redisAddress,
   roles,
   type SmtpServer,
   safeOrigin,
@@ -55,6 +56,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'how long a repeated refresh without an attempt id counts as a retry, such as 10s',
     }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
+    REDIS_URL: redisAddress({
+      default: undefined,
+      desc: 'where requests are counted together with other processes, such as redis://valkey:6379',
+    }),
     BREACHED_PASSWORDS: text({
       default: undefined,
       desc: 'the path of a file of passwords known from data breaches, which no new one may be; `npm run breached` makes it',
@@ -129,6 +134,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       graceSeconds: settings.REFRESH_GRACE,
     },
     loginsPerMinute: settings.LOGIN_RATE_LIMIT_MAX,
+    redisUrl: settings.REDIS_URL,
     breachedPasswords: settings.BREACHED_PASSWORDS,
     origins: settings.CORS_ORIGINS,
     directoryRoles: settings.DIRECTORY_ROLES,

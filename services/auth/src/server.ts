@@ -1,5 +1,6 @@
 import '@sallyport/chassis/node-version'
 import { createLogger, runProcess } from '@sallyport/chassis'
+import { openRateLimitStore, showRateLimitStore } from '@sallyport/chassis/rate-limit'
 import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
@@ -20,7 +21,10 @@ await runProcess('auth', async (environment) => {
   const keys = openKeySet(() => readConfig(environment), logger)
   const passwords = await createPasswords(breached)
   showPasswordHashes(passwords)
-  const app = await buildApp({ config, database, loginDatabase, isOutage, logger, passwords, keys })
+  const dependencies = { config, database, loginDatabase, isOutage, logger, passwords, keys }
+  const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
+  if (rateLimitStore) showRateLimitStore(rateLimitStore)
+  const app = await buildApp({ ...dependencies, rateLimitStore })
   app.addHook('preClose', async () => keys.close())
   app.addHook('onClose', async () => {
     await Promise.all([database.$disconnect(), loginDatabase.$disconnect(), passwords.close()])

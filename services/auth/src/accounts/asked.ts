@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { normalizeIP } from '@fastify/rate-limit'
 import type { Application } from '@sallyport/chassis'
 import { Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
@@ -29,7 +30,12 @@ export type AskForMail = (
  * says so. A client that asks too often gets the same answer, and nothing is done.
  */
 export function createAskForMail(app: Application, { mail, mailsPerMinute }: Config, database: Database): AskForMail {
-  const check = app.createRateLimit({ max: mailsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 })
+  const check = app.createRateLimit({
+    max: mailsPerMinute,
+    timeWindow: '1 minute',
+    // It is counted for no route, and so beside every other limit that is not.
+    keyGenerator: ({ ip }) => `mail ${normalizeIP(ip)}`,
+  })
   return async (request, task, payload) => {
     if (!mail) throw mailUnavailable()
     const ticketId = randomUUID()

@@ -4,12 +4,13 @@ import type { Database } from '@sallyport/database'
 /**
  * Something that happened to an account or a session, as operators and auditors look for it. A few
  * more are written by the statements that cause them: `login_succeeded`, `deletion_undone` (sessions/open.ts),
- * `session_deleted` and `user_erased` (migrations).
+ * `many_failures` (passwords/many-failures.ts), `session_deleted` and `user_erased` (migrations).
  */
 export interface SecurityEvent {
   event:
     | 'user_created'
     | 'login_failed'
+    | 'guessing_stopped'
     | 'refresh_reused'
     | 'session_ended'
     | 'sessions_ended'

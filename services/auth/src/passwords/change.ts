@@ -8,13 +8,17 @@ import { record } from '../events/security-events.ts'
 import type { Notify } from '../mail/queue.ts'
 import { circumstancesOf } from '../sessions/device.ts'
 import { endSessionsOf } from '../sessions/end.ts'
+import type { KnownDevices } from '../sessions/known-devices.ts'
 import { NewPassword, requireStrong } from './new-password.ts'
-import type { Passwords } from './passwords.ts'
+import type { Passwords, Verdict } from './passwords.ts'
+import { bucketOfSession, clearFailures, type Throttle, waitAfterFailures } from './throttle.ts'
 
 interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
+  throttle: Throttle
+  devices: KnownDevices
   notify: Notify
   signedIn: Guard
 }
@@ -31,10 +35,15 @@ const schema = {
   problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
+const reasons: Partial<Record<Verdict | 'throttled', string>> = {
+  unreadable: 'the stored hash is none of ours',
+  throttled: 'throttled',
+}
+
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
 export function changePasswordRoute(
   app: Application,
-  { config, database, passwords, notify, signedIn }: Dependencies,
+  { config, database, passwords, throttle, devices, notify, signedIn }: Dependencies,
 ): void {
   app.post(
     '/api/auth/password',
@@ -43,7 +52,7 @@ export function changePasswordRoute(
       preHandler: signedIn,
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
-    async (request) =>
+    async (request, reply) =>
       passwords.admit(async () => {
         const { userId, sessionId: session } = request.identity
         const { currentPassword, newPassword } = request.body
@@ -52,7 +61,8 @@ export function changePasswordRoute(
 
         const user = await database.user.findUnique({ where: { id: userId } })
         if (user) await requireStrong(passwords, newPassword, user)
-        const verdict = await passwords.verify(user?.passwordHash, currentPassword)
+        const bucket = bucketOfSession(request.identity)
+        const verdict = await throttle.verify(request, bucket, user?.passwordHash, currentPassword)
         const matches = verdict === 'right' || verdict === 'outdated'
         const to = matches ? await passwords.hash(newPassword) : ''
         const from = user?.passwordHash ?? ''
@@ -67,11 +77,15 @@ export function changePasswordRoute(
             ...circumstancesOf(request),
           })
         const change = { id: userId, from, to, keep: session, tell }
-        if (!matches || !(await changePassword(database, change))) {
-          const reason = verdict === 'unreadable' ? 'the stored hash is none of ours' : 'wrong password'
+        const changed = matches && (await changePassword(database, change))
+        if (!changed) {
+          const reason = reasons[verdict] ?? 'wrong password'
           await record(database, request.log, { event: 'password_refused', reason, ...happened })
-          throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right')
+          throw new Problem(403, 'PASSWORD_WRONG', 'The current password is not right', { detail: waitAfterFailures })
         }
+        await clearFailures(database, bucket)
+        // Every other one is known no longer.
+        devices.remember(request, reply, changed)
         await record(database, request.log, { event: 'password_changed', ...happened })
         return { message: 'The password was changed, and every other session has ended' }
       }),
@@ -93,16 +107,28 @@ interface Change {
  * Sets a new password, provided that the stored hash is still the one that the old password was checked against, and
  * ends every other session of the user: a client that signed in with the old password is signed out.
  *
- * @returns whether it was set
+ * @returns the user as changed, or undefined if it was not set
  */
-export async function changePassword(database: Database, { id, from, to, keep, tell }: Change): Promise<boolean> {
+export async function changePassword(
+  database: Database,
+  { id, from, to, keep, tell }: Change,
+): Promise<User | undefined> {
   return database.$transaction(async (transaction) => {
     await lockUser(transaction, id)
     const user = await transaction.user.findUnique({ where: { id } })
-    if (user?.passwordHash !== from) return false
-    await transaction.user.update({ where: { id }, data: { passwordHash: to } })
+    if (user?.passwordHash !== from) return undefined
+    const changed = await setPassword(transaction, id, to)
     await endSessionsOf(transaction, id, 'password_changed', keep)
     await tell?.(transaction, user)
-    return true
+    return changed
   })
+}
+
+/** Sets a hash of another password than before: devices that are known by that one are so no longer. */
+export async function setPassword(
+  transaction: Prisma.TransactionClient,
+  id: string,
+  passwordHash: string,
+): Promise<User> {
+  return transaction.user.update({ where: { id }, data: { passwordHash, passwordVersion: { increment: 1 } } })
 }

@@ -1,4 +1,4 @@
-import { Gauge } from 'prom-client'
+import { Counter, Gauge } from 'prom-client'
 import type { Passwords } from './passwords.ts'
 
 /** Shows how many passwords are being hashed, and how many wait in the queue. */
@@ -13,3 +13,11 @@ export function showPasswordHashes(passwords: Pick<Passwords, 'running' | 'waiti
     },
   })
 }
+
+/** Every value of the label is there from the start, so that a first one is a rise and not a new series. */
+export const throttled = new Counter({
+  name: 'sallyport_passwords_throttled_total',
+  help: 'Passwords that were not tried, since too many wrong ones had come for the same person, by path',
+  labelNames: ['path'],
+})
+for (const path of ['login', 'step-up', 'password']) throttled.inc({ path: `/api/auth/${path}` }, 0)

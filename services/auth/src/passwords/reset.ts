@@ -13,16 +13,20 @@ import type { Circumstances } from '../mail/mails.ts'
 import { addMail, type Notify } from '../mail/queue.ts'
 import { circumstancesOf } from '../sessions/device.ts'
 import { endSessionsOf } from '../sessions/end.ts'
+import type { KnownDevices } from '../sessions/known-devices.ts'
 import { requireOwnOrigin } from '../sessions/own-origin.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import { setPassword } from './change.ts'
 import { NewPassword, requireStrong } from './new-password.ts'
 import type { Passwords } from './passwords.ts'
+import { unlockUser } from './throttle.ts'
 
 interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
   keys: DerivedKeys
+  devices: KnownDevices
   notify: Notify
   askForMail: AskForMail
 }
@@ -50,7 +54,7 @@ export const passwordResetTask = 'password_reset'
 
 /** How a user who has forgotten the password gets another: by way of a mail to the address of the account. */
 export function resetRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, passwords, keys, notify, askForMail } = dependencies
+  const { config, database, passwords, keys, devices, notify, askForMail } = dependencies
   const onRequest = requireOwnOrigin(config.origins)
 
   app.post('/api/auth/password/forgot', { schema: forgotSchema, onRequest }, async (request, reply) => {
@@ -66,7 +70,7 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
       onRequest,
       config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
     },
-    async (request) =>
+    async (request, reply) =>
       passwords.admit(async () => {
         const { password, ...proof } = request.body
         const { id, userId, email } = await findTicket(database, keys, proof, ['password_reset'])
@@ -77,16 +81,19 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
         if (!user) throw ticketInvalid()
         await requireStrong(passwords, password, user)
         const passwordHash = await passwords.hash(password)
-        await database.$transaction(async (transaction) => {
+        const changed = await database.$transaction(async (transaction) => {
           await lockUser(transaction, user.id)
           await useTicket(transaction, id)
           const now = await findUser(transaction)
           if (!now) throw ticketInvalid()
-          await transaction.user.update({ where: { id: now.id }, data: { passwordHash } })
+          const changed = await setPassword(transaction, now.id, passwordHash)
           await endSessionsOf(transaction, now.id, 'password_reset')
+          await unlockUser(transaction, keys, changed)
           const about = { user: now.id, to: email, name: now.name, locale: now.locale }
           await notify(transaction, { template: 'password_was_reset', ...about, ...circumstancesOf(request) })
+          return changed
         })
+        devices.remember(request, reply, changed)
         await record(database, request.log, { event: 'password_reset', user: user.id, ip: request.ip })
         return { message: 'The password was changed, and every session has ended' }
       }),

@@ -1,6 +1,7 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { eraseDeleted } from '../accounts/deletion.ts'
+import { forgetFailures } from '../passwords/throttle.ts'
 
 /** How many rows a step looks at. */
 const slice = 10_000
@@ -13,8 +14,8 @@ export const keptFor = 24
 
 /**
  * Deletes sessions that ended more than a day ago, a slice of the table at a time: no index on a column that every
- * refresh changes, no long statement. Accounts are erased whose grace is over, and tickets and security events deleted
- * that are no longer kept. Any number of processes may do so at once; each passes over rows that another one holds.
+ * refresh changes, no long statement. Accounts are erased whose grace is over, and tickets, security events and wrong
+ * passwords deleted that are no longer kept. Any number of processes may do so at once; each passes over rows that another one holds.
  *
  * @param eventsRetention how long security events are kept, in seconds
  * @param pause between steps, in milliseconds
@@ -34,6 +35,7 @@ export function startHousekeeping(
       const erased = await eraseDeleted(database, most)
       if (erased > 0) logger.info({ event: 'users_erased', erased })
       await forget(database, eventsRetention, slice)
+      await forgetFailures(database, slice)
     } catch (err) {
       logger.warn({ event: 'housekeeping_failed', err })
     }

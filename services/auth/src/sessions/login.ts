@@ -7,6 +7,9 @@ import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Passwords } from '../passwords/passwords.ts'
+import { bucketOfLogin, type Throttle, waitAfterFailures } from '../passwords/throttle.ts'
+import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import type { KnownDevices } from './known-devices.ts'
 import { countLogin } from './metrics.ts'
 import { requireOwnOrigin } from './own-origin.ts'
 import { SignedIn, type SignIn } from './sign-in.ts'
@@ -15,6 +18,9 @@ interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
+  throttle: Throttle
+  keys: DerivedKeys
+  devices: KnownDevices
   signIn: SignIn
 }
 
@@ -30,23 +36,36 @@ const schema = {
   problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
 }
 
+/** What every refusal says, whatever it is for. */
+const byMail = `Forgot your password? Ask for a link by mail, which lets you in at any time. ${waitAfterFailures}`
+const byAdmin = `Forgot your password? An administrator can help. ${waitAfterFailures}`
+
 interface UserRow {
   id: string
   email: string
   roles: string[]
   passwordHash: string
+  passwordVersion: number
   disabled: boolean
+  deletion: string | null
 }
 
 const findUser: Statement = {
   name: 'find_user',
   text: `
-    SELECT id, email, roles, password_hash AS "passwordHash", disabled_at IS NOT NULL AS disabled
+    SELECT id, email, roles, password_hash AS "passwordHash", password_version AS "passwordVersion",
+      disabled_at IS NOT NULL AS disabled, delete_after::text AS deletion
     FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
 }
 
-/** Checks e-mail and password, and signs the user in. */
-export function loginRoute(app: Application, { config, database, passwords, signIn }: Dependencies): void {
+/**
+ * Checks e-mail and password, and signs the user in. Whatever speaks against it, the response is the same: also when the
+ * password is right and was not tried, since too many wrong ones came before it.
+ */
+export function loginRoute(app: Application, dependencies: Dependencies): void {
+  const { config, database, passwords, throttle, keys, devices, signIn } = dependencies
+  const detail = config.mail ? byMail : byAdmin
+
   app.post(
     '/api/auth/login',
     {
@@ -62,11 +81,14 @@ export function loginRoute(app: Application, { config, database, passwords, sign
       passwords.admit(async () => {
         const { email, password } = request.body
         const [user] = await database.run<UserRow>(findUser, [spellingsOf(email)])
-        const verdict = await passwords.verify(user?.passwordHash, password)
+        const device = user && devices.find(request, user)
+        const bucket = bucketOfLogin(keys, email, user?.id, device)
+        const verdict = await throttle.verify(request, bucket, user?.passwordHash, password)
         const refuse = async (reason: string) => {
           await record(database, request.log, { event: 'login_failed', user: user?.id, ip: request.ip, reason })
-          return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password')
+          return new Problem(401, 'AUTH_INVALID_CREDENTIALS', 'Wrong e-mail or password', { detail })
         }
+        if (verdict === 'throttled') throw await refuse('throttled')
         if (!user) throw await refuse('unknown e-mail')
         if (verdict === 'unreadable')
           throw await refuse('the stored hash is none of ours: the user needs a new password')
@@ -75,7 +97,7 @@ export function loginRoute(app: Application, { config, database, passwords, sign
         requireValid(user, request.log)
 
         const passwordHash = verdict === 'outdated' ? await rehash(user, password) : user.passwordHash
-        const signedIn = await signIn(request, reply, { id: user.id, passwordHash })
+        const signedIn = await signIn(request, reply, { ...user, passwordHash })
         if (!signedIn) throw await refuse('changed meanwhile')
         return signedIn
       }),

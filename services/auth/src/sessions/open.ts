@@ -8,13 +8,23 @@ interface NewSession {
   passwordHash: string
   userAgent: string | null | undefined
   ip: string
+  /** The id of the device, if it is known to the user. */
+  device?: string | undefined
+  /** When the account was to be deleted, as the database writes it. */
+  deletion?: string | null | undefined
+}
+
+export interface OpenedSession extends LiveSession {
+  /** Whether the user has never signed in before. */
+  isFirst: boolean
+  locale: string | null
 }
 
 const open: Statement = {
   name: 'open_session',
   text: `
     WITH owner AS (
-      SELECT id, email, name, roles, delete_after FROM auth.users
+      SELECT id, email, name, roles, locale FROM auth.users
       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
       FOR SHARE
     ), opened AS (
@@ -24,46 +34,52 @@ const open: Statement = {
              now() + $7::float8 * interval '1 second'
       FROM owner
       RETURNING *
+    ), cleared AS (
+      DELETE FROM auth.password_failures USING owner WHERE person = owner.id::text AND device = coalesce($8, '')
     ), recorded AS (
-      INSERT INTO auth.security_events (event, user_id, session_id, ip)
-      SELECT 'login_succeeded', user_id, id, ip FROM opened
+      INSERT INTO auth.security_events (event, user_id, session_id, ip, reason)
+      SELECT 'login_succeeded', user_id, id, ip, CASE WHEN $8::text IS NULL THEN 'new device' ELSE 'known device' END
+      FROM opened
     )
     SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
-           u.delete_after::text AS deletion
+           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles, u.locale,
+           NOT EXISTS (
+             SELECT FROM auth.security_events e
+             WHERE e.user_id = s.user_id AND e.event = 'login_succeeded' AND e.reason IS NOT NULL) AS is_first
     FROM opened s JOIN owner u ON u.id = s.user_id`,
 }
 
-/**
- * A statement of its own: in that above, two logins at once would each wait for the other. Unless the deletion was asked
- * for again meanwhile.
- */
+/** Unless the deletion was asked for again meanwhile. */
 const undoDeletion: Statement = {
   name: 'undo_deletion',
   text: `
     WITH restored AS (
-      UPDATE auth.users SET delete_after = NULL WHERE id = $1 AND delete_after = $2::timestamptz RETURNING id
+      UPDATE auth.users SET delete_after = NULL
+      WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL AND delete_after = $3::timestamptz
+      RETURNING id
     )
-    INSERT INTO auth.security_events (event, user_id, session_id, ip)
-    SELECT 'deletion_undone', id, $3::uuid, $4 FROM restored`,
+    INSERT INTO auth.security_events (event, user_id, ip) SELECT 'deletion_undone', id, $4 FROM restored`,
 }
 
 /**
  * Opens a session for a user whose password was just checked. The user's row is locked and looked at once more in the
  * same statement, so that no session opens after the user was disabled or the password changed. The security event
- * of the login is written with it, so that there is never one without the other. An account that was to be deleted is
- * not deleted then.
+ * of the login is written with it, so that there is never one without the other; the wrong passwords before it that came
+ * from where it comes from are forgotten. An account that was to be deleted is not deleted then, which is written before,
+ * so that there is no session of a user who will be erased all the same.
  *
  * @returns undefined if that happened
  */
 export async function openSession(
   database: Database,
-  { userId, passwordHash, userAgent = null, ip }: NewSession,
+  { userId, passwordHash, userAgent = null, ip, device, deletion }: NewSession,
   { idleSeconds, maxSeconds }: SessionLimits,
-): Promise<LiveSession | undefined> {
+): Promise<OpenedSession | undefined> {
   const id = randomUUID()
-  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds]
-  const [opened] = await database.run<SessionRow & { deletion: string | null }>(open, values)
-  if (opened?.deletion) await database.run(undoDeletion, [userId, opened.deletion, id, ip])
-  return opened && toLiveSession({ id, userId, generation: 0 }, opened)
+  if (deletion) await database.run(undoDeletion, [userId, passwordHash, deletion, ip])
+  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds, device ?? null]
+  const [opened] = await database.run<SessionRow & { locale: string | null; is_first: boolean }>(open, values)
+  if (!opened) return undefined
+  const { locale, is_first: isFirst } = opened
+  return { ...toLiveSession({ id, userId, generation: 0 }, opened), locale, isFirst }
 }

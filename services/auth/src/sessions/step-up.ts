@@ -6,6 +6,7 @@ import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Passwords } from '../passwords/passwords.ts'
+import { bucketOfSession, clearFailures, type Throttle, waitAfterFailures } from '../passwords/throttle.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import { type LiveSession, type SessionRow, toLiveSession } from './session.ts'
 
@@ -43,6 +44,7 @@ interface Dependencies {
   config: Config
   database: Database
   passwords: Passwords
+  throttle: Throttle
   accessTokens: AccessTokens
   signedIn: Guard
 }
@@ -64,7 +66,7 @@ const schema = {
 /** The same session goes on, with a newer proof of who its user is. */
 export function stepUpRoute(
   app: Application,
-  { config, database, passwords, accessTokens, signedIn }: Dependencies,
+  { config, database, passwords, throttle, accessTokens, signedIn }: Dependencies,
 ): void {
   app.post(
     '/api/auth/step-up',
@@ -77,13 +79,16 @@ export function stepUpRoute(
       passwords.admit(async () => {
         const { userId: user, sessionId: session } = request.identity
         const stored = await database.user.findUnique({ where: { id: user }, select: { passwordHash: true } })
-        const verdict = await passwords.verify(stored?.passwordHash, request.body.password)
+        const bucket = bucketOfSession(request.identity)
+        const verdict = await throttle.verify(request, bucket, stored?.passwordHash, request.body.password)
         const matches = verdict === 'right' || verdict === 'outdated'
         const proved = matches && (await confirmSession(database, request.identity, stored?.passwordHash as string))
         if (!proved) {
-          await record(database, request.log, { event: 'step_up_failed', user, session, ip: request.ip })
-          throw new Problem(403, 'PASSWORD_WRONG', 'The password is not right')
+          const reason = verdict === 'throttled' ? verdict : 'wrong password'
+          await record(database, request.log, { event: 'step_up_failed', user, session, ip: request.ip, reason })
+          throw new Problem(403, 'PASSWORD_WRONG', 'The password is not right', { detail: waitAfterFailures })
         }
+        await clearFailures(database, bucket)
         await record(database, request.log, { event: 'step_up_succeeded', user, session, ip: request.ip })
         const { roles } = proved.user
         return { accessToken: accessTokens.sign(proved), role: roles[0] as string, roles }

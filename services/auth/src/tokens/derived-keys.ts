@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } f
 import type { KeySet } from './key-set.ts'
 
 /** What a secret of refresh tokens is also good for, each with a key of its own (HKDF, RFC 5869). */
-type Use = 'mail' | 'codes' | 'guessing'
+type Use = 'mail' | 'codes' | 'guessing' | 'devices'
 
 const cipher = 'aes-256-gcm'
 const ivLength = 12
