@@ -38,6 +38,8 @@ const queueRights = (role: string) => [
   `GRANT USAGE ON SCHEMA ${queueSchema} TO ${role}`,
   `REVOKE ALL ON ALL TABLES IN SCHEMA ${queueSchema} FROM ${role}`,
   `GRANT SELECT ON ${queueSchema}.migrations TO ${role}`,
+  // Read at the start, and again until it can be, though nothing of ours is in it.
+  `GRANT SELECT ON ${queueSchema}._private_known_crontabs TO ${role}`,
   `GRANT SELECT, INSERT ON ${queueSchema}._private_tasks TO ${role}`,
   `GRANT SELECT, INSERT, UPDATE ON ${queueSchema}._private_job_queues TO ${role}`,
   `GRANT SELECT, INSERT, UPDATE, DELETE ON ${queueSchema}._private_jobs TO ${role}`,

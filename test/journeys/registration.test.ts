@@ -9,7 +9,8 @@ import { Client, eventually } from '../support/system.ts'
 
 t.test('registration', async (t) => {
   const system = await openAccounts(t)
-  const { gateway, sql, url, mail, post, ask, register, settled, mailsTo, eventsOf, database, secrets } = system
+  const { gateway, sql, url, mail, offered, post, ask, register, settled, mailsTo, eventsOf, database, secrets } =
+    system
   const complete = (proof: object, client?: Client) =>
     post('register/complete', { name: 'Nina', password, ...proof }, client)
   const keys = createDerivedKeys({ current: { refreshSecrets: [secrets.JWT_REFRESH_SECRET as string] } })
@@ -24,7 +25,7 @@ t.test('registration', async (t) => {
   await t.test('whoever reads the mailbox makes the account, once', async (t) => {
     const asked = await post('register', { email: 'Nina@Example.com', locale: 'de' })
     t.equal(asked.status, 202)
-    const { ticket, code } = await mail.next('nina@example.com')
+    const { ticket, code } = await offered('nina@example.com')
     t.match(code, /^\d{8}$/)
     const checked = { purpose: 'registration', email: 'nina@example.com' }
     for (const time of ['once', 'again']) t.match((await post('tickets/check', { ticket })).body, checked, time)
@@ -149,7 +150,7 @@ t.test('registration', async (t) => {
 
   await t.test('one mailbox is one account, in whichever spelling', async (t) => {
     await post('register', { email: ' Anna@BÜCHER.example' })
-    const { ticket } = await mail.next('anna@xn--bcher-kva.example')
+    const { ticket } = await offered('anna@xn--bcher-kva.example')
     t.match((await complete({ ticket })).body, { user: { email: 'anna@xn--bcher-kva.example' } })
     for (const email of ['anna@bücher.example', 'ANNA@xn--bcher-kva.EXAMPLE.', 'anna@bu\u0308cher.example']) {
       t.equal((await new Client(gateway).login(email, password)).status, 200, email)
@@ -233,7 +234,7 @@ t.test('registration', async (t) => {
   await t.test('nobody gets a role by asking', async (t) => {
     const more = { roles: ['admin'], role: 'admin', invitedBy: randomUUID(), purpose: 'invitation' }
     await post('register', { email: 'greedy@example.com', ...more })
-    const { ticket } = await mail.next('greedy@example.com')
+    const { ticket } = await offered('greedy@example.com')
     const client = new Client(gateway)
     t.match((await complete({ ticket, ...more, email: 'admin@example.com' }, client)).body, {
       roles: ['patient'],
@@ -337,13 +338,13 @@ t.test('registration', async (t) => {
       await openAuth({ REGISTRATION: 'invite', SMTP_URL: undefined }),
       await openAuth({ REGISTRATION: 'closed' }),
     ]
-    const offered = await invitation('invited@example.com')
+    const invited = await invitation('invited@example.com')
     for (const client of [invite, closed]) {
       t.match(await post('register', { email: 'anyone@example.com' }, client), closedProblem)
       const proof = { ticket: open.ticket, name: 'Nina', password }
       t.match(await post('register/complete', proof, client), closedProblem, 'a mail from before is no way around it')
     }
-    const accept = { ticket: offered, name: 'Ida', password, roles: ['admin'] }
+    const accept = { ticket: invited, name: 'Ida', password, roles: ['admin'] }
     t.match(await post('register/complete', accept, closed), closedProblem)
     const accepted = await post('register/complete', accept, invite)
     t.match(accepted, { status: 200, body: { roles: ['doctor'], user: { email: 'invited@example.com' } } })

@@ -6,7 +6,7 @@ import { Client, eventually } from '../support/system.ts'
 
 t.test('a forgotten password', async (t) => {
   const system = await openAccounts(t)
-  const { gateway, sql, mail, post, ask, register, settled, mailsTo, eventsOf, secrets } = system
+  const { gateway, sql, mail, offered, post, ask, register, settled, mailsTo, eventsOf, secrets } = system
   const keys = createDerivedKeys({ current: { refreshSecrets: [secrets.JWT_REFRESH_SECRET as string] } })
   const reset = (proof: object) => post('password/reset', { password: otherPassword, ...proof })
 
@@ -16,8 +16,7 @@ t.test('a forgotten password', async (t) => {
     const thief = new Client(gateway)
     await thief.login(email, password)
     await post('email', { email: 'thief@example.com' }, thief)
-    await mail.next(email)
-    const { ticket: change } = await mail.next('thief@example.com')
+    const { ticket: change } = await offered('thief@example.com')
     await post('email', { email: 'old@example.com' }, client)
 
     const first = await ask('password/forgot', email)
@@ -100,11 +99,11 @@ t.test('a forgotten password', async (t) => {
     const client = await register('purposes@example.com')
     const registration = await ask('register', 'nobody@example.com')
     await post('email', { email: 'first@example.com' }, client)
-    await post('email/confirm', await mail.next('first@example.com'))
-    const revert = await mail.next('purposes@example.com').then(() => mail.next('purposes@example.com'))
+    await post('email/confirm', await offered('first@example.com'))
+    const revert = await offered('purposes@example.com')
     await post('email', { email: 'second@example.com' }, client)
-    const change = await mail.next('second@example.com')
-    const forgotten = await mail.next('first@example.com').then(() => ask('password/forgot', 'first@example.com'))
+    const change = await offered('second@example.com')
+    const forgotten = await ask('password/forgot', 'first@example.com')
     const tickets = {
       'register/complete': registration,
       'password/reset': forgotten,
@@ -151,9 +150,7 @@ t.test('a forgotten password', async (t) => {
     const client = await register('anna@xn--bcher-kva.example')
     await sql("UPDATE auth.users SET email = 'anna@bücher.example' WHERE id = $1", [client.id])
     await post('password/forgot', { email: 'Anna@Bücher.example' })
-    await settled()
-    const sent = mail.smtp.mails.at(-1)
-    const ticket = /#ticket=([\w-]{43})/.exec(sent?.text ?? '')?.[1]
+    const { ticket } = await offered('anna@xn--bcher-kva.example')
     t.equal((await reset({ ticket })).status, 200)
     t.equal((await new Client(gateway).login('anna@xn--bcher-kva.example', otherPassword)).status, 200)
   })

@@ -78,7 +78,7 @@ t.test('least privilege: a service can do its work in the database, and nothing 
       'DELETE FROM graphile_worker.migrations',
       'DELETE FROM graphile_worker._private_tasks',
       'DELETE FROM graphile_worker._private_job_queues',
-      'SELECT FROM graphile_worker._private_known_crontabs',
+      'DELETE FROM graphile_worker._private_known_crontabs',
       'DROP POLICY by_rights ON graphile_worker._private_jobs',
       'CREATE TABLE graphile_worker.more ()',
     ])

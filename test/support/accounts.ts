@@ -40,8 +40,11 @@ export async function openAccounts(t: Test, settings: Record<string, string> = {
   /** Asks for a mail by way of a path, and reads it. */
   async function ask(path: string, email: string, client?: Client) {
     const { body } = await post(path, { email }, client)
-    return { ticketId: body.ticketId as string, ...(await mail.next(email)) }
+    return { ticketId: body.ticketId as string, ...(await offered(email)) }
   }
+
+  /** The next mail to an address that has a ticket; there may be notices among them. */
+  const offered = (email: string) => mail.next(email, ({ ticket }) => ticket !== undefined)
 
   /** A new user, signed in. */
   async function register(email: string, name = 'Nina', client = new Client(gateway)) {
@@ -60,7 +63,7 @@ export async function openAccounts(t: Test, settings: Record<string, string> = {
       ({ event }) => event as string,
     )
 
-  return { ...system, mail, call, post, ask, register, settled, mailsTo, eventsOf }
+  return { ...system, mail, offered, call, post, ask, register, settled, mailsTo, eventsOf }
 }
 
 /** What refuses a ticket or a code, whatever is wrong with it. */
