@@ -137,7 +137,7 @@ t.test('registration', async (t) => {
       t.match(
         await complete({ ticket, name }),
         { status: 400, body: { code: 'REQUEST_INVALID' } },
-        JSON.stringify(name),
+        encodeURI(JSON.stringify(name)),
       )
     t.equal((await sql('SELECT tries FROM auth.tickets WHERE id = $1', [ticketId])).rows[0].tries, 0)
     const done = await complete({ ticketId, code, name: '  <b>Zoë\u200d</b> \u05e0\u05d9\u05e0\u05d4\u200f ' })
@@ -198,7 +198,9 @@ t.test('registration', async (t) => {
     })
     const recipients = mail.smtp.mails.slice(before).flatMap((received) => [received.to].flat().map((to) => to?.value))
     for (const recipient of recipients) t.equal(recipient?.length, 1, JSON.stringify(recipient))
-    const others = recipients.map((recipient) => recipient?.[0]?.address).filter((to = '') => !odd.includes(to))
+    const others = recipients
+      .map((recipient) => recipient?.[0]?.address)
+      .filter((to = '') => ![to, to.replace(/^"(.*)"@/, '$1@')].some((kept) => odd.includes(kept)))
     t.strictSame(others, [])
     await sql('DELETE FROM graphile_worker._private_jobs')
   })
@@ -380,7 +382,7 @@ t.test('registration', async (t) => {
       for (const email of addresses) t.equal((await limited.post('register', { email })).status, 202, email)
       await limited.settled()
       const to = limited.mail.smtp.mails.map((received) => [received.to].flat()[0]?.value[0]?.address)
-      t.strictSame(to.sort(), ['a@clinic.example', 'a@xn--bcher-kva.example'])
+      t.strictSame(to.sort(), ['a@bücher.example', 'a@clinic.example'], 'as a mail program shows them')
     })
   })
 })

@@ -26,7 +26,9 @@ CREATE FUNCTION "auth"."erase_user"("erased" UUID) RETURNS boolean
     IF NOT FOUND THEN RETURN false\x3b END IF\x3b
     DELETE FROM graphile_worker._private_jobs WHERE payload->>''user'' = erased::text
       OR address IN (payload->>''to'', payload->>''email'', payload->>''newEmail'')\x3b
-    DELETE FROM auth.tickets WHERE email = address\x3b
+    DELETE FROM auth.tickets WHERE email = address OR user_id IS NULL AND email IN (
+      SELECT email FROM auth.tickets WHERE user_id = erased AND purpose = ''email_revert''
+      EXCEPT SELECT email FROM auth.users)\x3b
     DELETE FROM auth.password_failures WHERE person = erased::text\x3b
     DELETE FROM auth.users WHERE id = erased\x3b
     UPDATE auth.security_events SET ip = NULL WHERE user_id = erased AND ip IS NOT NULL\x3b
