@@ -36,7 +36,7 @@ const count = `
     count(*) FILTER (WHERE NOT dead AND last_error IS NOT NULL)::int AS failing,
     count(*) FILTER (WHERE dead)::int AS dead,
     coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE NOT dead)), 0)::float8 AS oldest
-  FROM graphile_worker._private_jobs, LATERAL (SELECT attempts >= max_attempts AND locked_at IS NULL AS dead) AS is
+  FROM graphile_worker._private_jobs, LATERAL (SELECT attempts >= max_attempts AND locked_at IS NULL AS dead) AS state
   WHERE task_id = (SELECT id FROM graphile_worker._private_tasks WHERE identifier = $1)`
 
 /**
