@@ -57,18 +57,18 @@ t.test('a changed password is told by mail, whatever becomes of the first tries'
   const [mail] = smtp.mails
   t.match(mail?.from?.value, [{ name: 'Sallyport', address: 'no-reply@example.com' }])
   t.match(mail?.to, { value: [{ address: 'doctor@example.com' }] })
-  t.equal(mail?.subject, 'Sallyport: your password was changed')
+  t.equal(mail?.subject, 'Sallyport: Your password was changed')
   t.match(mail?.messageId, new RegExp(`^<${failed.job}\\.\\d+@example\\.com>$`))
   t.equal(mail?.headers.get('auto-submitted'), 'auto-generated')
   for (const part of [
-    `Hello ${name},`,
+    `Hello \u2068${name}\u2069,`,
     'IP address: 127.0.0.1',
-    'Device: Firefox on Linux',
-    `Sign in: ${APP_ORIGIN}/login\n`,
+    'Device: \u2068Firefox on Linux\u2069',
+    `Choose a new password: ${APP_ORIGIN}/forgot-password\n`,
   ])
     t.match(mail?.text, part)
-  t.match(mail?.html, 'Hello &lt;b&gt;Dora&lt;/b&gt; &amp; &quot;Co&quot;,')
-  t.match(mail?.html, `href="${APP_ORIGIN}/login"`)
+  t.match(mail?.html, 'Hello <bdi>&lt;b&gt;Dora&lt;/b&gt; &amp; &quot;Co&quot;</bdi>,')
+  t.match(mail?.html, `href="${APP_ORIGIN}/forgot-password"`)
   t.equal((await sql('SELECT FROM graphile_worker.jobs')).rowCount, 0, 'a mail that was sent is not kept')
   for (const secret of ['doctor@example.com', newPassword, demoPassword])
     t.notOk(

@@ -1,21 +1,22 @@
-/** The languages that mails are written in. */
-export type Locale = 'en' | 'de'
+import { isolate } from './foreign.ts'
+import type { Locale } from './words.ts'
 
-/** The best of them for a language tag such as `de-AT`. */
-export function localeOf(tag: string | undefined): Locale {
-  return /^de\b/i.test(tag ?? '') ? 'de' : 'en'
-}
-
-/** A mail before it is laid out: plain text, of which nothing is markup. */
+/** A mail before it is laid out: plain text, of which nothing is markup. What is foreign in it is isolated. */
 export interface Content {
   locale: Locale
+  /** The name of the system. */
+  app: string
   subject: string
+  title: string
   greeting: string
   intro: string
   /** What is known, as names and values. */
-  facts: [name: string, value: string][]
+  facts: string[][]
+  /** `address` introduces the URL, for programs that show no button. */
+  link: { label: string; url: string; address: string; validFor: string | undefined }
+  code: { intro: string; digits: string } | undefined
+  forgot: { label: string; url: string } | undefined
   advice: string[]
-  link: { label: string; url: string }
   footer: string
 }
 
@@ -30,38 +31,81 @@ export function layOut(content: Content): Message {
   return { subject: content.subject, text: textOf(content), html: htmlOf(content) }
 }
 
-function textOf({ greeting, intro, facts, advice, link, footer }: Content): string {
-  const list = facts.map(([name, value]) => `${name}: ${value}`).join('\n')
-  return `${[greeting, intro, list, ...advice, `${link.label}: ${link.url}`, `-- \n${footer}`].join('\n\n')}\n`
+function textOf({ title, greeting, intro, facts, link, code, forgot, advice, footer }: Content): string {
+  const paragraphs = [
+    title,
+    greeting,
+    intro,
+    facts.map(([name, value]) => `${name}: ${value}`).join('\n'),
+    `${link.label}: ${link.url}`,
+    link.validFor,
+    code && `${code.intro} ${code.digits}`,
+    forgot && `${forgot.label} ${forgot.url}`,
+    ...advice,
+    `-- \n${footer}`,
+  ]
+  return `${paragraphs.filter(Boolean).join('\n\n')}\n`
 }
 
-/** No image, no font, nothing to load. Colours are named for both schemes, or clients invert them at will. */
+const font = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
+
+/** On each element, as some programs (Outlook, Gmail for other providers' accounts) keep no style sheet. */
+const inline = {
+  text: `margin:0 0 16px;${font};font-size:16px;line-height:24px;color:#1c2430`,
+  soft: `margin:0 0 16px;${font};font-size:14px;line-height:20px;color:#56616f`,
+  title: `margin:0 0 16px;${font};font-size:22px;line-height:28px;font-weight:700;color:#1c2430`,
+  brand: `margin:0 0 20px;${font};font-size:14px;line-height:20px;font-weight:600;color:#56616f`,
+  fact: `padding:4px 16px 4px 0;${font};font-size:14px;line-height:20px;color:#56616f;font-weight:400;text-align:left;vertical-align:top;white-space:nowrap`,
+  value: `padding:4px 0;${font};font-size:14px;line-height:20px;color:#1c2430;vertical-align:top;overflow-wrap:anywhere;word-break:break-word`,
+  button: `display:inline-block;padding:12px 22px;${font};font-size:16px;line-height:22px;font-weight:600;color:#ffffff;text-decoration:none;border-radius:8px`,
+  code: "margin:0 0 16px;font-family:ui-monospace,'SF Mono',Consolas,Menlo,monospace;font-size:26px;line-height:34px;font-weight:600;letter-spacing:4px;color:#1c2430",
+  address: `${font};font-size:13px;line-height:18px;color:#56616f;overflow-wrap:anywhere;word-break:break-all`,
+  footer: `margin:0;${font};font-size:13px;line-height:18px;color:#56616f`,
+}
+
+/** The rest, for programs that keep it: the dark scheme, or programs invert colours at will, and narrow screens. */
 const style = `
   :root { color-scheme: light dark; supported-color-schemes: light dark }
-  body { margin: 0; padding: 24px 12px; background: #f4f5f7; color: #1c2430; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
-  main { max-width: 34rem; margin: 0 auto; padding: 28px; background: #fff; border: 1px solid #dfe3e8; border-radius: 10px }
-  h1 { margin: 0 0 16px; font-size: 20px; line-height: 1.3 }
-  p { margin: 0 0 16px }
-  table { margin: 0 0 16px; border-collapse: collapse }
-  th { padding: 4px 20px 4px 0; color: #5a6675; font-weight: 400; text-align: left; vertical-align: top }
-  td { padding: 4px 0; overflow-wrap: anywhere }
-  a { color: #0b57b7 }
-  .button { display: inline-block; padding: 10px 18px; background: #0b57b7; color: #fff; border-radius: 6px; font-weight: 600; text-decoration: none }
-  .small { color: #5a6675; font-size: 13px; overflow-wrap: anywhere }
-  footer { max-width: 34rem; margin: 16px auto 0; padding: 0 28px }
+  @media (max-width: 480px) { .ground { padding: 12px 8px !important } .inside { padding: 22px 18px !important } }
   @media (prefers-color-scheme: dark) {
-    body { background: #10151c; color: #e6eaf0 }
-    main { background: #1a212b; border-color: #303a47 }
-    th, .small { color: #a3afbf }
-    a { color: #8ab8ff }
-    .button { background: #8ab8ff; color: #10151c }
+    body, .page { background: #10151c !important }
+    .sheet { background: #1a212b !important; border-color: #303a47 !important }
+    .ink { color: #e6eaf0 !important }
+    .soft { color: #a3afbf !important }
+    .line { border-color: #303a47 !important }
+    .fill { background: #8ab8ff !important }
+    .button { color: #10151c !important }
+    .link { color: #8ab8ff !important }
   }`
 
-function htmlOf({ locale, subject, greeting, intro, facts, advice, link, footer }: Content): string {
-  const [label, url] = [escapeHtml(link.label), escapeHtml(link.url)]
+const link = (url: string) => `<a class="link" href="${url}" style="color:#0b57b7">${url}</a>`
+const paragraph = (text: string) => `<p class="ink" style="${inline.text}">${text}</p>\n`
+const soft = (text: string) => `<p class="soft" style="${inline.soft}">${text}</p>\n`
+
+function htmlOf(content: Content): string {
+  const { locale, app, subject, title, greeting, intro, facts, link: main, code, forgot, advice, footer } = content
+  const url = escapeHtml(main.url)
   const rows = facts.map(
-    ([name, value]) => `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`,
+    ([name = '', value = '']) =>
+      `<tr><th class="soft" scope="row" style="${inline.fact}">${escapeHtml(name)}</th><td class="ink" style="${inline.value}">${escapeHtml(value)}</td></tr>\n`,
   )
+  const table =
+    rows.length > 0 &&
+    `<table cellpadding="0" cellspacing="0" border="0" style="margin:0 0 16px;border-collapse:collapse">\n${rows.join('')}</table>\n`
+  const parts = [
+    `<p class="soft" style="${inline.brand}">${escapeHtml(app)}</p>\n`,
+    `<h1 class="ink" style="${inline.title}">${escapeHtml(title)}</h1>\n`,
+    paragraph(escapeHtml(greeting)),
+    paragraph(escapeHtml(intro)),
+    table,
+    `<table role="presentation" cellpadding="0" cellspacing="0" border="0" style="margin:8px 0 20px"><tr><td class="fill" bgcolor="#0b57b7" style="border-radius:8px"><a class="button" href="${url}" style="${inline.button}">${escapeHtml(main.label)}</a></td></tr></table>\n`,
+    main.validFor && soft(escapeHtml(main.validFor)),
+    code && soft(escapeHtml(code.intro)),
+    code && `<p class="ink" style="${inline.code}">${escapeHtml(code.digits)}</p>\n`,
+    forgot && paragraph(`${escapeHtml(forgot.label)}<br>${link(escapeHtml(forgot.url))}`),
+    ...advice.map((text) => paragraph(escapeHtml(text))),
+    `<p class="soft line" style="margin:24px 0 0;padding:16px 0 0;border-top:1px solid #dfe3e8;${inline.address}">${escapeHtml(main.address)}<br>${link(url)}</p>\n`,
+  ]
   return `<!doctype html>
 <html lang="${locale}">
 <head>
@@ -69,39 +113,35 @@ function htmlOf({ locale, subject, greeting, intro, facts, advice, link, footer 
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
 <meta name="supported-color-schemes" content="light dark">
+<meta name="format-detection" content="telephone=no, date=no, address=no, email=no, url=no">
 <title>${escapeHtml(subject)}</title>
 <style>${style}
 </style>
 </head>
-<body>
-<main>
-<h1>${escapeHtml(subject)}</h1>
-<p>${escapeHtml(greeting)}</p>
-<p>${escapeHtml(intro)}</p>
-<table>${rows.join('\n')}</table>
-${advice.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`).join('\n')}
-<p><a class="button" href="${url}">${label}</a></p>
-<p class="small">${url}</p>
-</main>
-<footer class="small">${escapeHtml(footer)}</footer>
+<body style="margin:0;padding:0;background:#f4f5f7">
+<table class="page" role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" bgcolor="#f4f5f7"><tr><td class="ground" align="center" style="padding:24px 12px">
+<!--[if mso]><table role="presentation" width="560"><tr><td><![endif]-->
+<table class="sheet" role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" bgcolor="#ffffff" style="max-width:560px;table-layout:fixed;border:1px solid #dfe3e8;border-radius:12px;border-collapse:separate"><tr><td class="inside" align="left" style="padding:28px">
+${parts.filter(Boolean).join('')}</td></tr></table>
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="max-width:560px"><tr><td align="left" style="padding:16px 28px 0"><p class="soft" style="${inline.footer}">${escapeHtml(footer)}</p></td></tr></table>
+<!--[if mso]></td></tr></table><![endif]-->
+</td></tr></table>
 </body>
 </html>
 `
 }
 
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
-/** Text as HTML, also in an attribute. */
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character] as string)
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+  [isolate.begin]: '<bdi>',
+  [isolate.end]: '</bdi>',
 }
 
-/** In UTC: where the reader's clock stands is not known. */
-export function formatTime(at: Date, locale: Locale): string {
-  const format = new Intl.DateTimeFormat(locale === 'de' ? 'de-DE' : 'en-GB', {
-    dateStyle: 'long',
-    timeStyle: 'short',
-    timeZone: 'UTC',
-  })
-  return `${format.format(at)} UTC`
+/** Text as HTML, also in an attribute. Marks around what is foreign become the element for it. */
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"'\u2068\u2069]/g, (character) => entities[character] as string)
 }

@@ -31,8 +31,12 @@ export interface MailData {
   new_device: { name: string } & Circumstances
   /** Many wrong passwords have come for the account. */
   many_failures: { name: string } & Circumstances
+  /** An administrator had a link sent to choose a new password. */
+  password_reset_by_admin: { name: string; secrets: string }
   /** The account will be erased, unless its user signs in before `deleteAfter`. */
   deletion_requested: { name: string; deleteAfter: string } & Circumstances
+  /** The same, because an administrator wants it: the user cannot sign in meanwhile. */
+  deletion_by_admin: { name: string; deleteAfter: string }
 }
 
 export type Template = keyof MailData
