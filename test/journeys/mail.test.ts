@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { endProcesses, startProcess } from '@sallyport/local'
 import t from 'tap'
+import { changePassword, eventsIn, mailSettings, newPassword } from '../support/mail.ts'
 import { startSmtp } from '../support/smtp.ts'
 import {
   demoPassword,
@@ -18,28 +18,11 @@ import {
 // Waits for tries that fail, and for those after them.
 t.setTimeout(120_000)
 
-const MAIL_FROM = 'Sallyport <no-reply@example.com>'
 const APP_ORIGIN = 'https://app.example.com'
-const settings = (SMTP_URL: string) => ({ SMTP_URL, MAIL_FROM, APP_ORIGIN })
-
-const userAgent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
-const newPassword = 'another battery of 7 horses'
-
-async function changePassword(gateway: string, email = 'doctor@example.com'): Promise<number> {
-  const client = await signIn(gateway, email)
-  const { status } = await client.call('POST', '/api/auth/password', {
-    body: { currentPassword: demoPassword, newPassword },
-    headers: { 'user-agent': userAgent },
-  })
-  return status
-}
-
-const eventsIn = (log: string[], event: string) =>
-  log.filter((line) => line.includes(`"event":"${event}"`)).map((line) => JSON.parse(line))
 
 t.test('a changed password is told by mail, whatever becomes of the first tries', async (t) => {
   const port = await freePort()
-  const system = await startSystem(t, settings(`smtp://localhost:${port}`))
+  const system = await startSystem(t, mailSettings(`smtp://localhost:${port}`))
   const { gateway, log, sql } = system
   const name = '<b>Dora</b> & "Co"'
   await sql('UPDATE auth.users SET name = $1 WHERE email = $2', [name, 'doctor@example.com'])
@@ -109,7 +92,7 @@ t.test('a mail that is being sent when the process ends is sent by the next, as 
   })
   const { gateway, log, environment, processes, sql } = await startSystem(
     t,
-    settings(`smtp://localhost:${sticky.port}`),
+    mailSettings(`smtp://localhost:${sticky.port}`),
   )
   t.equal(await changePassword(gateway), 200)
   await eventually('it is being sent', () => ids.length === 1)
@@ -123,7 +106,11 @@ t.test('a mail that is being sent when the process ends is sent by the next, as 
   ])
 
   const smtp = await startSmtp(t)
-  const next = await startProcess('auth', { ...environment, ...settings(`smtp://localhost:${smtp.port}`) }, () => {})
+  const next = await startProcess(
+    'auth',
+    { ...environment, ...mailSettings(`smtp://localhost:${smtp.port}`) },
+    () => {},
+  )
   t.teardown(() => endProcesses([next]))
   await eventually('it arrives', () => smtp.mails.length > 0, 30_000)
   t.equal(smtp.mails[0]?.messageId, ids[0])
@@ -148,7 +135,7 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
         done(isRight ? null : new Error('no'), { user })
       },
     })
-    const mail = settings(`smtp://${known}:${smtp.port}?tls=required`)
+    const mail = mailSettings(`smtp://${known}:${smtp.port}?tls=required`)
     const { gateway, log } = await startSystem(t, { ...mail, NODE_EXTRA_CA_CERTS })
     t.equal(await changePassword(gateway), 200)
     await eventually('it arrives', () => smtp.mails.length > 0, 20_000)
@@ -157,7 +144,7 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
 
   await t.test('TLS from the first byte', async (t) => {
     const smtp = await startSmtp(t, { ...certificate, secure: true })
-    const { gateway } = await startSystem(t, { ...settings(`smtps://localhost:${smtp.port}`), NODE_EXTRA_CA_CERTS })
+    const { gateway } = await startSystem(t, { ...mailSettings(`smtps://localhost:${smtp.port}`), NODE_EXTRA_CA_CERTS })
     t.equal(await changePassword(gateway), 200)
     await eventually('it arrives', () => smtp.mails.length > 0, 20_000)
   })
@@ -169,7 +156,7 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
       [{ ...certificate, disabledCommands: [] }, '?tls=optional'],
     ] as const) {
       const smtp = await startSmtp(t, { ...options, disabledCommands: [...(options.disabledCommands ?? ['STARTTLS'])] })
-      const { gateway, log, sql } = await openSystem(t, settings(`smtp://localhost:${smtp.port}${query}`))
+      const { gateway, log, sql } = await openSystem(t, mailSettings(`smtp://localhost:${smtp.port}${query}`))
       t.equal(await changePassword(gateway), 200)
       await eventually('it fails', () => eventsIn(log, 'mail_failed').length > 0, 30_000)
       t.match(eventsIn(log, 'mail_failed'), [{ code: /^(500|ETLS|ESOCKET)$/, reason: 'unreachable' }])
@@ -181,78 +168,9 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
 
   await t.test('without TLS where the URL says that it is optional', async (t) => {
     const smtp = await startSmtp(t)
-    const { gateway } = await openSystem(t, settings(`smtp://localhost:${smtp.port}?tls=optional`))
+    const { gateway } = await openSystem(t, mailSettings(`smtp://localhost:${smtp.port}?tls=optional`))
     t.equal(await changePassword(gateway), 200)
     await eventually('it arrives', () => smtp.mails.length > 0, 20_000)
-  })
-})
-
-t.test('a server that fails', async (t) => {
-  const replies = { rcpt: 250, data: 250 }
-  const heard: string[] = []
-  const smtp = await startSmtp(t, {
-    onRcptTo: ({ address }, _session, done) =>
-      done(replies.rcpt === 250 ? null : Object.assign(new Error(`no ${address}`), { responseCode: replies.rcpt })),
-    onData(stream, session, done) {
-      stream.resume().on('end', () => {
-        heard.push(session.envelope.rcptTo[0]?.address ?? '')
-        if (replies.data === 250) return done()
-        if (replies.data > 0) return done(Object.assign(new Error('no'), { responseCode: replies.data }))
-        sockets.at(-1)?.destroy()
-      })
-    },
-  })
-  const sockets: Socket[] = []
-  smtp.server.on('connection', (socket: Socket) => sockets.push(socket))
-  const { gateway, log, sql } = await openSystem(t, settings(`smtp://localhost:${smtp.port}`))
-  const lastJob = async () => (await sql('SELECT * FROM graphile_worker.jobs ORDER BY id DESC LIMIT 1')).rows[0]
-  /** Has a mail queued, and waits for what becomes of its first try. */
-  async function attempt(next: Partial<typeof replies>) {
-    Object.assign(replies, { rcpt: 250, data: 250 }, next)
-    await sql('DELETE FROM graphile_worker._private_jobs')
-    const before = eventsIn(log, 'mail_failed').length
-    await sql('UPDATE auth.users SET password_hash = (SELECT password_hash FROM auth.users WHERE email = $1)', [
-      'patient@example.com',
-    ])
-    t.equal(await changePassword(gateway), 200)
-    await eventually('it fails', () => eventsIn(log, 'mail_failed').length > before)
-    await eventually('and is put back', async () => (await lastJob()).locked_at === null)
-    return { ...eventsIn(log, 'mail_failed').at(-1), ...(await lastJob()) }
-  }
-
-  t.match(await attempt({ rcpt: 450 }), { code: '450', reason: 'failed', attempts: 1, last_error: '450' }, 'for now')
-  t.match(await attempt({ data: 451 }), { code: '451', reason: 'failed', attempts: 1 })
-  t.match(await attempt({ data: -1 }), { code: /^E/, reason: 'failed', attempts: 1 }, 'with no reply')
-  for (const next of [{ rcpt: 550 }, { data: 554 }])
-    t.match(await attempt(next), { code: /^55/, reason: 'refused', attempts: 13, max_attempts: 13 }, 'for good')
-  t.notOk(
-    log.some((line) => line.includes('no doctor@example.com')),
-    'what a server says of an address is not kept',
-  )
-
-  await t.test('what was given up is shown, and is sent when an operator says so', async (t) => {
-    Object.assign(replies, { rcpt: 250, data: 250 })
-    const before = heard.length
-    const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
-    const [, look = '', retry = ''] = /-- mails that were given up\n(.*?);(.*?);/s.exec(operations) ?? []
-    t.match((await sql(look)).rows, [{ to: 'doctor@example.com', template: 'password_changed', last_error: '554' }])
-    await sql(retry)
-    await eventually('it arrives', () => heard.length > before)
-    await eventually('and is forgotten', async () => (await sql('SELECT FROM graphile_worker.jobs')).rowCount === 0)
-  })
-
-  await t.test('a server that serves nobody costs no try, for a day', async (t) => {
-    t.match(await attempt({ rcpt: 421 }), { code: '421', reason: 'unreachable', attempts: 1 })
-    t.equal(await changePassword(gateway, 'patient@example.com'), 200)
-    const jobs = async () => (await sql('SELECT attempts FROM graphile_worker._private_jobs ORDER BY id')).rows
-    await sql(`UPDATE graphile_worker._private_jobs SET run_at = now(), attempts = 11,
-      created_at = now() - CASE WHEN id = (SELECT max(id) FROM graphile_worker._private_jobs) THEN interval '23 hours' ELSE '0' END`)
-    await eventually(
-      'both are tried',
-      async () => (await jobs())[1].attempts === 13 && (await jobs())[0].attempts < 11,
-      20_000,
-    )
-    t.strictSame(await jobs(), [{ attempts: 3 }, { attempts: 13 }])
   })
 })
 
@@ -260,7 +178,7 @@ t.test('a role that may not use the queue stops the start, with the command that
   const { sql, environment } = await openSystem(t)
   await sql('REVOKE USAGE ON SCHEMA graphile_worker FROM sallyport_auth')
   await t.rejects(
-    startProcess('auth', { ...environment, AUTH_PORT: '0', ...settings('smtp://localhost:1') }, () => {}),
+    startProcess('auth', { ...environment, AUTH_PORT: '0', ...mailSettings('smtp://localhost:1') }, () => {}),
     {
       message: /the queue of mails cannot be used \(.*\); run `npm run migrate` with the role/,
     },

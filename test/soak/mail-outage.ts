@@ -14,7 +14,7 @@ import { type Received, report, startMailSystem, startServer } from './mail-syst
  */
 const minutes = Number(process.argv[2] ?? 1)
 /** Milliseconds. */
-const pause = { refresh: 20, mail: 500 }
+const pause = { refresh: 20, mail: 1_000 }
 const most = { slower: 5, back: 60_000 }
 
 const port = await freePort()

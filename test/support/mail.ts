@@ -1,7 +1,7 @@
 import { toMailbox } from '@sallyport/identity'
 import type { Test } from 'tap'
 import { type Smtp, startSmtp } from './smtp.ts'
-import { eventually } from './system.ts'
+import { demoPassword, eventually, signIn } from './system.ts'
 
 /** The settings with which auth sends its mail to an SMTP server of the test's own. */
 export const mailSettings = (SMTP_URL: string) => ({
@@ -9,6 +9,23 @@ export const mailSettings = (SMTP_URL: string) => ({
   MAIL_FROM: 'Sallyport <no-reply@example.com>',
   APP_ORIGIN: 'https://app.example.com',
 })
+
+export const newPassword = 'another battery of 7 horses'
+const userAgent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+
+/** Has a mail queued, as the change of a demo user's password does. @returns the status */
+export async function changePassword(gateway: string, email = 'doctor@example.com'): Promise<number> {
+  const client = await signIn(gateway, email)
+  const { status } = await client.call('POST', '/api/auth/password', {
+    body: { currentPassword: demoPassword, newPassword },
+    headers: { 'user-agent': userAgent },
+  })
+  return status
+}
+
+/** The lines of a log that are of an event. */
+export const eventsIn = (log: string[], event: string) =>
+  log.filter((line) => line.includes(`"event":"${event}"`)).map((line) => JSON.parse(line))
 
 export interface ReceivedMail {
   to: string

@@ -84,6 +84,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     MAIL_FROM: mailbox({ default: undefined, desc: mailFrom }),
     APP_NAME: text({ default: 'Sallyport', desc: 'what mails call the system (Sallyport if not set)' }),
     APP_ORIGIN: safeOrigin({ default: undefined, desc: appOrigin }),
+    MAIL_TEMPLATES: text({
+      default: undefined,
+      desc: 'a folder of templates in the place of those shipped (docs/mail.md)',
+    }),
     MAIL_RATE_LIMIT_MAX: positive({
       default: 10,
       desc: 'the most mails per client and minute that are sent to whoever asks (10 if not set)',
@@ -155,6 +159,8 @@ export interface MailConfig {
   server: SmtpServer
   from: Mailbox
   app: { name: string; origin: string }
+  /** A folder of templates in the place of ours. */
+  templates: string | undefined
 }
 
 /** Who may make an account; an invitation says its roles itself. */
@@ -166,6 +172,7 @@ interface AccountSettings {
   MAIL_FROM: Mailbox | undefined
   APP_NAME: string
   APP_ORIGIN: string | undefined
+  MAIL_TEMPLATES: string | undefined
   REGISTRATION: Registration['kind']
   REGISTRATION_ROLES: string[] | undefined
   REGISTRATION_DOMAINS: string[] | undefined
@@ -173,7 +180,7 @@ interface AccountSettings {
 
 /** Settings that need one another: who registers gets a mail, and a mail has a sender and links. */
 function readAccounts(settings: AccountSettings): { mail: MailConfig | undefined; registration: Registration } {
-  const { SMTP_URL: server, MAIL_FROM: from, APP_NAME: name, APP_ORIGIN: origin } = settings
+  const { SMTP_URL: server, MAIL_FROM: from, APP_NAME: name, APP_ORIGIN: origin, MAIL_TEMPLATES: templates } = settings
   const { REGISTRATION: kind, REGISTRATION_ROLES: roles, REGISTRATION_DOMAINS: domains } = settings
   const isOpen = kind === 'open'
   const missing = [
@@ -184,7 +191,7 @@ function readAccounts(settings: AccountSettings): { mail: MailConfig | undefined
   ].filter(Boolean)
   if (missing.length > 0) throw new ConfigurationError(missing.join('\n'))
   return {
-    mail: server && { server, from: from as Mailbox, app: { name, origin: origin as string } },
+    mail: server && { server, from: from as Mailbox, app: { name, origin: origin as string }, templates },
     registration: isOpen ? { kind, roles: roles as string[], ...(domains && { domains }) } : { kind },
   }
 }

@@ -142,6 +142,6 @@ const entities: Record<string, string> = {
 }
 
 /** Text as HTML, also in an attribute. Marks around what is foreign become the element for it. */
-function escapeHtml(text: string): string {
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"'\u2068\u2069]/g, (character) => entities[character] as string)
 }

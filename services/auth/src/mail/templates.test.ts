@@ -1,13 +1,14 @@
 import t from 'tap'
 import { purposes } from '../accounts/tickets.ts'
+import { layOut } from './layout.ts'
 import { type Mail, pages } from './mails.ts'
 import { sampleSecrets, samples } from './samples.ts'
-import { render } from './templates.ts'
+import { contentOf } from './templates.ts'
 
 const app = { name: 'Sally & Port', origin: 'https://app.example.com' }
 const sample = (template: Mail['template'], more: object = {}) =>
   ({ ...samples.find((mail) => mail.template === template), ...more }) as Mail
-const show = (mail: Mail) => render(mail, app, sampleSecrets)
+const show = (mail: Mail) => layOut(contentOf(mail, app, sampleSecrets))
 
 /** What a person reads of HTML. */
 const readable = (html: string) =>

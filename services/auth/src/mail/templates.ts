@@ -1,6 +1,6 @@
 import { codeValidFor, type Purpose, type TicketSecrets, validFor } from '../accounts/tickets.ts'
 import { foreign } from './foreign.ts'
-import { type Content, layOut, type Message } from './layout.ts'
+import type { Content } from './layout.ts'
 import { type Circumstances, type Mail, pages, type Template } from './mails.ts'
 import { formatDuration, formatTime, type Locale, languages, localeOf, type Words } from './words.ts'
 
@@ -46,41 +46,29 @@ const makeup: Record<Template, Makeup> = {
 }
 
 /**
+ * What a mail says, in the language of its reader.
+ *
  * @param secrets of the ticket, if the mail has one
  * @throws NO_TEMPLATE if there is no such template: a newer version may have queued it, and will send it
  */
-export function render(mail: Mail, app: App, secrets?: TicketSecrets): Message {
-  return layOut(contentOf(mail, app, secrets))
-}
-
-/** What a mail says, in the language of its reader. */
 export function contentOf(mail: Mail, app: App, secrets?: TicketSecrets): Content {
-  if (!(mail.template in makeup))
-    throw Object.assign(new Error(`no such template ${mail.template}`), { code: 'NO_TEMPLATE' })
-  const locale = localeOf(mail.locale)
+  const { locale, ...values } = valuesOf(mail, app, secrets)
   const language = languages[locale]
-  const { button, seconds, code, forgot, stranger, because } = makeup[mail.template]
-  const data = readable(mail, locale)
+  const { forgot, because } = makeup[mail.template]
   // Each takes the data of its own template.
   const words = language.mails[mail.template] as (app: string, data: object) => Words
-  const { title, intro, button: label, advice } = words(app.name, data)
-  const isTicket = !button.startsWith('/')
-  const purpose = button as Purpose
+  const { title, intro, button, advice } = words(app.name, values)
+  const { link, validFor, code, codeValidFor } = values
   return {
     locale,
     app: app.name,
     subject: `${app.name}: ${title}`,
     title,
-    greeting: language.greeting(stranger ? undefined : data.name),
+    greeting: language.greeting(values.name),
     intro,
-    facts: facts.flatMap((name) => (data[name] === undefined ? [] : [[language.facts[name], data[name]]])),
-    link: {
-      label,
-      url: app.origin + (isTicket ? `${pages[purpose]}#ticket=${secrets?.ticket}` : button),
-      address: language.address,
-      validFor: isTicket ? language.validFor(formatDuration(seconds ?? validFor[purpose], locale)) : undefined,
-    },
-    code: code && { intro: language.code(formatDuration(codeValidFor, locale)), digits: secrets?.code ?? '' },
+    facts: facts.flatMap((name) => (values[name] === undefined ? [] : [[language.facts[name], values[name]]])),
+    link: { label: button, url: link, address: language.address, validFor: validFor && language.validFor(validFor) },
+    code: code === undefined ? undefined : { intro: language.code(codeValidFor as string), digits: code },
     forgot: forgot && { label: language.forgot, url: `${app.origin}/forgot-password` },
     advice,
     footer: language.footer[because](app.name),
@@ -89,22 +77,48 @@ export function contentOf(mail: Mail, app: App, secrets?: TicketSecrets): Conten
 
 const facts = ['at', 'ip', 'device'] as const satisfies (keyof Circumstances)[]
 
-type Readable = Partial<Record<'name' | 'newEmail' | 'invitedBy' | 'deleteAfter' | keyof Circumstances, string>>
+/** What is known for a mail, as its reader reads it. What is undefined is not known for mails of its kind. */
+interface Values extends Partial<Record<'name' | 'newEmail' | 'deleteAfter' | keyof Circumstances, string>> {
+  locale: Locale
+  invitedBy?: string | null
+  link: string
+  validFor?: string
+  code?: string
+  codeValidFor?: string
+}
 
-/** The data of a mail as its reader sees it: nothing of it passes for a word of ours. */
-export function readable(mail: Mail, locale: Locale): Readable {
-  const readers: Record<keyof Readable, (value: string) => string> = {
-    name: foreign,
-    newEmail: foreign,
-    invitedBy: foreign,
-    device: foreign,
-    ip: String,
-    at: (time) => formatTime(time, locale),
-    deleteAfter: (time) => formatTime(time, locale),
+/**
+ * @returns the data of a mail, of which nothing passes for a word of ours
+ * @throws NO_TEMPLATE
+ */
+export function valuesOf(mail: Mail, app: App, secrets?: TicketSecrets): Values {
+  const locale = localeOf(mail.locale)
+  const made = makeup[mail.template]
+  if (!made) throw Object.assign(new Error(`no such template ${mail.template}`), { code: 'NO_TEMPLATE' })
+  const { button, seconds, code, stranger } = made
+  const purpose = button.startsWith('/') ? undefined : (button as Purpose)
+  const values: Values = { locale, link: app.origin + button }
+  for (const [name, reader] of Object.entries(readers)) {
+    const value = mail[name as keyof Mail] as string | null | undefined
+    if (value !== undefined && !(stranger && name === 'name'))
+      values[name as Read] = (value && reader(value, locale)) as string
   }
-  const read = Object.entries(readers).map(([name, reader]) => {
-    const value = mail[name as keyof Mail]
-    return [name, typeof value === 'string' ? reader(value) : value]
-  })
-  return Object.fromEntries(read)
+  if (purpose) {
+    values.link = `${app.origin}${pages[purpose]}#ticket=${secrets?.ticket}`
+    values.validFor = formatDuration(seconds ?? validFor[purpose], locale)
+  }
+  if (code) Object.assign(values, { code: secrets?.code, codeValidFor: formatDuration(codeValidFor, locale) })
+  return values
+}
+
+type Read = 'name' | 'newEmail' | 'invitedBy' | 'deleteAfter' | keyof Circumstances
+
+const readers: Record<Read, (value: string, locale: Locale) => string> = {
+  name: foreign,
+  newEmail: foreign,
+  invitedBy: foreign,
+  device: foreign,
+  ip: String,
+  at: formatTime,
+  deleteAfter: formatTime,
 }

@@ -5,9 +5,9 @@ import type { TicketSecrets } from '../accounts/tickets.ts'
 import type { MailConfig } from '../config.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import type { Mail } from './mails.ts'
+import { openTemplates, type Render } from './overrides.ts'
 import { mailTask } from './queue.ts'
 import { createSend, NotSent, type Reason } from './smtp.ts'
-import { render } from './templates.ts'
 import { startUpkeep } from './upkeep.ts'
 
 /** One listens for new jobs, one does the rest. A job that is being sent holds none. */
@@ -20,7 +20,7 @@ const concurrency = 4
 const stopTimeout = 2_500
 
 /** Milliseconds for which a server is left alone that could not be reached. */
-const away = 10_000
+const away = 5_000
 
 /** Work that requests queue, by the names of its tasks: it ends in mails. */
 export type Tasks = Record<string, (payload: never) => Promise<void>>
@@ -38,7 +38,7 @@ interface Dependencies {
  * each mail is sent by one of them.
  *
  * @returns how to stop
- * @throws ConfigurationError if the queue cannot be used
+ * @throws ConfigurationError if the queue cannot be used, or a template of MAIL_TEMPLATES is wrong
  */
 export async function startMailWorker({
   databaseUrl,
@@ -47,9 +47,10 @@ export async function startMailWorker({
   logger,
   tasks,
 }: Dependencies): Promise<() => Promise<void>> {
+  const render = await openTemplates(mail.templates, mail.app)
   const onError = (err: unknown) => logger.warn({ event: 'mail_queue_lost', err })
   const pgPool = createPool(databaseUrl, { connections, onError })
-  const mailer = createMailer(mail, keys, logger)
+  const mailer = createMailer(mail, render, keys, logger)
   try {
     const runner = await run({
       pgPool,
@@ -93,7 +94,7 @@ const settle: Partial<Record<Reason, string>> = {
 }
 
 /** Sends mails, one at a time for each job. */
-function createMailer({ server, from, app }: MailConfig, keys: DerivedKeys, logger: Logger) {
+function createMailer({ server, from }: MailConfig, render: Render, keys: DerivedKeys, logger: Logger) {
   const send = createSend(server)
   const domain = from.address.slice(from.address.lastIndexOf('@') + 1)
   /** As performance.now() has it. Until then nothing is sent, as nothing could be a moment ago. */
@@ -117,7 +118,7 @@ function createMailer({ server, from, app }: MailConfig, keys: DerivedKeys, logg
           from,
           // Not as text, which could hold several.
           to: { name: '', address: mail.to },
-          ...render(mail, app, secretsOf(mail)),
+          ...render(mail, secretsOf(mail)),
           // The same at every try, so that a mail that was sent and not noted as sent is one. Ids begin anew in a new database.
           messageId: `<${job.id}.${job.created_at.getTime()}@${domain}>`,
           headers: { 'Auto-Submitted': 'auto-generated' },
