@@ -3,7 +3,10 @@
  * half: 0.5 if nothing tells them apart, 0 or 1 if everything does.
  */
 export function auc(first: number[], second: number[]): number {
-  const all = [...first.map((figure) => ({ figure, isFirst: true })), ...second.map((figure) => ({ figure, isFirst: false }))]
+  const all = [
+    ...first.map((figure) => ({ figure, isFirst: true })),
+    ...second.map((figure) => ({ figure, isFirst: false })),
+  ]
   all.sort((one, other) => one.figure - other.figure)
   let ranks = 0
   for (let at = 0; at < all.length; ) {

@@ -29,10 +29,15 @@ const sessions = 4_000
 
 const baselines = fileURLToPath(new URL('../../baselines/auth/', import.meta.url))
 
-/** A PostgreSQL, and on it every server that checks or refreshes a session. */
-export async function startServers() {
+/** Installs what the baselines need, the first time. */
+export function installBaselines(): void {
   if (!existsSync(join(baselines, 'node_modules')))
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: baselines, stdio: 'ignore' })
+}
+
+/** A PostgreSQL, and on it every server that checks or refreshes a session. */
+export async function startServers() {
+  installBaselines()
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-auth-'))
   const postgres = await startPostgres({ folder, port: await freePort(), settings: ['max_connections=200'] })
   const owner = new pg.Client({ connectionString: postgres.url })

@@ -78,7 +78,9 @@ const connection = new TimedConnection(system.address)
 const features = ['first byte', 'last byte', 'samples after it, mean', 'samples after it, longest'] as const
 let leaks = 0
 print(`${count} addresses with an account, ${count} without\n`)
-print('| call | time | median with an account | without | AUC | 95 of 100 samples | |\n| --- | --- | ---: | ---: | ---: | --- | --- |')
+print(
+  '| call | time | median with an account | without | AUC | 95 of 100 samples | |\n| --- | --- | ---: | ---: | ---: | --- | --- |',
+)
 for (const [call, request] of Object.entries(calls)) {
   const answers = new Map<string, Subject[]>()
   const times = features.map(() => ({ existing: [] as number[], unknown: [] as number[] }))
@@ -104,7 +106,8 @@ for (const [call, request] of Object.entries(calls)) {
     const [from, to] = bootstrapInterval(existing, unknown)
     const isLeak = Math.abs(value - 0.5) > line
     if (isLeak) leaks += 1
-    const middle = (figures: number[]) => `${(figures.toSorted((a, b) => a - b)[figures.length >> 1] as number).toFixed(3)} ms`
+    const middle = (figures: number[]) =>
+      `${(figures.toSorted((a, b) => a - b)[figures.length >> 1] as number).toFixed(3)} ms`
     print(
       `| ${call} | ${features[at]} | ${middle(existing)} | ${middle(unknown)} | ${value.toFixed(4)} | ${from.toFixed(3)} to ${to.toFixed(3)} | ${isLeak ? 'LEAK' : ''} |`,
     )
@@ -113,7 +116,9 @@ for (const [call, request] of Object.entries(calls)) {
     leaks += 1
     print(`\n${call} has ${answers.size} different answers:`)
     for (const [text, whose] of answers)
-      print(`${whose.filter(({ exists }) => exists).length} with an account, ${whose.filter(({ exists }) => !exists).length} without:\n${text}\n`)
+      print(
+        `${whose.filter(({ exists }) => exists).length} with an account, ${whose.filter(({ exists }) => !exists).length} without:\n${text}\n`,
+      )
   } else print(`| ${call} | answers | all equal: | ${[...answers.keys()][0]?.slice(9, 12)} | | | |`)
 }
 connection.close()

@@ -193,7 +193,8 @@ export async function startEmailChange(
       ip,
       device,
     })
-    if (!(await findByAddress(transaction, email)))
-      await addMail(transaction, { template: 'email_change', user: userId, to: email, name, locale, secrets })
+    const isTaken = (await findByAddress(transaction, email)) !== undefined
+    const mail = { user: userId, to: isTaken ? null : email, name, locale, secrets }
+    await addMail(transaction, { template: 'email_change', ...mail })
   })
 }

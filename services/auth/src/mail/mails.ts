@@ -44,9 +44,10 @@ export type Template = keyof MailData
 /** A mail as it is queued. */
 export type Mail = {
   [Name in Template]: {
-    to: string
+    /** Null: to nobody. Everything is done but handing it over, so that the time of it does not say who has an account. */
+    to: string | null
     /** The id of the account that it is about, if there is one: erasing that takes the mail out of the queue. */
-    user?: string
+    user?: string | undefined
     /** A language tag; English if it is none that mails are written in. */
     locale: string | null
     template: Name

@@ -24,9 +24,13 @@ export class NotSent extends Error {
  * Hands one message over, on a connection of its own.
  *
  * @param signal ends the connection at once, with no more of the message sent
+ * @param withhold does all of it but the handing over, so that it takes as long to send nothing
  * @throws NotSent
  */
-export type Send = (message: MailComposerOptions, signal: AbortSignal) => Promise<void>
+export type Send = (message: MailComposerOptions, options: { signal: AbortSignal; withhold: boolean }) => Promise<void>
+
+/** Commands that hand a message over: MAIL, RCPT, DATA, and its end. */
+const commands = 4
 
 export function createSend({ host, port, tls, auth }: SmtpServer): Send {
   const options = {
@@ -39,7 +43,7 @@ export function createSend({ host, port, tls, auth }: SmtpServer): Send {
     // A connection that is given up on sends nothing of what it still holds.
     socketCloseTimeout: 0,
   }
-  return async (message, signal) => {
+  return async (message, { signal, withhold }) => {
     const composed = new MailComposer({ ...message, disableFileAccess: true, disableUrlAccess: true }).compile()
     const content = await composed.build()
     const connection = new SMTPConnection(options)
@@ -62,7 +66,8 @@ export function createSend({ host, port, tls, auth }: SmtpServer): Send {
       await step((done) => connection.connect(done))
       if (auth && connection.allowsAuth) await step((done) => connection.login(auth, done))
       isReady = true
-      await step((done) => connection.send(composed.getEnvelope(), content, done))
+      if (withhold) for (let left = commands; left > 0; left--) await step((done) => connection.reset(done))
+      else await step((done) => connection.send(composed.getEnvelope(), content, done))
       connection.quit()
     } catch (error) {
       connection.close()

@@ -117,13 +117,13 @@ function createMailer({ server, from }: MailConfig, render: Render, keys: Derive
         const message = {
           from,
           // Not as text, which could hold several.
-          to: { name: '', address: mail.to },
+          to: { name: '', address: mail.to ?? from.address },
           ...render(mail, secretsOf(mail)),
           // The same at every try, so that a mail that was sent and not noted as sent is one. Ids begin anew in a new database.
           messageId: `<${job.id}.${job.created_at.getTime()}@${domain}>`,
           headers: { 'Auto-Submitted': 'auto-generated' },
         }
-        await send(message, abortSignal as AbortSignal)
+        await send(message, { signal: abortSignal as AbortSignal, withhold: mail.to === null })
       } catch (error) {
         const { reason, message } = asNotSent(error, abortSignal as AbortSignal)
         logger.warn({ event: 'mail_failed', job: job.id, code: message, reason })
@@ -138,7 +138,7 @@ function createMailer({ server, from }: MailConfig, render: Render, keys: Derive
         throw new Error(message)
       }
       awayUntil = 0
-      logger.info({ event: 'mail_sent', job: job.id })
+      logger.info({ event: mail.to === null ? 'mail_withheld' : 'mail_sent', job: job.id })
     },
   }
 }

@@ -107,8 +107,9 @@ interface ResetRequest extends Circumstances {
 }
 
 /**
- * The work that a request for a new password queues. There is a ticket for an address without an account, too, which
- * nobody is sent: a code that is tried with it is answered like any other.
+ * The work that a request for a new password queues. There is a ticket for an address without an account, too, and a
+ * mail that nobody is sent: a code that is tried with it is answered like any other, and what is asked of this process
+ * meanwhile takes as long.
  */
 export async function startPasswordReset(
   { ticketId: id, email, locale, at, ip, device }: ResetRequest,
@@ -122,14 +123,12 @@ export async function startPasswordReset(
     // To the address as it is kept, which is the one that was confirmed.
     const to = user?.email ?? email
     const { secrets } = await issueTicket(transaction, keys, { ...asked, email: to, userId: user?.id ?? null })
-    if (!user) return
-    const { name } = user
     await addMail(transaction, {
       template: 'password_reset',
-      user: user.id,
-      to,
-      name,
-      locale: user.locale ?? locale,
+      user: user?.id,
+      to: user ? to : null,
+      name: user?.name ?? '',
+      locale: user?.locale ?? locale,
       secrets,
       at,
       ip,
