@@ -41,7 +41,11 @@ async function attack(target: Target): Promise<Row[]> {
   let sent = 0
   const waiting: { at: number; begin: () => void }[] = []
   const reached = (share: number) =>
-    new Promise<void>((resolve) => waiting.push({ at: Math.floor(share * guesses), begin: resolve }))
+    new Promise<void>((resolve) => {
+      const at = Math.floor(share * guesses)
+      if (sent > at) resolve()
+      else waiting.push({ at, begin: resolve })
+    })
   const during = (async () => {
     await reached(0.25)
     const staysSignedIn = await target.isSignedIn(known)
@@ -53,6 +57,7 @@ async function attack(target: Target): Promise<Row[]> {
     const byMail =
       (await target.resetByMail(mailed, owner, chosen[0] as string)) &&
       (await target.logIn(mailed, owner, chosen[0] as string)) === 'in'
+    if (sent >= guesses) throw new Error('the attack was over before the owner was in: it takes more guesses')
     return { staysSignedIn, fromKnown, fromNew, byMail, mailed }
   })()
   const beside = Promise.all(
@@ -72,7 +77,6 @@ async function attack(target: Target): Promise<Row[]> {
       }
     }),
   )
-  for (const { begin } of waiting) begin()
   const minutes = (performance.now() - began) / 60_000
   const [{ staysSignedIn, fromKnown, fromNew, byMail, mailed }] = await Promise.all([during, beside])
   const evaluated = await target.evaluated(owner)
