@@ -49,3 +49,16 @@ export async function errorOf(response: Response): Promise<AuthError> {
   const { code, title, reason, detail } = problem
   return new AuthError(code, title, { status, reason, detail, retryAfter })
 }
+
+/** The JSON of a response. @throws AuthError that it stands for */
+export async function contentOf(response: Response) {
+  if (!response.ok) throw await errorOf(response)
+  return response.json()
+}
+
+/** What fails between a request and its content is an AuthError. */
+export function fail(cause: unknown): never {
+  if (cause instanceof AuthError) throw cause
+  if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The response is not JSON', { cause })
+  throw new AuthError('NETWORK', 'The server did not respond', { cause })
+}

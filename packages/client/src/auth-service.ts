@@ -1,6 +1,6 @@
 import { unlessAborted } from './abort.ts'
 import { readAccessToken } from './access-token.ts'
-import { AuthError, errorOf } from './auth-error.ts'
+import { AuthError, contentOf, fail } from './auth-error.ts'
 import type { Clock } from './clock.ts'
 import type { NextSession, Session } from './store.ts'
 
@@ -18,10 +18,17 @@ interface PostInit {
   keepalive?: boolean
 }
 
-/** The requests that use the refresh cookie, by their paths at the gateway (docs/api.md). */
+/** Who has the mail of a registration or an invitation: by the ticket of its link, or by the code of a registration. */
+export type Proof = { ticket: string } | { ticketId: string; code: string }
+
+export type Registration = Proof & { name: string; password: string }
+
+/** The requests that bring an access token or end its session, by their paths at the gateway (docs/api.md). */
 export interface AuthService {
-  /** @throws AuthError */
-  login(credentials: Credentials, before: Session): Promise<NextSession>
+  /** @param path `login`, or another that is answered like it. @throws AuthError */
+  signIn(path: string, body: object, before: Session): Promise<NextSession>
+  /** A newer token of the same session. @throws AuthError */
+  stepUp(body: object, before: Session): Promise<NextSession>
   /** @throws AuthError */
   refresh(before: Session, attempt: string, signal: AbortSignal): Promise<NextSession>
   /** @throws AuthError */
@@ -34,12 +41,9 @@ const timeLimitOf = (lifetime: number) => Math.min(10_000, lifetime / 4 || 10_00
 /** @param base the gateway's address, without a slash at its end */
 export function createAuthService(base: string, send: typeof fetch, clock: Clock): AuthService {
   return {
-    async login(credentials, before) {
-      const sentAt = clock.now()
-      const headers = { 'content-type': 'application/json' }
-      const response = await post('login', { headers, body: JSON.stringify(credentials), timeLimit: 30_000 })
-      return signedIn(response, sentAt, before)
-    },
+    signIn,
+
+    stepUp: (body, before) => signIn('step-up', body, before, { authorization: `Bearer ${before.accessToken}` }),
 
     async refresh(before, attempt, signal) {
       const sentAt = clock.now()
@@ -51,6 +55,13 @@ export function createAuthService(base: string, send: typeof fetch, clock: Clock
     async logout() {
       await post('logout', { keepalive: true, timeLimit: 10_000 })
     },
+  }
+
+  async function signIn(path: string, content: object, before: Session, more?: Record<string, string>) {
+    const sentAt = clock.now()
+    const headers = { 'content-type': 'application/json', ...more }
+    const response = await post(path, { headers, body: JSON.stringify(content), timeLimit: 30_000 })
+    return signedIn(response, sentAt, before)
   }
 
   /** The time limit holds until the body is there, also where `fetch` knows nothing of signals. */
@@ -65,23 +76,10 @@ export function createAuthService(base: string, send: typeof fetch, clock: Clock
     })
   }
 
-  async function exchange(name: string, init: RequestInit, signal: AbortSignal): Promise<unknown> {
-    try {
-      return await unlessAborted(signal, async () => {
-        const response = await send(`${base}/api/auth/${name}`, {
-          ...init,
-          signal,
-          method: 'POST',
-          credentials: 'include',
-        })
-        if (!response.ok) throw await errorOf(response)
-        return response.json()
-      })
-    } catch (cause) {
-      if (cause instanceof AuthError) throw cause
-      if (cause instanceof SyntaxError) throw new AuthError('ANSWER_INVALID', 'The response is not JSON', { cause })
-      throw new AuthError('NETWORK', 'The server did not respond', { cause })
-    }
+  function exchange(name: string, init: RequestInit, signal: AbortSignal): Promise<unknown> {
+    return unlessAborted(signal, async () =>
+      contentOf(await send(`${base}/api/auth/${name}`, { ...init, signal, method: 'POST', credentials: 'include' })),
+    ).catch(fail)
   }
 }
 

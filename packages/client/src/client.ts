@@ -1,4 +1,4 @@
-import { type Credentials, createAuthService } from './auth-service.ts'
+import { type Credentials, createAuthService, type Registration } from './auth-service.ts'
 import { findGateway } from './base-url.ts'
 import { createClock } from './clock.ts'
 import { announce } from './events.ts'
@@ -9,6 +9,7 @@ import { createMonitor } from './monitor.ts'
 import { browserPlatform, dependable, type KeyValueStorage, memoryStorage, type Platform } from './platform.ts'
 import { createRefresh } from './refresh.ts'
 import { type AuthSnapshot, createSnapshots } from './snapshot.ts'
+import { createStepUp } from './step-up.ts'
 import { createStore } from './store.ts'
 
 export interface AuthClientOptions {
@@ -23,6 +24,11 @@ export interface AuthClientOptions {
    * object with the methods of Web Storage takes the place of localStorage.
    */
   storage?: 'localStorage' | 'memory' | KeyValueStorage
+  /**
+   * Has the user confirm who they are, by `stepUp`, when a call of `fetch` needs that (401 `STEP_UP_REQUIRED`). The call is
+   * sent again if it resolves true, and gives the 401 otherwise. Calls that need it at the same time share one.
+   */
+  onStepUp?: () => Promise<boolean>
   /** Says what happens in `console.debug`, or to a function. Never a token, or a part of one. */
   debug?: boolean | ((event: string) => void)
   /** What the client uses instead of the browser's own. */
@@ -33,13 +39,26 @@ export interface AuthClient {
   /** @throws AuthError, such as `AUTH_INVALID_CREDENTIALS`, `RATE_LIMITED` (with `retryAfter`) or `NETWORK` */
   login(credentials: Credentials): Promise<void>
   /**
+   * Makes the account that a mail offers, and signs in as `login` does.
+   *
+   * @throws AuthError, such as `TICKET_INVALID`, `PASSWORD_WEAK` or `REGISTRATION_CLOSED`
+   */
+  completeRegistration(registration: Registration): Promise<void>
+  /**
+   * Proves once more who the signed-in user is. The session goes on, with a new access token.
+   *
+   * @throws AuthError, such as `PASSWORD_WRONG`, `SIGNED_OUT` or `NETWORK`
+   */
+  stepUp(proof: { password: string }): Promise<void>
+  /**
    * Signs out in all tabs at once, before it returns, also without a network. The promise is for those who want to wait
    * until the server was notified; it never rejects, and what fails is retried while monitoring runs.
    */
   logout(): Promise<void>
   /**
    * `fetch` for the gateway: a path is one of `baseUrl`'s. Sends the access token to `baseUrl`'s origin and nowhere
-   * else. When the token is rejected it is replaced once and the request sent again.
+   * else. When the token is rejected it is replaced once and the request sent again; so it is after a step-up, if there
+   * is `onStepUp`.
    *
    * @throws AuthError if a needed token cannot be had now (`NETWORK`, `UNAVAILABLE`, ...), or `BODY_NOT_REPEATABLE`;
    *   what `fetch` throws; and the reason of the call's signal as soon as that is aborted, whatever it waits for
@@ -66,7 +85,7 @@ export interface AuthClient {
  * @throws TypeError if `baseUrl` is no URL, or not one of http or https
  */
 export function createAuthClient(options: AuthClientOptions): AuthClient {
-  const { baseUrl, storage = 'localStorage', debug = false } = options
+  const { baseUrl, storage = 'localStorage', debug = false, onStepUp } = options
   const platform: Platform = { ...browserPlatform(), ...options.platform }
   const { locks, window } = platform
   const { base, send } = findGateway(baseUrl, platform.fetch)
@@ -79,18 +98,14 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
   const logout = createLogout({ store, service, storage: kept, locks, clock, log })
   const snapshots = createSnapshots(store, clock)
   const monitor = createMonitor({ store, refresh, logout, snapshots, platform, clock })
-  const authorized = createFetch({ base, store, refresh, send, clock })
+  const authorized = createFetch({ base, store, refresh, send, clock, onStepUp })
+  const { freshAccessToken } = authorized
   if (window) announce(store, window, clock)
 
   return {
-    login: (credentials) =>
-      exclusively(locks, async () => {
-        await logout.notifyServer()
-        const session = await service.login(credentials, store.session)
-        logout.forget()
-        store.write(session)
-        log('signed in')
-      }),
+    login: (credentials) => signIn('login', credentials),
+    completeRegistration: (registration) => signIn('register/complete', registration),
+    stepUp: createStepUp({ store, service, refresh, freshAccessToken, locks, log }),
 
     logout() {
       logout.begin()
@@ -98,7 +113,7 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
     },
 
     fetch: authorized.fetch,
-    getFreshAccessToken: authorized.freshAccessToken,
+    getFreshAccessToken: freshAccessToken,
 
     getAccessToken() {
       store.sync()
@@ -115,6 +130,16 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
     getSnapshot: snapshots.get,
     startTokenMonitoring: monitor.start,
     stopTokenMonitoring: monitor.stop,
+  }
+
+  function signIn(path: string, body: object): Promise<void> {
+    return exclusively(locks, async () => {
+      await logout.notifyServer()
+      const session = await service.signIn(path, body, store.session)
+      logout.forget()
+      store.write(session)
+      log('signed in')
+    })
   }
 
   function log(event: string): void {

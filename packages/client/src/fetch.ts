@@ -5,7 +5,7 @@ import type { Refresh } from './refresh.ts'
 import { nobody, type Store } from './store.ts'
 
 /** What a new access token fixes. */
-const fixable = ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED']
+export const fixable = ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED']
 
 interface Parts {
   base: string
@@ -13,11 +13,15 @@ interface Parts {
   refresh: Refresh
   send: typeof fetch
   clock: Clock
+  onStepUp: (() => Promise<boolean>) | undefined
 }
 
 /** `fetch` with the access token, for calls to the gateway. */
-export function createFetch({ base, store, refresh, send, clock }: Parts) {
+export function createFetch({ base, store, refresh, send, clock, onStepUp }: Parts) {
   const { origin } = new URL(base)
+  let steppingUp: Promise<boolean> | undefined
+  /** The version of the session after the last step-up. */
+  let steppedUp = 0
 
   return {
     /** A refresh that a call waits for may take long, and others wait for it too: an aborted call does not have to. */
@@ -41,31 +45,50 @@ export function createFetch({ base, store, refresh, send, clock }: Parts) {
     // The token is for the gateway, and an app that sends one of its own knows why.
     if (url.origin !== origin || headers.has('authorization')) return send(target, init)
 
-    const token = await freshAccessToken()
-    const { version } = store.session
-    const response = await sendWith(token)
-    if (response.status !== 401 || token === null) return response
-    const { code, reason } = await errorOf(response.clone())
-    if (!fixable.includes(code)) return response
-    if (code === 'SESSION_ENDED' && store.session.version === version) {
-      store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
-      return response
+    let token = await freshAccessToken()
+    for (const fixes = new Set<typeof renew>([renew, stepUp]); ; ) {
+      const { version, user } = store.session
+      const response = await sendWith(token)
+      if (response.status !== 401 || token === null) return response
+      const { code, reason } = await errorOf(response.clone())
+      const fix = code === 'STEP_UP_REQUIRED' ? stepUp : renew
+      if ((fix === renew && !fixable.includes(code)) || !fixes.delete(fix)) return response
+      if (code === 'SESSION_ENDED' && store.session.version === version) {
+        store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
+        return response
+      }
+      const isFixed = await fix(version)
+      token = store.session.accessToken
+      // What one user asked for is not done as another, who has signed in meanwhile.
+      if (!isFixed || token === null || store.session.user?.id !== user?.id) return response
+      if (request?.bodyUsed || isStream(init.body))
+        throw new AuthError(
+          'BODY_NOT_REPEATABLE',
+          'The access token has been replaced, but the body is a stream and was read: make the call again',
+          { status: 401 },
+        )
     }
-    await refresh(version)
-    const next = store.session.accessToken
-    if (next === null) return response
-    if (request?.bodyUsed || isStream(init.body))
-      throw new AuthError(
-        'BODY_NOT_REPEATABLE',
-        'The access token has been replaced, but the body is a stream and was read: make the call again',
-        { status: 401 },
-      )
-    return sendWith(next)
 
     function sendWith(accessToken: string | null): Promise<Response> {
       if (accessToken !== null) headers.set('authorization', `Bearer ${accessToken}`)
       return send(target, { credentials: 'include', ...init, headers })
     }
+  }
+
+  async function renew(version: number): Promise<boolean> {
+    await refresh(version)
+    return true
+  }
+
+  /** One for all calls that need it, also for those that were sent before it and whose response comes after. */
+  async function stepUp(version: number): Promise<boolean> {
+    if (!onStepUp || version < steppedUp) return version < steppedUp
+    steppingUp ??= onStepUp().finally(() => {
+      steppingUp = undefined
+    })
+    if (!(await steppingUp)) return false
+    steppedUp = store.session.version
+    return true
   }
 
   async function freshAccessToken(): Promise<string | null> {

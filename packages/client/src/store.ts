@@ -61,8 +61,12 @@ export interface Store extends Shared {
   readonly shared: Shared
   /** The id for a refresh now. */
   readonly attempt: string
-  /** Puts a new session in place of the one before, here and in storage. */
-  write(next: NextSession): void
+  /**
+   * Puts a new session in place of the one before, here and in storage.
+   *
+   * @param attempt the id of the refresh to come, if no refresh brought this
+   */
+  write(next: NextSession, attempt?: string): void
   report(trouble: Trouble): void
   /** Takes what another tab sends. What is older than what is here is ignored, and what no tab would send. */
   take(message: unknown): void
@@ -166,10 +170,13 @@ export function createStore(storage: KeyValueStorage, keepsToken: boolean, clock
     },
   }
 
-  function write({ accessToken, roles, user, expiresAt, lifetime, signOut }: NextSession): void {
+  function write(
+    { accessToken, roles, user, expiresAt, lifetime, signOut }: NextSession,
+    attempt: string = randomId(),
+  ): void {
     // By the clock, so that it also grows when storage was cleared and with it the last version.
     const version = Math.max(Date.now(), newest().version + 1)
-    const next = { version, accessToken, roles, user, attempt: randomId(), expiresAt, lifetime, signOut }
+    const next = { version, accessToken, roles, user, attempt, expiresAt, lifetime, signOut }
     const isSignedIn = roles.length > 0
     if (!isSignedIn) putRecord(next)
     put(keys.accessToken, keepsToken ? accessToken : null)

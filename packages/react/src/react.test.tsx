@@ -1,14 +1,22 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type AuthClient, createAuthClient } from '@sallyport/client'
+import { type AuthClient, type AuthClientOptions, createAuthClient } from '@sallyport/client'
 import { Window } from 'happy-dom'
 import { act, type ReactNode, StrictMode } from 'react'
 import { createRoot, hydrateRoot } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
 import { MemoryRouter, Route, Routes, useLocation, useNavigate } from 'react-router'
 import t, { type Test } from 'tap'
-import { AuthProvider, type AuthProviderProps, ProtectedRoute, takeReturnPath, useAuth } from './index.ts'
+import {
+  AuthProvider,
+  type AuthProviderProps,
+  createStepUpPrompt,
+  ProtectedRoute,
+  takeReturnPath,
+  useAuth,
+  useStepUp,
+} from './index.ts'
 
 /** A page at an address, and a server that knows one user, whose roles and session can be changed. */
 async function openPage(t: Test, path = '/') {
@@ -17,6 +25,8 @@ async function openPage(t: Test, path = '/') {
   const server = createServer((request, response) => {
     const name = (request.url as string).split('/').at(-1) as string
     requests.push(name)
+    if (name === 'secret' && !requests.includes('step-up'))
+      return response.writeHead(401).end(JSON.stringify({ code: 'STEP_UP_REQUIRED' }))
     const refused = user.isOver && name === 'refresh'
     const body = refused ? { code: 'SESSION_ENDED', reason: 'disabled' } : { accessToken: tokenOf(user.roles) }
     response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
@@ -46,8 +56,8 @@ async function openPage(t: Test, path = '/') {
     window,
     container: container as unknown as HTMLElement,
     shown: () => container.textContent,
-    createClient() {
-      const client = createAuthClient({ baseUrl })
+    createClient(options: Partial<AuthClientOptions> = {}) {
+      const client = createAuthClient({ baseUrl, ...options })
       clients.push(client)
       return client
     },
@@ -255,6 +265,52 @@ t.test('monitoring ends with the provider', async (t) => {
   page.window.dispatchEvent(new page.window.Event('focus'))
   t.equal(client.getAccessToken(), null)
   t.strictSame(page.requests, ['login'])
+})
+
+t.test('who has to confirm who they are is asked by a component, and may decline', async (t) => {
+  const page = await openPage(t)
+  const prompt = createStepUpPrompt()
+  const client = page.createClient({ onStepUp: prompt.ask })
+  await client.login(doctor)
+  const statuses: number[] = []
+  const request = () => act(async () => void client.fetch('/secret').then(({ status }) => statuses.push(status)))
+  await request()
+  await until('nobody could ask', () => statuses.length === 1)
+
+  let confirm: (proof: { password: string }) => Promise<void> = async () => {}
+  let cancel = () => {}
+  const Ask = () => {
+    const stepUp = useStepUp(prompt)
+    confirm = stepUp.confirm
+    cancel = stepUp.cancel
+    return stepUp.isOpen ? 'is it you?' : 'nothing to ask'
+  }
+  const root = await page.render(client, <Ask />)
+  const shows = (what: string) => until(what, () => page.shown() === what)
+  await request()
+  await shows('is it you?')
+  await act(async () => cancel())
+  await shows('nothing to ask')
+  await request()
+  await shows('is it you?')
+  await act(() => confirm({ password: 'x' }))
+  await shows('nothing to ask')
+  await until('the request was repeated', () => statuses.length === 3)
+  t.strictSame(statuses, [401, 401, 200])
+
+  page.requests.splice(0)
+  await request()
+  await shows('is it you?')
+  await act(async () => void client.logout())
+  await shows('nothing to ask')
+  await until('who signs out has declined', () => statuses.length === 4)
+
+  await act(() => client.login(doctor))
+  await request()
+  await shows('is it you?')
+  await act(async () => root.unmount())
+  await until('so has who leaves', () => statuses.length === 5)
+  t.strictSame(statuses.slice(3), [401, 401])
 })
 
 t.test('the hook says what is missing', async (t) => {
