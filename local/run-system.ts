@@ -150,6 +150,8 @@ function settingsOf(
     SMTP_URL: `smtp://127.0.0.1:${ports.mailbox.smtp}`,
     MAIL_FROM: 'Sallyport <no-reply@sallyport.localhost>',
     APP_ORIGIN: named(web),
+    REGISTRATION: 'open',
+    REGISTRATION_ROLES: 'patient',
     // By file, so that `npm run keys` moves them while the system runs.
     JWT_PRIVATE_KEY_FILE: join(folder, 'secrets/jwt-private-key.pem'),
     JWT_REFRESH_SECRET_FILE: join(folder, 'secrets/jwt-refresh-secret'),

@@ -13,11 +13,12 @@ const asBrowser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 function serve(t: Test, environment: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-web-'))
   mkdirSync(join(folder, 'assets'))
-  writeFileSync(join(folder, 'index.html'), '<meta name="gateway" content="" /><script src="/assets/index-1a2b.js">')
+  const metas = ['gateway', 'registration'].map((name) => `<meta name="${name}" content="" />`).join('')
+  writeFileSync(join(folder, 'index.html'), `${metas}<script src="/assets/index-1a2b.js">`)
   const asset = join(folder, 'assets/index-1a2b.js')
   writeFileSync(asset, 'export {}')
   const config = readConfig(environment)
-  const app = buildApp({ config, page: readPage(folder, config.gateway), logger: createLogger('web', 'silent') })
+  const app = buildApp({ config, page: readPage(folder, config), logger: createLogger('web', 'silent') })
   t.teardown(async () => {
     await app.close()
     rmSync(folder, { recursive: true })
@@ -81,7 +82,7 @@ t.test('what is not there is 404 and never HTML', async (t) => {
 
 t.test('the page runs its own files alone, in no frame, and connects to its own origin', async (t) => {
   const { headers, body } = await serve(t)('/')
-  t.match(body, '<meta name="gateway" content="" />')
+  t.match(body, '<meta name="gateway" content="" /><meta name="registration" content="invite" />')
   t.match(headers, {
     'content-security-policy':
       "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -100,8 +101,13 @@ t.test('one build does for every gateway: its origin is a setting', async (t) =>
   t.ok(headers['strict-transport-security'])
 })
 
+t.test('the page learns whether anybody may register', async (t) => {
+  t.match((await serve(t, { REGISTRATION: 'open' })('/')).body, '<meta name="registration" content="open" />')
+  t.throws(() => readConfig({ REGISTRATION: 'yes' }), /REGISTRATION/)
+})
+
 t.test('what cannot be served says how to correct it', async (t) => {
-  t.throws(() => readPage('/nowhere'), {
+  t.throws(() => readPage('/nowhere', { registration: 'open' }), {
     name: 'ConfigurationError',
     message: '/nowhere/index.html cannot be read; make it with `npm run build`',
   })

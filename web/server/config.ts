@@ -1,4 +1,4 @@
-import { origin, port, processConfig, readSettings } from '@sallyport/chassis'
+import { choice, origin, port, processConfig, readSettings } from '@sallyport/chassis'
 
 export type Config = ReturnType<typeof readConfig>
 
@@ -10,9 +10,18 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: undefined,
       desc: "where browsers reach the gateway, such as https://api.example.com (the page's own origin if not set)",
     }),
+    REGISTRATION: choice(
+      'closed',
+      'invite',
+      'open',
+    )({
+      default: 'invite',
+      desc: 'as the auth service has it: with open, the login offers to create an account (invite if not set)',
+    }),
   })
   return {
     ...processConfig(environment, 'WEB_PORT', settings.WEB_PORT),
     gateway: settings.GATEWAY_ORIGIN,
+    registration: settings.REGISTRATION,
   }
 }

@@ -8,6 +8,6 @@ import { readPage } from './page.ts'
 await runProcess('web', async (environment) => {
   const config = readConfig(environment)
   const logger = createLogger('web', config.logLevel)
-  const page = readPage(fileURLToPath(new URL('../page', import.meta.url)), config.gateway)
+  const page = readPage(fileURLToPath(new URL('../page', import.meta.url)), config)
   return { app: buildApp({ config, page, logger }), config, logger, ready: async () => {} }
 })

@@ -41,10 +41,6 @@ export interface EndedSession extends Session {
 
 /** The gateway's API, as docs/api.md has it. Each function throws an AuthError with the code of what went wrong. */
 export const api = {
-  me: () => request<User>('GET', '/api/auth/me'),
-  changePassword: (body: { currentPassword: string; newPassword: string }) =>
-    request('POST', '/api/auth/password', body),
-
   sessions: () => request<{ sessions: Session[]; ended: EndedSession[] }>('GET', '/api/auth/sessions'),
   endSession: (id: string) => request('DELETE', `/api/auth/sessions/${id}`),
   endAllSessions: () => request('POST', '/api/auth/logout-all'),

@@ -2,22 +2,36 @@ import { ProtectedRoute, useAuth } from '@sallyport/react'
 import { type ReactNode, useEffect, useRef } from 'react'
 import { Route, Switch, useLocation } from 'wouter'
 import { LiveProvider } from './live.tsx'
+import { AccountPage } from './pages/account.tsx'
 import { AppointmentsPage } from './pages/appointments.tsx'
+import { ConfirmEmailPage, RevertEmailPage } from './pages/change-email.tsx'
+import { AcceptInvitationPage, CompleteRegistrationPage } from './pages/complete-registration.tsx'
 import { ForbiddenPage } from './pages/forbidden.tsx'
+import { ForgotPasswordPage } from './pages/forgot-password.tsx'
 import { HomePage } from './pages/home.tsx'
 import { LoginPage } from './pages/login.tsx'
 import { MissingPage } from './pages/missing.tsx'
+import { RegisterPage } from './pages/register.tsx'
+import { ResetPasswordPage } from './pages/reset-password.tsx'
 import { SessionsPage } from './pages/sessions.tsx'
 import { TokenPage } from './pages/token.tsx'
 import { UsersPage } from './pages/users.tsx'
 import { Loading } from './parts/states.tsx'
 import { Shell } from './shell.tsx'
+import { StepUpDialog } from './step-up-dialog.tsx'
 
 export function App() {
   useFocusOnPage()
   return (
     <Switch>
       <Route path="/login" component={LoginPage} />
+      <Route path="/register" component={RegisterPage} />
+      <Route path="/complete-registration" component={CompleteRegistrationPage} />
+      <Route path="/accept-invitation" component={AcceptInvitationPage} />
+      <Route path="/forgot-password" component={ForgotPasswordPage} />
+      <Route path="/reset-password" component={ResetPasswordPage} />
+      <Route path="/confirm-email" component={ConfirmEmailPage} />
+      <Route path="/revert-email" component={RevertEmailPage} />
       <Route>
         <SignedIn>
           <Switch>
@@ -28,6 +42,7 @@ export function App() {
                 <UsersPage />
               </ProtectedRoute>
             </Route>
+            <Route path="/account" component={AccountPage} />
             <Route path="/sessions" component={SessionsPage} />
             <Route path="/token" component={TokenPage} />
             <Route component={MissingPage} />
@@ -38,13 +53,14 @@ export function App() {
   )
 }
 
-/** Everything but the login is for signed-in users. Another user's page is another page: nothing stays. */
+/** Everything but the login, and what leads to it, is for signed-in users. Another user's page is another page: nothing stays. */
 function SignedIn({ children }: { children: ReactNode }) {
   const { user } = useAuth()
   return (
     <ProtectedRoute loading={<Loading />}>
       <LiveProvider key={user?.id}>
         <Shell>{children}</Shell>
+        <StepUpDialog />
       </LiveProvider>
     </ProtectedRoute>
   )

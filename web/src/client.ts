@@ -1,9 +1,20 @@
-import { createAuthClient } from '@sallyport/client'
+import { accountOf, createAuthClient } from '@sallyport/client'
+import { createStepUpPrompt } from '@sallyport/react'
 
-/** The server of this page writes it there; empty is the page's own origin. */
-const gateway = document.querySelector<HTMLMetaElement>('meta[name="gateway"]')?.content || location.origin
+/** The server of this page writes its settings there. */
+const settingOf = (name: string) => document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content
 
-export const client = createAuthClient({ baseUrl: gateway })
+/** Empty is the page's own origin. */
+const gateway = settingOf('gateway') || location.origin
+
+export const mayRegister = settingOf('registration') === 'open'
+
+/** What `StepUpDialog` asks. */
+export const stepUpPrompt = createStepUpPrompt()
+
+export const client = createAuthClient({ baseUrl: gateway, onStepUp: stepUpPrompt.ask })
+
+export const account = accountOf(client)
 
 /** The address of a WebSocket at the gateway. */
 export const webSocketAddress = (path: string) => gateway.replace(/^http/, 'ws') + path

@@ -1,7 +1,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { createContext, type ReactNode, useContext, useEffect, useState } from 'react'
-import { type Appointment, api } from './api.ts'
-import { client, webSocketAddress } from './client.ts'
+import type { Appointment } from './api.ts'
+import { account, client, webSocketAddress } from './client.ts'
 import { useToast } from './parts/toasts.tsx'
 import { formatMoment } from './times.ts'
 
@@ -71,7 +71,7 @@ function follow({ onStatus, onOpen, onChange }: Listener): () => void {
     timer = undefined
     try {
       // A WebSocket that is rejected does not say why; a request does, and refreshes the token or ends the session.
-      await api.me()
+      await account.getAccount()
       const token = await client.getFreshAccessToken()
       if (ended || token === null) return
       // A browser sends no headers with a WebSocket, so the token goes as a subprotocol beside our own.

@@ -1,3 +1,5 @@
+// Before everything else, so that the ticket of a mail is in no address that anything could read.
+import './ticket.ts'
 import { AuthProvider } from '@sallyport/react'
 import { QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
@@ -14,6 +16,7 @@ import './styles/controls.css'
 import './styles/parts.css'
 import './styles/shell.css'
 import './styles/pages.css'
+import './styles/account.css'
 
 applyTheme()
 createRoot(document.getElementById('root') as HTMLElement).render(

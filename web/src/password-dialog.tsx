@@ -1,22 +1,19 @@
 import type { AuthError } from '@sallyport/client'
+import { useAuth } from '@sallyport/react'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
-import { api } from './api.ts'
+import { account } from './client.ts'
 import { Dialog } from './parts/dialog.tsx'
+import { AccountField, CurrentPasswordField, NewPasswordField } from './parts/fields.tsx'
 import { Failure, Notice } from './parts/states.tsx'
 import { useToast } from './parts/toasts.tsx'
 
-/** As the service counts: code points, after normalization, and not the halves of them that `minLength` counts. */
-function checkLength({ currentTarget }: FormEvent<HTMLInputElement>) {
-  const length = [...currentTarget.value.normalize('NFC')].length
-  currentTarget.setCustomValidity(length < 15 || length > 1024 ? 'Use 15 to 1024 characters.' : '')
-}
-
 export function PasswordDialog({ onClose }: { onClose: () => void }) {
+  const { user } = useAuth()
   const queries = useQueryClient()
   const tell = useToast()
   const { mutate, isPending, error } = useMutation({
-    mutationFn: api.changePassword,
+    mutationFn: account.changePassword,
     onSuccess: async () => {
       tell('The password was changed. Every other session has ended.')
       onClose()
@@ -36,24 +33,10 @@ export function PasswordDialog({ onClose }: { onClose: () => void }) {
     <Dialog title="Change password" onClose={onClose}>
       <form onSubmit={submit}>
         {isWrong ? <Notice tone="bad">The current password is not right.</Notice> : error && <Failure error={error} />}
-        <label className="field">
-          <span>Current password</span>
-          <input name="currentPassword" type="password" autoComplete="current-password" required />
-        </label>
-        <label className="field">
-          <span>New password</span>
-          <input
-            name="newPassword"
-            type="password"
-            autoComplete="new-password"
-            required
-            onInput={checkLength}
-            aria-describedby="password-hint"
-          />
-        </label>
-        <p className="hint" id="password-hint">
-          At least 15 characters; a few words that only you put together are good. Every other session ends.
-        </p>
+        <AccountField email={user?.email ?? ''} />
+        <CurrentPasswordField />
+        <NewPasswordField />
+        <p className="hint">Every other session ends.</p>
         <footer>
           <button type="button" onClick={onClose}>
             Back

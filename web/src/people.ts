@@ -1,12 +1,13 @@
 import { useAuth } from '@sallyport/react'
 import { useQuery } from '@tanstack/react-query'
 import { api } from './api.ts'
+import { account } from './client.ts'
 
-/** The name of the signed-in user; the e-mail address until it is known. */
+/** The name of the signed-in user, as it is now; the one at the sign-in, or the e-mail address, until that is known. */
 export function useName(): string {
   const { user } = useAuth()
-  const { data } = useQuery({ queryKey: ['me'], queryFn: api.me, enabled: user?.name == null })
-  return user?.name ?? data?.name ?? user?.email ?? ''
+  const { data } = useQuery({ queryKey: ['me'], queryFn: account.getAccount, enabled: user !== null })
+  return data?.name ?? user?.name ?? user?.email ?? ''
 }
 
 /** Names by id, of users whose ids came with other data. */

@@ -16,11 +16,14 @@ const places = [
   { path: '/token', name: 'Token', Icon: KeyIcon },
 ]
 
+/** Where the name of the user leads. */
+const accountPlace = { path: '/account', name: 'Account' }
+
 /** What is around every page of somebody who is signed in. */
 export function Shell({ children }: { children: ReactNode }) {
   const { roles, trouble } = useAuth()
   const [path] = useLocation()
-  const name = places.find((place) => place.path === path)?.name
+  const name = [...places, accountPlace].find((place) => place.path === path)?.name
   useEffect(() => {
     document.title = name ? `${name} · Sallyport` : 'Sallyport'
   }, [name])
@@ -58,14 +61,22 @@ export function Shell({ children }: { children: ReactNode }) {
 
 function Account() {
   const { role, logout } = useAuth()
+  const [path] = useLocation()
   const name = useName()
   return (
     <div className="account">
-      <Avatar name={name} />
-      <div className="account-name">
-        <strong>{name}</strong>
-        <span>{role}</span>
-      </div>
+      <Link
+        className="account-link"
+        href={accountPlace.path}
+        title="Account"
+        aria-current={path === accountPlace.path ? 'page' : undefined}
+      >
+        <Avatar name={name} />
+        <span className="account-name">
+          <strong>{name}</strong>
+          <span>{role}</span>
+        </span>
+      </Link>
       <ThemeToggle />
       <button
         type="button"

@@ -17,6 +17,18 @@ export function explain(error: unknown): string {
       return `The service is unavailable just now. You stay signed in; try again ${wait}.`
     case 'ORIGIN_REFUSED':
       return `This page (${location.origin}) is not one that may sign users in. The operator of the service can list it in CORS_ORIGINS.`
+    case 'TICKET_INVALID':
+      return 'That is not valid, or not any more: a code has eight digits and ten minutes, and the newest mail counts.'
+    case 'REGISTRATION_CLOSED':
+      return 'Nobody can create an account here by themselves just now. An administrator can invite you.'
+    case 'PASSWORD_WEAK':
+      return 'That password is too easy to guess, or known from a data breach. Take a few words of your own.'
+    case 'STEP_UP_REQUIRED':
+      return 'Nothing was done: it needs you to confirm your password.'
+    case 'MAIL_UNAVAILABLE':
+      return 'This system sends no mail. Ask its operator.'
+    case 'LOGIN_BUSY':
+      return `Very many people are signing in just now. Try again ${wait}.`
     case 'ROLE_REQUIRED':
       return 'Your role does not allow this any more.'
     case 'APPOINTMENT_NOT_FOUND':
@@ -38,6 +50,9 @@ const reasons: Record<string, string> = {
   logout: 'This session was signed out from another device.',
   logout_all: 'You signed out everywhere.',
   password_changed: 'Your password was changed, which ends every other session.',
+  password_reset: 'A new password was chosen by mail, which ends every session.',
+  email_reverted: 'The e-mail address of your account was changed back, which ends every session.',
+  account_deleted: 'Your account will be deleted. To keep it, sign in before the day that your mail says.',
   disabled: 'This account was disabled by an administrator.',
   revoked_by_admin: 'An administrator ended your sessions.',
   expired: 'Your session has expired.',
@@ -67,6 +82,9 @@ const endings: Record<string, string> = {
   logout: 'Signed out',
   logout_all: 'Signed out everywhere',
   password_changed: 'Password changed',
+  password_reset: 'Password changed by mail',
+  email_reverted: 'E-mail address changed back',
+  account_deleted: 'Account deleted',
   disabled: 'Account disabled',
   revoked_by_admin: 'Ended by an administrator',
   expired: 'Expired',

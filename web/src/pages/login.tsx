@@ -1,24 +1,24 @@
+import type { AuthError } from '@sallyport/client'
 import { takeReturnPath, useAuth } from '@sallyport/react'
 import { type FormEvent, useEffect, useRef, useState } from 'react'
-import { useLocation } from 'wouter'
-import { EyeIcon } from '../parts/icons.tsx'
-import { Logo } from '../parts/logo.tsx'
-import { Failure, Notice } from '../parts/states.tsx'
-import { ThemeToggle } from '../parts/theme.tsx'
-import { explainSignOut } from '../words.ts'
+import { Link, useLocation } from 'wouter'
+import { useHistoryState } from 'wouter/use-browser-location'
+import { mayRegister } from '../client.ts'
+import { Card } from '../parts/card.tsx'
+import { EmailField, PasswordField } from '../parts/fields.tsx'
+import { Notice } from '../parts/states.tsx'
+import { explain, explainSignOut } from '../words.ts'
 
 export function LoginPage() {
   const { status, signOut, login } = useAuth()
   const [, navigate] = useLocation()
   const [error, setError] = useState<unknown>()
   const [busy, setBusy] = useState(false)
-  const [shown, setShown] = useState(false)
-  const password = useRef<HTMLInputElement>(null)
+  const formElement = useRef<HTMLFormElement>(null)
+  /** What a page that led here has to say. */
+  const notice = useHistoryState<{ notice?: string } | null>()?.notice
   const why = signOut && explainSignOut(signOut)
 
-  useEffect(() => {
-    document.title = 'Sign in · Sallyport'
-  }, [])
   // Also when the user signed in in another tab.
   useEffect(() => {
     if (status === 'signed-in') navigate(takeReturnPath(), { replace: true })
@@ -34,59 +34,38 @@ export function LoginPage() {
     } catch (failure) {
       setError(failure)
       setBusy(false)
-      password.current?.select()
+      formElement.current?.querySelector<HTMLInputElement>('#current-password')?.select()
     }
   }
 
   return (
-    <main className="login">
-      <div className="login-card">
-        <header>
-          <Logo />
-          <ThemeToggle />
-        </header>
-        <h1>Sign in</h1>
-        {error ? <Failure error={error} /> : why && <Notice tone="warn">{why}</Notice>}
-        <form onSubmit={submit}>
-          <label className="field">
-            <span>E-mail</span>
-            <input
-              name="email"
-              type="email"
-              autoComplete="username"
-              required
-              maxLength={254}
-              // biome-ignore lint/a11y/noAutofocus: there is nothing else to do on this page
-              autoFocus
-            />
-          </label>
-          <label className="field">
-            <span>Password</span>
-            <span className="with-button">
-              <input
-                ref={password}
-                name="password"
-                type={shown ? 'text' : 'password'}
-                autoComplete="current-password"
-                required
-              />
-              <button
-                type="button"
-                className="quiet square"
-                aria-label="Show the password"
-                aria-pressed={shown}
-                onClick={() => setShown(!shown)}
-              >
-                <EyeIcon />
-              </button>
-            </span>
-          </label>
-          <button type="submit" className="primary wide" disabled={busy}>
-            {busy ? 'Signing in…' : 'Sign in'}
-          </button>
-        </form>
-      </div>
-      <p className="login-foot">Sallyport: a token system for microservices</p>
-    </main>
+    <Card title="Sign in">
+      {error ? (
+        <Notice tone="bad">
+          {explain(error)}
+          {(error as AuthError).code === 'AUTH_INVALID_CREDENTIALS' && (
+            <>
+              {' '}
+              Or <Link href="/forgot-password">choose a new password by mail</Link>.
+            </>
+          )}
+        </Notice>
+      ) : why ? (
+        <Notice tone="warn">{why}</Notice>
+      ) : (
+        notice && <Notice tone="info">{notice}</Notice>
+      )}
+      <form onSubmit={submit} ref={formElement}>
+        <EmailField autoComplete="username" autoFocus />
+        <PasswordField label="Password" id="current-password" name="password" autoComplete="current-password" />
+        <button type="submit" className="primary wide" disabled={busy}>
+          {busy ? 'Signing in…' : 'Sign in'}
+        </button>
+      </form>
+      <p className="links">
+        <Link href="/forgot-password">Forgot password?</Link>
+        {mayRegister && <Link href="/register">Create account</Link>}
+      </p>
+    </Card>
   )
 }

@@ -6,14 +6,12 @@ import { Confirm } from '../parts/confirm.tsx'
 import { MonitorIcon, PhoneIcon } from '../parts/icons.tsx'
 import { Failure, Loading } from '../parts/states.tsx'
 import { useToast } from '../parts/toasts.tsx'
-import { PasswordDialog } from '../password-dialog.tsx'
 import { formatAgo, formatMoment } from '../times.ts'
 import { describeEnding } from '../words.ts'
 
 export function SessionsPage() {
   const { data, error, refetch } = useQuery({ queryKey: ['sessions'], queryFn: api.sessions })
-  const [dialog, setDialog] = useState<'everywhere' | 'password'>()
-  const close = () => setDialog(undefined)
+  const [isLeaving, setLeaving] = useState(false)
   return (
     <>
       <header className="page-head">
@@ -22,10 +20,7 @@ export function SessionsPage() {
           <p>Where you are signed in</p>
         </div>
         <div className="buttons">
-          <button type="button" onClick={() => setDialog('password')}>
-            Change password
-          </button>
-          <button type="button" className="danger" onClick={() => setDialog('everywhere')}>
+          <button type="button" className="danger" onClick={() => setLeaving(true)}>
             Sign out everywhere
           </button>
         </div>
@@ -44,8 +39,7 @@ export function SessionsPage() {
           {data.ended.length > 0 && <Ended sessions={data.ended} />}
         </>
       )}
-      {dialog === 'everywhere' && <Everywhere onClose={close} />}
-      {dialog === 'password' && <PasswordDialog onClose={close} />}
+      {isLeaving && <Everywhere onClose={() => setLeaving(false)} />}
     </>
   )
 }

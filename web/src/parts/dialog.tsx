@@ -15,8 +15,8 @@ export function Dialog({ title, onClose, children }: Props) {
   useLayoutEffect(() => {
     const dialog = element.current
     dialog?.showModal()
-    // Not the button that closes it, which comes first.
-    dialog?.querySelector<HTMLElement>('input, select, footer button')?.focus()
+    // Not the button that closes it, which comes first, nor what only says whose it is.
+    dialog?.querySelector<HTMLElement>('input:not([readonly]), select, footer button')?.focus()
     return () => dialog?.close()
   }, [])
   return (

@@ -1,0 +1,200 @@
+import type { AccountDetails } from '@sallyport/client'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { type FormEvent, type ReactNode, useState } from 'react'
+import { Link, useLocation } from 'wouter'
+import { languageOf, languages } from '../account-forms.tsx'
+import { account } from '../client.ts'
+import { Confirm } from '../parts/confirm.tsx'
+import { EmailField, NameField } from '../parts/fields.tsx'
+import { Failure, Loading, Notice } from '../parts/states.tsx'
+import { useToast } from '../parts/toasts.tsx'
+import { PasswordDialog } from '../password-dialog.tsx'
+import { formatMoment } from '../times.ts'
+
+export function AccountPage() {
+  const { data, error, refetch } = useQuery({ queryKey: ['me'], queryFn: account.getAccount })
+  return (
+    <>
+      <header className="page-head">
+        <div>
+          <h1>Account</h1>
+          <p>Who you are, and how you sign in</p>
+        </div>
+      </header>
+      {data ? (
+        <div className="sections">
+          <Profile key={`${data.name} ${data.locale}`} {...data} />
+          <Email {...data} />
+          <Password />
+          <Data />
+          <Deletion />
+        </div>
+      ) : error ? (
+        <Failure error={error} onRetry={() => void refetch()} />
+      ) : (
+        <Loading />
+      )}
+    </>
+  )
+}
+
+function Section({ title, hint, children }: { title: string; hint: ReactNode; children: ReactNode }) {
+  return (
+    <section className="card section">
+      <div>
+        <h2>{title}</h2>
+        <p className="hint">{hint}</p>
+      </div>
+      <div className="section-body">{children}</div>
+    </section>
+  )
+}
+
+/** The fields of a form by name, instead of the page that a browser would load. */
+const fieldsOf = (event: FormEvent<HTMLFormElement>) => {
+  event.preventDefault()
+  return Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>
+}
+
+function Profile({ name, locale }: AccountDetails) {
+  const queries = useQueryClient()
+  const tell = useToast()
+  const { mutate, isPending, error } = useMutation({
+    mutationFn: account.updateAccount,
+    onSuccess: (changed) => {
+      queries.setQueryData(['me'], changed)
+      tell('Your profile is saved.')
+    },
+  })
+  return (
+    <Section title="Profile" hint="Your name, and the language of mails to you.">
+      <form
+        onSubmit={(event) => {
+          const { name = '', language = '' } = fieldsOf(event)
+          mutate({ name, ...(language !== languageOf(locale) && { locale: language }) })
+        }}
+      >
+        {error && <Failure error={error} />}
+        <NameField defaultValue={name} />
+        <label className="field">
+          <span>Language of mails</span>
+          <select name="language" defaultValue={languageOf(locale)}>
+            {Object.entries(languages).map(([language, name]) => (
+              <option key={language} value={language} lang={language}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+        <button type="submit" className="primary" disabled={isPending}>
+          {isPending ? 'Saving…' : 'Save profile'}
+        </button>
+      </form>
+    </Section>
+  )
+}
+
+function Email({ email }: AccountDetails) {
+  const { mutate, isPending, error, data, variables } = useMutation({
+    mutationFn: (change: { email: string }) => account.changeEmail(change).then(() => true),
+  })
+  return (
+    <Section
+      title="E-mail"
+      hint={
+        <>
+          You sign in with <strong>{email}</strong>. Another address takes its place once you confirm it by mail.
+        </>
+      }
+    >
+      <form onSubmit={(event) => mutate({ email: (fieldsOf(event).email ?? '').trim() })}>
+        {error && <Failure error={error} />}
+        {data && (
+          <Notice tone="info">
+            A mail is on its way to {variables?.email}, if that address can be used. Open its link to confirm.
+          </Notice>
+        )}
+        <EmailField aria-label="New e-mail" autoComplete="email" />
+        <button type="submit" disabled={isPending}>
+          {isPending ? 'One moment…' : 'Change e-mail'}
+        </button>
+      </form>
+    </Section>
+  )
+}
+
+function Password() {
+  const [isOpen, setOpen] = useState(false)
+  return (
+    <Section
+      title="Password and sessions"
+      hint={
+        <>
+          A new password ends every other session. <Link href="/sessions">Where you are signed in</Link>
+        </>
+      }
+    >
+      <button type="button" onClick={() => setOpen(true)}>
+        Change password
+      </button>
+      {isOpen && <PasswordDialog onClose={() => setOpen(false)} />}
+    </Section>
+  )
+}
+
+function Data() {
+  const { mutate, isPending, error } = useMutation({ mutationFn: account.exportAccount, onSuccess: save })
+  return (
+    <Section title="Your data" hint="All that is kept about you and your sessions, as a file of JSON.">
+      {error && <Failure error={error} />}
+      <button type="button" disabled={isPending} onClick={() => mutate()}>
+        {isPending ? 'Fetching…' : 'Download my data'}
+      </button>
+    </Section>
+  )
+}
+
+function save(content: object): void {
+  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: 'application/json' }))
+  Object.assign(document.createElement('a'), { href: url, download: 'account.json' }).click()
+  setTimeout(() => URL.revokeObjectURL(url), 60_000)
+}
+
+function Deletion() {
+  const [isOpen, setOpen] = useState(false)
+  const [, navigate] = useLocation()
+  const { mutate, isPending, error, reset } = useMutation({
+    mutationFn: account.deleteAccount,
+    onSuccess: ({ deleteAfter }) => {
+      const notice = `Your account will be deleted on ${formatMoment(deleteAfter)}. To keep it, sign in before then.`
+      navigate('/login', { replace: true, state: { notice } })
+    },
+  })
+  return (
+    <Section title="Delete account" hint="It can be undone for a while, by signing in.">
+      <button
+        type="button"
+        className="danger"
+        onClick={() => {
+          reset()
+          setOpen(true)
+        }}
+      >
+        Delete my account
+      </button>
+      {isOpen && (
+        <Confirm
+          title="Delete your account?"
+          label="Delete my account"
+          isPending={isPending}
+          error={error}
+          onConfirm={() => mutate()}
+          onClose={() => setOpen(false)}
+        >
+          You are signed out everywhere now. For a while nothing is lost: signing in brings the account back. You are
+          shown the day, here and in a mail, after which it is erased for good.
+        </Confirm>
+      )}
+    </Section>
+  )
+}
