@@ -57,7 +57,7 @@ function keyboardOn(page: Page) {
   const focused = () =>
     page.evaluate(() => {
       const { id, name, textContent } = document.activeElement as HTMLInputElement
-      return name || textContent || id
+      return name || id || textContent
     })
   const tabTo = async (what: string) => {
     for (let presses = 0; (await focused()) !== what; presses++) {
@@ -95,7 +95,12 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
   const { page, context, visit } = visitor
   const requested: string[] = []
   context.on('request', (request) => requested.push(request.url() + JSON.stringify(request.headers())))
+  const forget = async () => {
+    await context.clearCookies()
+    await page.evaluate(() => localStorage.clear())
+  }
   const signIn = async (email: string, secret: string) => {
+    await forget()
     await visit('/login')
     await page.getByLabel('E-mail').fill(email)
     await page.getByLabel('Password', { exact: true }).fill(secret)
@@ -110,6 +115,8 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
   }
   /** A page that has opened the link of a mail shows its heading, and holds the ticket nowhere that stays. */
   const openLink = async (t: Test, path: string, ticket: string | undefined, title: string) => {
+    // Not a change of the hash in a page that is open.
+    await page.goto('about:blank')
     await visit(`${path}#ticket=${ticket}`)
     await heading(page, title).waitFor()
     t.notMatch(await keptBy(page), ticket as string)
@@ -160,8 +167,7 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
   })
 
   await t.test('an account with nothing but a keyboard, by the code of a mail on another device', async (t) => {
-    await context.clearCookies()
-    await page.evaluate(() => localStorage.clear())
+    await forget()
     await visit('/register')
     await page.getByLabel('E-mail').waitFor()
     const { fill, press, focused } = keyboardOn(page)
@@ -326,8 +332,7 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
   })
 
   await t.test('an invitation is accepted, and what is not valid says so', async (t) => {
-    await context.clearCookies()
-    await page.evaluate(() => localStorage.clear())
+    await forget()
     await openLink(t, '/accept-invitation', 'x'.repeat(43), 'This link is no longer valid')
     await ask('register', 'ivy@example.com')
     const { ticket } = await mail.next('ivy@example.com')

@@ -50,10 +50,10 @@ export function LoginPage() {
             </>
           )}
         </Notice>
-      ) : why ? (
-        <Notice tone="warn">{why}</Notice>
+      ) : notice ? (
+        <Notice tone="info">{notice}</Notice>
       ) : (
-        notice && <Notice tone="info">{notice}</Notice>
+        why && <Notice tone="warn">{why}</Notice>
       )}
       <form onSubmit={submit} ref={formElement}>
         <EmailField autoComplete="username" autoFocus />
