@@ -1,5 +1,12 @@
 export { createDatabase, createPool, type Database, isOutage, type Statement, waitForDatabase } from './database.ts'
-export { type Appointment, Prisma, type SecurityEvent, type Session, type User } from './generated/client.ts'
+export {
+  type Appointment,
+  Prisma,
+  type SecurityEvent,
+  type Session,
+  type Ticket,
+  type User,
+} from './generated/client.ts'
 export { type Listener, listen } from './listen.ts'
 export { migrate } from './migrate.ts'
 export type { Role, Roles } from './roles.ts'

@@ -131,7 +131,7 @@ t.test('in development', async (t) => {
         ...(method === 'post' || method === 'patch'
           ? {
               headers: { 'content-type': 'application/json' },
-              body: '{"currentPassword":"x","newPassword":"long enough to do","disabled":false}',
+              body: '{"email":"x@example.com","name":"X","roles":["doctor"],"password":"x","currentPassword":"x","newPassword":"long enough to do","disabled":false}',
             }
           : {}),
       })

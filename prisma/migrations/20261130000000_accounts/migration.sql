@@ -2,7 +2,8 @@
 -- transaction. This one locks one table that is in use, and for no longer than it takes to add columns without a value:
 -- a second one, or an index, would have statements that use both wait for each other.
 
-ALTER TABLE "auth"."users" ADD COLUMN "locale" TEXT, ADD COLUMN "delete_after" TIMESTAMPTZ(3);
+ALTER TABLE "auth"."users" ADD COLUMN "locale" TEXT, ADD COLUMN "delete_after" TIMESTAMPTZ(3),
+  ADD COLUMN "delete_asked_by" UUID;
 
 -- CreateTable
 CREATE TABLE "auth"."tickets" (
@@ -21,6 +22,7 @@ CREATE TABLE "auth"."tickets" (
     "created_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "expires_at" TIMESTAMPTZ(3) NOT NULL,
     "used_at" TIMESTAMPTZ(3),
+    "withdrawn" BOOLEAN NOT NULL DEFAULT false,
 
     CONSTRAINT "tickets_pkey" PRIMARY KEY ("id")
 );

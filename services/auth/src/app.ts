@@ -10,7 +10,11 @@ import { checkTicketRoute } from './accounts/check-ticket.ts'
 import { accountFormats } from './accounts/fields.ts'
 import { meRoutes } from './accounts/me.ts'
 import { registerRoutes, registrationTask, startRegistration } from './accounts/register.ts'
+import { createUserRoute } from './admin/create-user.ts'
 import { directoryRoutes } from './admin/directory.ts'
+import { eventRoutes } from './admin/events.ts'
+import { invitationRoutes } from './admin/invitations.ts'
+import { oneUserRoutes } from './admin/user.ts'
 import { userRoutes } from './admin/users.ts'
 import type { Config, MailConfig } from './config.ts'
 import { createNotify } from './mail/queue.ts'
@@ -99,6 +103,8 @@ export async function buildApp(dependencies: Dependencies) {
     ...{ config, database: loginDatabase, passwords, throttle, keys: derivedKeys },
     ...{ devices, signIn, askForMail, notify },
   }
+  /** For what admins do. */
+  const administration = { config, database, keys: derivedKeys, notify, admin, signedInRecently }
 
   loginRoute(app, hashing)
   refreshRoute(app, { config, database, accessTokens, refreshTokens })
@@ -111,7 +117,11 @@ export async function buildApp(dependencies: Dependencies) {
   changePasswordRoute(app, { ...hashing, signedIn })
   changeEmailRoutes(app, { config, database, keys: derivedKeys, notify, askForMail, signedIn, signedInRecently })
   ownSessionRoutes(app, { database, signedIn })
-  userRoutes(app, { database, admin })
+  userRoutes(app, administration)
+  createUserRoute(app, administration)
+  oneUserRoutes(app, administration)
+  invitationRoutes(app, administration)
+  eventRoutes(app, administration)
   directoryRoutes(app, { database, signedIn, mayLookUp })
   jwksRoute(app, { keys })
   revocationStreamRoute(app, { config, revocations })

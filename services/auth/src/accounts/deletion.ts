@@ -16,6 +16,8 @@ interface DeletionMail {
  *
  * @param grace in seconds
  * @param tell queues the mail that says so
+ * @param askedBy the admin who asks for it, if the user does not: the user is disabled meanwhile, so that enabling them
+ *   undoes it, and signing in does not
  * @returns when it is to be erased; nothing is changed if nobody would be left to administer users
  */
 export async function requestDeletion(
@@ -23,6 +25,7 @@ export async function requestDeletion(
   id: string,
   grace: number,
   tell: (transaction: Prisma.TransactionClient, mail: DeletionMail) => Promise<void>,
+  askedBy: string | null = null,
 ): Promise<Date | 'last_admin' | undefined> {
   return database.$transaction(async (transaction) => {
     await lockAdmins(transaction)
@@ -30,9 +33,13 @@ export async function requestDeletion(
     const user = await transaction.user.findUnique({ where: { id } })
     if (!user) return undefined
     if (isActiveAdmin(user) && (await countActiveAdmins(transaction)) === 1) return 'last_admin'
-    const deleteAfter = new Date(Date.now() + grace * 1000)
-    await transaction.user.update({ where: { id }, data: { deleteAfter } })
+    // Before the row says that the user is disabled, or a trigger would end them with that as the reason.
     await endSessionsOf(transaction, id, 'account_deleted')
+    // Who asks for what was asked for already changes neither its time nor what undoes it.
+    const deleteAfter = user.deleteAfter ?? new Date(Date.now() + grace * 1000)
+    const deleteAskedBy = user.deleteAfter ? user.deleteAskedBy : askedBy
+    const disabledAt = user.disabledAt ?? (askedBy === null ? null : new Date())
+    await transaction.user.update({ where: { id }, data: { deleteAfter, deleteAskedBy, disabledAt } })
     const { email: to, name, locale } = user
     await tell(transaction, { user: id, to, name, locale, deleteAfter: deleteAfter.toISOString() })
     return deleteAfter

@@ -100,13 +100,21 @@ export async function mayIssue(
   transaction: Prisma.TransactionClient,
   { id, purpose, subject, email }: { id: string; purpose: Purpose; subject: string; email: string },
 ): Promise<boolean> {
-  await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`${purpose} ${subject}`}, 5001))`
+  await lockSubject(transaction, { purpose, subject })
   const since = new Date(Date.now() - 3_600_000)
   const recent = await transaction.ticket.findMany({
     where: { purpose, OR: [{ subject }, { email }], createdAt: { gt: since } },
     select: { id: true },
   })
   return recent.length < mostInAnHour && !recent.some((ticket) => ticket.id === id)
+}
+
+/** Keeps others that issue tickets for the same purpose and subject waiting to the end of the transaction. */
+async function lockSubject(
+  transaction: Prisma.TransactionClient,
+  { purpose, subject }: Pick<Ticket, 'purpose' | 'subject'>,
+): Promise<void> {
+  await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`${purpose} ${subject}`}, 5001))`
 }
 
 /** Issues a ticket, in the place of an open one for the same purpose and subject. */
@@ -118,6 +126,7 @@ export async function issueTicket(
   const { id = randomUUID(), seconds = validFor[given.purpose], ...ticket } = given
   const secrets = createSecrets()
   const expiresAt = new Date(Date.now() + seconds * 1000)
+  await lockSubject(transaction, ticket)
   await endTickets(transaction, { purpose: ticket.purpose, subject: ticket.subject })
   await transaction.ticket.create({ data: { id, expiresAt, ...ticket, ...storedSecrets(keys, id, secrets) } })
   return { secrets: sealed(keys, secrets), id, expiresAt }
@@ -141,12 +150,14 @@ function storedSecrets(keys: DerivedKeys, id: string, { ticket, code }: TicketSe
   return { secretHash: new Uint8Array(hashOf(ticket)), codeHash: new Uint8Array(codeHash), codeExpiresAt }
 }
 
-/** Makes open tickets invalid. */
+/** Makes open tickets invalid. @returns how many */
 export async function endTickets(
   transaction: Prisma.TransactionClient,
-  which: { purpose?: Purpose; subject?: string; email?: string; userId?: string },
-): Promise<void> {
-  await transaction.ticket.updateMany({ where: { ...which, usedAt: null }, data: { usedAt: new Date() } })
+  which: { id?: string; purpose?: Purpose; subject?: string; email?: string; userId?: string },
+): Promise<number> {
+  const data = { usedAt: new Date(), withdrawn: true }
+  const { count } = await transaction.ticket.updateMany({ where: { ...which, usedAt: null }, data })
+  return count
 }
 
 /**

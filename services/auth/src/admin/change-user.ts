@@ -5,6 +5,9 @@ import { countActiveAdmins, isActiveAdmin, lockAdmins } from './last-admin.ts'
 
 /** A change to a user; what is not given stays. */
 export interface UserChange {
+  name?: string | undefined
+  /** A language tag, or null for none. */
+  locale?: string | null | undefined
   roles?: string[] | undefined
   disabled?: boolean | undefined
 }
@@ -16,8 +19,9 @@ export type ChangeOutcome =
   | { kind: 'last_admin' }
 
 /**
- * Changes a user's roles, or disables or enables them. Triggers notify every gateway in the same commit: of the new
- * roles, so that tokens that say others are stale at once, and of every session that a disabled user no longer has.
+ * Changes a user, or disables or enables them. Triggers notify every gateway in the same commit: of new roles, so that
+ * tokens that say others are stale at once, and of every session that a disabled user no longer has. A user who is
+ * enabled is no longer to be deleted, if it was an admin who asked for that.
  */
 export async function changeUser(database: Database, id: string, change: UserChange): Promise<ChangeOutcome> {
   return database.$transaction(async (transaction): Promise<ChangeOutcome> => {
@@ -33,7 +37,12 @@ export async function changeUser(database: Database, id: string, change: UserCha
     // Before the row says so, or a trigger would end them, and nobody count them.
     if (disabled) await endSessionsOf(transaction, id, 'disabled')
     const disabledAt = disabled ? (before.disabledAt ?? new Date()) : null
-    const after = await transaction.user.update({ where: { id }, data: { roles, disabledAt } })
+    const name = change.name?.trim() ?? before.name
+    const { locale = before.locale } = change
+    const isRestored = change.disabled === false && before.deleteAskedBy !== null
+    const restored = isRestored ? { deleteAfter: null, deleteAskedBy: null } : {}
+    const data = { name, locale, roles, disabledAt, ...restored }
+    const after = await transaction.user.update({ where: { id }, data })
     return { kind: 'changed', before, after }
   })
 }

@@ -2,6 +2,9 @@
 const phc =
   /^\$argon2(?:id|i|d)\$v=(?:16|19)\$([mtp]=\d{1,6}(?:,[mtp]=\d{1,6}){2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/
 
+/** What is stored of a user who has chosen no password yet. It compares with none. */
+export const noPassword = '!'
+
 /**
  * Whether a stored text is a hash that may be compared with. What others have put there (nothing, another system's, half
  * a hash) is none, nor is one that would take more than 128 MiB or ten passes: who wrote that into the database would

@@ -20,6 +20,11 @@ const SessionView = Type.Object({
 })
 const EndedSessionView = Type.Object({ ...SessionView.properties, endedAt: Type.String(), reason: Type.String() })
 
+export const Sessions = Type.Object(
+  { sessions: Type.Array(SessionView), ended: Type.Array(EndedSessionView) },
+  { description: 'Those that go on, and those that ended within a day' },
+)
+
 /** A user's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
 export function ownSessionRoutes(
   app: Application,
@@ -32,39 +37,11 @@ export function ownSessionRoutes(
         operationId: 'listSessions',
         tags: ['account'],
         summary: 'My sessions',
-        response: {
-          200: Type.Object(
-            { sessions: Type.Array(SessionView), ended: Type.Array(EndedSessionView) },
-            { description: 'Those that go on, and those that ended within a day' },
-          ),
-        },
+        response: { 200: Sessions },
       },
       preHandler: signedIn,
     },
-    async ({ identity }) => {
-      const now = new Date()
-      const since = new Date(now.getTime() - keptFor * 3_600_000)
-      const all = await database.session.findMany({
-        where: {
-          userId: identity.userId,
-          expiresAt: { gt: since },
-          OR: [{ revokedAt: null }, { revokedAt: { gt: since } }],
-        },
-        orderBy: { rotatedAt: 'desc' },
-        take: 200,
-      })
-      const lives = ({ revokedAt, expiresAt }: Session) => revokedAt === null && expiresAt > now
-      return {
-        sessions: all.filter(lives).map((session) => view(session, identity.sessionId)),
-        ended: all
-          .filter((session) => !lives(session))
-          .map((session) => ({
-            ...view(session, identity.sessionId),
-            endedAt: (session.revokedAt ?? session.expiresAt).toISOString(),
-            reason: session.revokedReason ?? 'expired',
-          })),
-      }
-    },
+    ({ identity }) => sessionsOf(database, identity.userId, identity.sessionId),
   )
 
   app.delete(
@@ -91,6 +68,32 @@ export function ownSessionRoutes(
       return { message: 'The session has ended' }
     },
   )
+}
+
+/** @param currentId the session of whoever looks at them */
+export async function sessionsOf(
+  database: Database,
+  userId: string,
+  currentId: string,
+): Promise<Static<typeof Sessions>> {
+  const now = new Date()
+  const since = new Date(now.getTime() - keptFor * 3_600_000)
+  const all = await database.session.findMany({
+    where: { userId, expiresAt: { gt: since }, OR: [{ revokedAt: null }, { revokedAt: { gt: since } }] },
+    orderBy: { rotatedAt: 'desc' },
+    take: 200,
+  })
+  const lives = ({ revokedAt, expiresAt }: Session) => revokedAt === null && expiresAt > now
+  return {
+    sessions: all.filter(lives).map((session) => view(session, currentId)),
+    ended: all
+      .filter((session) => !lives(session))
+      .map((session) => ({
+        ...view(session, currentId),
+        endedAt: (session.revokedAt ?? session.expiresAt).toISOString(),
+        reason: session.revokedReason ?? 'expired',
+      })),
+  }
 }
 
 function view(session: Session, currentId: string): Static<typeof SessionView> {

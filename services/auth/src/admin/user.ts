@@ -1,0 +1,177 @@
+import { type Application, Problem } from '@sallyport/chassis'
+import type { Database, User } from '@sallyport/database'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { mailUnavailable } from '../accounts/asked.ts'
+import { requestDeletion } from '../accounts/deletion.ts'
+import { lockUser } from '../accounts/lock-user.ts'
+import type { Config } from '../config.ts'
+import { record, type SecurityEvent } from '../events/security-events.ts'
+import type { Notify } from '../mail/queue.ts'
+import { circumstancesOf } from '../sessions/device.ts'
+import { endAllSessions } from '../sessions/end.ts'
+import { Sessions, sessionsOf } from '../sessions/own-sessions.ts'
+import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import { type AdminGuards, Id, lastAdmin, unknownUser } from './fields.ts'
+import { mailPassword } from './password-mail.ts'
+import { UserView, viewUser } from './user-view.ts'
+
+interface Dependencies extends AdminGuards {
+  config: Config
+  database: Database
+  keys: DerivedKeys
+  notify: Notify
+}
+
+const Message = Type.Object({ message: Type.String() })
+const shared = { tags: ['administration'], params: Id }
+const unknown = { 404: ['USER_NOT_FOUND'] }
+const changing = { ...unknown, 401: ['STEP_UP_REQUIRED'] }
+
+const detailsSchema = {
+  ...shared,
+  operationId: 'getUser',
+  summary: 'A user',
+  response: {
+    200: Type.Object(
+      {
+        ...UserView.properties,
+        sessions: Type.Integer({ description: 'how many go on' }),
+        lastSignInAt: Type.Union([Type.String(), Type.Null()]),
+      },
+      { description: 'The user, and how they use the account' },
+    ),
+  },
+  problems: unknown,
+}
+
+const sessionsSchema = {
+  ...shared,
+  operationId: 'listSessionsOfUser',
+  summary: 'The sessions of a user',
+  response: { 200: Sessions },
+  problems: unknown,
+}
+
+const endSchema = {
+  ...shared,
+  operationId: 'endSessionsOfUser',
+  summary: 'End every session of a user',
+  response: { 200: { ...Message, description: 'How many have ended' } },
+  problems: changing,
+}
+
+const passwordSchema = {
+  ...shared,
+  operationId: 'sendPasswordReset',
+  summary: 'Send a user a mail to choose a password',
+  description: 'Until the user chooses another, the password stays as it is, and so do the sessions.',
+  response: { 202: { ...Message, description: 'A mail is on its way' } },
+  problems: { ...changing, 409: ['USER_DISABLED'], 503: ['MAIL_UNAVAILABLE'] },
+}
+
+const deleteSchema = {
+  ...shared,
+  operationId: 'deleteUser',
+  summary: 'Delete a user',
+  description:
+    'Every session ends now, and the user is disabled. The account is erased at `deleteAfter`, unless the user is enabled before. Of yourself it is as `DELETE /api/auth/me`.',
+  response: {
+    202: Type.Object(
+      { message: Type.String(), deleteAfter: Type.String({ format: 'date-time' }) },
+      { description: 'The account will be erased' },
+    ),
+  },
+  problems: { ...changing, 409: ['LAST_ADMIN'] },
+}
+
+/** What an admin sees of one user, and does to them. */
+export function oneUserRoutes(app: Application, dependencies: Dependencies): void {
+  const { config, database, keys, notify, admin, signedInRecently } = dependencies
+  const preHandler = [admin, signedInRecently]
+
+  app.get('/api/admin/users/:id', { schema: detailsSchema, preHandler: admin }, async ({ params }) => {
+    const user = await find(params.id)
+    const [sessions, lastSignIn] = await Promise.all([
+      database.session.count({ where: { userId: user.id, revokedAt: null, expiresAt: { gt: new Date() } } }),
+      database.securityEvent.findFirst({
+        where: { userId: user.id, event: 'login_succeeded' },
+        orderBy: { at: 'desc' },
+        select: { at: true },
+      }),
+    ])
+    return { ...viewUser(user), sessions, lastSignInAt: lastSignIn?.at.toISOString() ?? null }
+  })
+
+  app.get(
+    '/api/admin/users/:id/sessions',
+    { schema: sessionsSchema, preHandler: admin },
+    async ({ params, identity }) => {
+      const { id } = await find(params.id)
+      return sessionsOf(database, id, identity.sessionId)
+    },
+  )
+
+  app.delete('/api/admin/users/:id/sessions', { schema: endSchema, preHandler }, async (request) => {
+    const { id } = await find(request.params.id)
+    const count = await endAllSessions(database, id, 'revoked_by_admin')
+    await recordFor(request, id, 'sessions_ended', `revoked_by_admin ${request.identity.userId}`)
+    return { message: `${count} sessions have ended` }
+  })
+
+  app.post('/api/admin/users/:id/password-reset', { schema: passwordSchema, preHandler }, async (request, reply) => {
+    if (!config.mail) throw mailUnavailable()
+    const { id } = request.params
+    await database.$transaction(async (transaction) => {
+      await lockUser(transaction, id)
+      const user = await transaction.user.findUnique({ where: { id } })
+      if (!user) throw unknownUser()
+      if (user.disabledAt)
+        throw new Problem(409, 'USER_DISABLED', 'The user is disabled', {
+          detail: 'The link would not work. Enable the user first.',
+        })
+      await mailPassword(transaction, keys, user)
+    })
+    await recordFor(request, id, 'password_reset_sent')
+    return reply.code(202).send({ message: 'A mail to choose a password is on its way' })
+  })
+
+  app.delete('/api/admin/users/:id', { schema: deleteSchema, preHandler }, async (request, reply) => {
+    const { id } = request.params
+    const askedBy = id === request.identity.userId ? null : request.identity.userId
+    const outcome = await requestDeletion(
+      database,
+      id,
+      config.deletionGrace,
+      (transaction, mail) =>
+        notify(
+          transaction,
+          askedBy
+            ? { template: 'deletion_by_admin', ...mail }
+            : { template: 'deletion_requested', ...mail, ...circumstancesOf(request) },
+        ),
+      askedBy,
+    )
+    if (!outcome) throw unknownUser()
+    if (outcome === 'last_admin') throw lastAdmin()
+    await recordFor(request, id, 'deletion_requested')
+    const deleteAfter = outcome.toISOString()
+    return reply.code(202).send({ message: 'Every session has ended, and the account will be erased', deleteAfter })
+  })
+
+  /** @throws 404 USER_NOT_FOUND */
+  async function find(id: string): Promise<User> {
+    const user = await database.user.findUnique({ where: { id } })
+    if (!user) throw unknownUser()
+    return user
+  }
+
+  function recordFor(
+    { log, ip, identity }: FastifyRequest,
+    user: string,
+    event: SecurityEvent['event'],
+    reason = `by ${identity.userId}`,
+  ): Promise<void> {
+    return record(database, log, { event, user, ip, reason })
+  }
+}
