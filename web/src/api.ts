@@ -22,6 +22,8 @@ export interface User extends Person {
   email: string
   roles: string[]
   disabled: boolean
+  /** When the account is to be erased. */
+  deleteAfter: string | null
   createdAt: string
 }
 
@@ -57,6 +59,7 @@ export const api = {
   directory: (role: string) =>
     request<{ people: Person[] }>('GET', `/api/auth/directory?${new URLSearchParams({ role })}`),
 
+  // What else admins do: admin.ts
   users: (email: string, cursor: string | null) =>
     request<{ users: User[]; nextCursor: string | null }>(
       'GET',
@@ -67,7 +70,7 @@ export const api = {
   endSessionsOf: (id: string) => request('DELETE', `/api/admin/users/${id}/sessions`),
 }
 
-async function request<Content = unknown>(method: string, path: string, body?: object): Promise<Content> {
+export async function request<Content = unknown>(method: string, path: string, body?: object): Promise<Content> {
   const response = await client
     .fetch(path, {
       method,

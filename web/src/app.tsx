@@ -9,12 +9,14 @@ import { AcceptInvitationPage, CompleteRegistrationPage } from './pages/complete
 import { ForbiddenPage } from './pages/forbidden.tsx'
 import { ForgotPasswordPage } from './pages/forgot-password.tsx'
 import { HomePage } from './pages/home.tsx'
+import { InvitationsPage } from './pages/invitations.tsx'
 import { LoginPage } from './pages/login.tsx'
 import { MissingPage } from './pages/missing.tsx'
 import { RegisterPage } from './pages/register.tsx'
 import { ResetPasswordPage } from './pages/reset-password.tsx'
 import { SessionsPage } from './pages/sessions.tsx'
 import { TokenPage } from './pages/token.tsx'
+import { UserPage } from './pages/user.tsx'
 import { UsersPage } from './pages/users.tsx'
 import { Loading } from './parts/states.tsx'
 import { Shell } from './shell.tsx'
@@ -38,9 +40,21 @@ export function App() {
             <Route path="/" component={HomePage} />
             <Route path="/appointments" component={AppointmentsPage} />
             <Route path="/users">
-              <ProtectedRoute requireRole="admin" forbidden={<ForbiddenPage />}>
+              <ForAdmins>
                 <UsersPage />
-              </ProtectedRoute>
+              </ForAdmins>
+            </Route>
+            <Route path="/users/invitations">
+              <ForAdmins>
+                <InvitationsPage />
+              </ForAdmins>
+            </Route>
+            <Route path="/users/:id">
+              {({ id }) => (
+                <ForAdmins>
+                  <UserPage key={id} id={id} />
+                </ForAdmins>
+              )}
             </Route>
             <Route path="/account" component={AccountPage} />
             <Route path="/sessions" component={SessionsPage} />
@@ -62,6 +76,14 @@ function SignedIn({ children }: { children: ReactNode }) {
         <Shell>{children}</Shell>
         <StepUpDialog />
       </LiveProvider>
+    </ProtectedRoute>
+  )
+}
+
+function ForAdmins({ children }: { children: ReactNode }) {
+  return (
+    <ProtectedRoute requireRole="admin" forbidden={<ForbiddenPage />}>
+      {children}
     </ProtectedRoute>
   )
 }

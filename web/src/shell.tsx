@@ -23,7 +23,8 @@ const accountPlace = { path: '/account', name: 'Account' }
 export function Shell({ children }: { children: ReactNode }) {
   const { roles, trouble } = useAuth()
   const [path] = useLocation()
-  const name = [...places, accountPlace].find((place) => place.path === path)?.name
+  const isAt = (to: string) => path === to || (to !== '/' && path.startsWith(`${to}/`))
+  const name = [...places, accountPlace].find((place) => isAt(place.path))?.name
   useEffect(() => {
     document.title = name ? `${name} · Sallyport` : 'Sallyport'
   }, [name])
@@ -39,7 +40,7 @@ export function Shell({ children }: { children: ReactNode }) {
           {places
             .filter(({ role }) => role === undefined || roles.includes(role))
             .map(({ path: to, name, Icon }) => (
-              <Link key={to} href={to} aria-current={to === path ? 'page' : undefined}>
+              <Link key={to} href={to} aria-current={to === path ? 'page' : isAt(to) ? 'true' : undefined}>
                 <Icon />
                 <span>{name}</span>
               </Link>

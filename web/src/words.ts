@@ -37,6 +37,10 @@ export function explain(error: unknown): string {
       return 'This user is not there any more.'
     case 'SESSION_NOT_FOUND':
       return 'This session has already ended.'
+    case 'USER_EXISTS':
+      return 'There is an account with this address already.'
+    case 'INVITATION_NOT_FOUND':
+      return 'This invitation was accepted or withdrawn meanwhile.'
     case 'LAST_ADMIN':
       return 'This is the last admin. Make somebody else an admin first.'
     case 'REQUEST_INVALID':

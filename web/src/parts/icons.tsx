@@ -70,6 +70,12 @@ export const PhoneIcon = icon(
     <path d="M11 18.5h2" />
   </>,
 )
+export const MailIcon = icon(
+  <>
+    <rect x="3" y="5.5" width="18" height="13" rx="2" />
+    <path d="m4 7 8 6 8-6" />
+  </>,
+)
 export const EyeIcon = icon(
   <>
     <path d="M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12z" />
