@@ -193,7 +193,9 @@ function Events({ id }: { id: string }) {
   // A reason may say who did it, by their id.
   const nameOf = useNames((events ?? []).flatMap(({ reason }) => reason?.match(ids) ?? []))
   const detailsOf = ({ reason, ip }: SecurityEvent) =>
-    [reason?.replace(/_/g, ' ').replace(ids, nameOf), ip && `from ${ip}`].filter(Boolean).join(', ')
+    [reason?.replace('revoked_by_admin', 'by').replaceAll('_', ' ').replace(ids, nameOf), ip && `from ${ip}`]
+      .filter(Boolean)
+      .join(', ')
   return (
     <section className="card events">
       <header>
