@@ -131,7 +131,10 @@ t.test('in development', async (t) => {
         ...(method === 'post' || method === 'patch'
           ? {
               headers: { 'content-type': 'application/json' },
-              body: '{"email":"x@example.com","name":"X","roles":["doctor"],"password":"x","currentPassword":"x","newPassword":"long enough to do","disabled":false}',
+              body: JSON.stringify({
+                ...{ currentPassword: 'x', newPassword: 'long enough to do', password: 'long enough to do' },
+                ...{ disabled: false, name: 'Nina', email: 'nina@example.com', roles: ['doctor'] },
+              }),
             }
           : {}),
       })
