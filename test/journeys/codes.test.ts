@@ -130,7 +130,7 @@ t.test('how the auth service responds to bad input and to strangers', async (t) 
     t.match(await client.call('GET', '/api/auth/nothing'), { status: 404, body: { code: 'NOT_FOUND' } })
     const response = await client.call('PUT', '/api/auth/me')
     t.match(response, { status: 405, body: { code: 'METHOD_NOT_ALLOWED' } })
-    t.equal(response.headers.get('allow'), 'GET, HEAD')
+    t.equal(response.headers.get('allow'), 'GET, HEAD, PATCH, DELETE')
     t.match(await client.call('DELETE', '/api/auth/sessions/not-an-id'), {
       status: 400,
       body: { code: 'REQUEST_INVALID' },
