@@ -9,10 +9,8 @@ import { Client, eventually, openSystem } from '../support/system.ts'
 
 // Waits for what a server does not say.
 t.setTimeout(120_000)
-// While they wait.
-t.jobs = 3
 
-t.test('a server that says nothing', { buffered: true }, async (t) => {
+t.test('a server that says nothing', async (t) => {
   const greetsNobody = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
   t.teardown(() => greetsNobody.close())
   await once(greetsNobody, 'listening')
@@ -32,7 +30,7 @@ t.test('a server that says nothing', { buffered: true }, async (t) => {
   t.match(failures[1]?.(), [{ code: 'ETIMEDOUT', reason: 'failed' }], 'it may have taken the mail: that costs a try')
 })
 
-t.test('a server that fails', { buffered: true }, async (t) => {
+t.test('a server that fails', async (t) => {
   const replies = { rcpt: 250, data: 250 }
   const heard: string[] = []
   const smtp = await startSmtp(t, {
@@ -101,7 +99,7 @@ t.test('a server that fails', { buffered: true }, async (t) => {
   })
 })
 
-t.test('no ticket and no code is in the database or the log', { buffered: true }, async (t) => {
+t.test('no ticket and no code is in the database or the log', async (t) => {
   const state = { isBusy: true }
   const smtp = await startSmtp(t, {
     onMailFrom: (_address, _session, done) =>

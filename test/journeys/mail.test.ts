@@ -76,6 +76,18 @@ t.test('a changed password is told by mail, whatever becomes of the first tries'
     t.equal(await changePassword(gateway, 'patient@example.com'), 200)
     await eventually('the next mail arrives', () => smtp.mails.length === 2, 20_000)
   })
+
+  await t.test('and of the right to note what became of a mail', async (t) => {
+    await sql('REVOKE DELETE ON graphile_worker._private_jobs FROM sallyport_auth')
+    const before = eventsIn(log, 'mail_queue_lost').length
+    t.equal(await changePassword(gateway, 'admin@example.com'), 200)
+    await eventually('it is sent', () => smtp.mails.length === 3, 20_000)
+    await eventually('it is logged', () => eventsIn(log, 'mail_queue_lost').length > before)
+    await sql('GRANT DELETE ON graphile_worker._private_jobs TO sallyport_auth')
+    await sql('UPDATE graphile_worker._private_jobs SET locked_at = NULL')
+    await eventually('the same is sent again', () => smtp.mails.length === 4, 30_000)
+    t.equal(smtp.mails[3]?.messageId, smtp.mails[2]?.messageId)
+  })
 })
 
 t.test('a mail that is being sent when the process ends is sent by the next, as the same', async (t) => {
@@ -172,6 +184,21 @@ t.test('TLS', { skip: spawnSync('openssl', ['version']).error ? 'install openssl
     t.equal(await changePassword(gateway), 200)
     await eventually('it arrives', () => smtp.mails.length > 0, 20_000)
   })
+})
+
+t.test('a queue that cannot be read when the process starts is read once it can be', async (t) => {
+  const { sql, environment } = await openSystem(t)
+  const smtp = await startSmtp(t)
+  await sql('REVOKE SELECT ON graphile_worker._private_tasks FROM sallyport_auth')
+  const log: string[] = []
+  const settings = { ...environment, AUTH_PORT: '0', ...mailSettings(`smtp://localhost:${smtp.port}`) }
+  const auth = await startProcess('auth', settings, (line) => log.push(line))
+  t.teardown(() => endProcesses([auth]))
+  await eventually('it is logged', () => eventsIn(log, 'mail_queue_lost').length > 0, 20_000)
+  await sql('GRANT SELECT ON graphile_worker._private_tasks TO sallyport_auth')
+  await sql(`SELECT graphile_worker.add_job('mail', json_build_object('template', 'password_changed', 'to', 'a@example.com',
+    'name', 'A', 'at', now(), 'ip', '', 'device', ''))`)
+  await eventually('a mail arrives', () => smtp.mails.length === 1, 20_000)
 })
 
 t.test('a role that may not use the queue stops the start, with the command that helps', async (t) => {

@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse } from 'yaml'
@@ -29,6 +30,15 @@ t.test('docker-compose.yml', async (t) => {
     const asked = services.filter(([, { ports, profiles }]) => ports && profiles)
     t.match(asked, [['mailpit', { profiles: ['mail'], ports: [/^127\.0\.0\.1:/] }]])
     t.equal(asked.length, 1)
+  })
+
+  t.test('leads out by two networks alone; for auth only with docker-compose.mail.yml', async (t) => {
+    const { networks } = parse(text)
+    const open = Object.keys(networks).filter((name) => !networks[name].internal)
+    t.strictSame(open, ['edge', 'mailbox'])
+    const inside = services.filter(([, service]) => service.networks.some((name: string) => open.includes(name)))
+    t.strictSame(inside.map(([name]) => name).sort(), ['gateway', 'mailpit', 'web'])
+    t.strictSame(parse(read('docker-compose.mail.yml')), { networks: { mail: { internal: false } } })
   })
 
   t.test('gives no container more than it needs, or more of the machine than its share', async (t) => {
@@ -309,6 +319,34 @@ t.test(
           }
         })
       })
+
+    t.test('components/mail lets auth reach SMTP servers outside, and nobody else anything', async (t) => {
+      const folder = mkdtempSync(`${root}/test/dist/overlay-`)
+      t.teardown(() => rmSync(folder, { recursive: true }))
+      const overlay = {
+        namespace: 'sallyport',
+        resources: ['../../../k8s/overlays/production'],
+        components: ['../../../k8s/components/mail'],
+      }
+      writeFileSync(`${folder}/kustomization.yaml`, JSON.stringify(overlay))
+      const before = new Set(rendered.production?.map((object) => JSON.stringify(object)))
+      const added = render(`../../test/dist/${basename(folder)}`).filter(
+        (object) => !before.has(JSON.stringify(object)),
+      )
+      t.strictSame(checkTypes(added), [])
+      t.match(added, [
+        {
+          kind: 'NetworkPolicy',
+          metadata: { namespace: 'sallyport' },
+          spec: {
+            podSelector: { matchLabels: { 'app.kubernetes.io/name': 'auth' } },
+            policyTypes: ['Egress'],
+            egress: [{ to: [{ ipBlock: { except: Array } }], ports: [{ port: 465 }, { port: 587 }] }],
+          },
+        },
+      ])
+      t.equal(added.length, 1)
+    })
 
     t.test('production runs at least two of each, and serves TLS alone', async (t) => {
       const objects = rendered.production as KubernetesObject[]

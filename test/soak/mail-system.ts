@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { addMail } from '@sallyport/auth/mail/queue'
 import { settingsFor } from '@sallyport/bench/settings'
 import { createDatabase } from '@sallyport/database'
@@ -25,14 +26,15 @@ export async function startServer(port: number, hold: (received: Received) => Pr
     disableReverseLookup: true,
     logger: false,
     closeTimeout: 100,
-    async onData(stream, { envelope }, done) {
-      let text = ''
-      for await (const chunk of stream) text += chunk
-      const messageId = /^Message-ID: (.*?)\r?$/im.exec(text)?.[1] ?? ''
-      const message = { to: envelope.rcptTo[0]?.address ?? '', messageId, at: performance.now() }
-      await hold(message)
-      received.push({ ...message, at: performance.now() })
-      done()
+    onData(stream, { envelope }, done) {
+      const take = async () => {
+        const messageId = /^Message-ID: (.*?)\r?$/im.exec(await text(stream))?.[1] ?? ''
+        const message = { to: envelope.rcptTo[0]?.address ?? '', messageId, at: performance.now() }
+        await hold(message)
+        received.push({ ...message, at: performance.now() })
+      }
+      // A client that is killed ends in the middle.
+      take().then(() => done(), done)
     },
   })
   server.on('error', () => {})

@@ -1,6 +1,8 @@
+import { EventEmitter } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigurationError, type Logger } from '@sallyport/chassis'
 import { createPool } from '@sallyport/database'
-import { type JobHelpers, Logger as QueueLogger, run, type TaskList } from 'graphile-worker'
+import { type JobHelpers, Logger as QueueLogger, type Runner, run, type TaskList } from 'graphile-worker'
 import type { TicketSecrets } from '../accounts/tickets.ts'
 import type { MailConfig } from '../config.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
@@ -18,6 +20,9 @@ const concurrency = 4
 
 /** Milliseconds for mails that are being sent when the process ends: it has 4.5 seconds for everything. */
 const stopTimeout = 2_500
+
+/** Milliseconds after which the queue is opened again that has ended by itself. */
+const restartAfter = 1_000
 
 /** Milliseconds for which a server is left alone that could not be reached. */
 const away = 5_000
@@ -51,9 +56,11 @@ export async function startMailWorker({
   const onError = (err: unknown) => logger.warn({ event: 'mail_queue_lost', err })
   const pgPool = createPool(databaseUrl, { connections, onError })
   const mailer = createMailer(mail, render, keys, logger)
-  try {
-    const runner = await run({
+  async function open(): Promise<Runner> {
+    const events = new EventEmitter()
+    const opened = await run({
       pgPool,
+      events,
       schema: 'graphile_worker',
       concurrency,
       noHandleSignals: true,
@@ -71,18 +78,45 @@ export async function startMailWorker({
       // What became of a job is only waited for at the end where it is written in batches.
       preset: { worker: { gracefulShutdownAbortTimeout: stopTimeout, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     })
-    const stopUpkeep = startUpkeep(pgPool, onError)
-    return async () => {
-      stopUpkeep()
-      await runner.stop()
-      await pgPool.end()
-    }
+    // It keeps the first look-up of its tasks for good, also one that failed, and then never finds a job.
+    let hasLooked = false
+    for (const event of ['worker:getJob:empty', 'job:start']) events.once(event, () => (hasLooked = true))
+    events.on('worker:getJob:error', ({ error }) => {
+      if (hasLooked) return
+      onError(error)
+      opened.stop().catch(() => {})
+    })
+    return opened
+  }
+  let runner: Runner
+  try {
+    runner = await open()
   } catch (cause) {
     await pgPool.end()
     throw new ConfigurationError(
       `the queue of mails cannot be used (${(cause as Error).message}); run \`npm run migrate\` with the role of DATABASE_URL in AUTH_DATABASE_ROLE`,
       { cause },
     )
+  }
+  const stopping = new AbortController()
+  /** It also ends when it cannot note what became of a job. */
+  async function keepRunning(): Promise<void> {
+    for (;;) {
+      await runner.promise.catch(onError)
+      await sleep(restartAfter, undefined, { signal: stopping.signal }).catch(() => {})
+      if (stopping.signal.aborted) return
+      runner = await open().catch((error) => ({ ...runner, promise: Promise.reject(error) }))
+    }
+  }
+  const running = keepRunning()
+  const stopUpkeep = startUpkeep(pgPool, onError)
+  return async () => {
+    stopping.abort()
+    stopUpkeep()
+    // One that has ended by itself cannot be stopped.
+    await runner.stop().catch(() => {})
+    await running
+    await pgPool.end()
   }
 }
 
