@@ -318,7 +318,7 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
     await age()
     await button(page, 'Delete my account').click()
     const dialog = page.getByRole('dialog', { name: 'Delete your account?' })
-    t.match(await dialog.textContent(), /signed out everywhere.*signing in brings the account back/)
+    t.match(await dialog.textContent(), /Every session ends now.*Signing in brings the account back, until the day/)
     t.strictSame(await faultsOf(page), [])
     await dialog.getByRole('button', { name: 'Delete my account' }).click()
     await stepUp(page)

@@ -15,6 +15,10 @@ t.setTimeout(300_000)
 /** Every page of the app, which role sees it, and how a test knows that it is there. */
 const pages: { path: string; as?: string; shows: (page: Page) => Promise<unknown> }[] = [
   { path: '/login', shows: (page) => page.getByLabel('E-mail').waitFor() },
+  { path: '/register', shows: (page) => page.getByLabel('E-mail').waitFor() },
+  { path: '/forgot-password', shows: (page) => page.getByLabel('E-mail').waitFor() },
+  { path: '/reset-password', shows: (page) => page.getByText('Open the link once more').waitFor() },
+  { path: '/account', as: 'doctor', shows: (page) => page.getByLabel('New e-mail').waitFor() },
   { path: '/', as: 'doctor', shows: (page) => page.getByText('Pat Patient').first().waitFor() },
   { path: '/appointments', as: 'doctor', shows: (page) => page.getByText('Pat Patient').first().waitFor() },
   { path: '/appointments?new', as: 'doctor', shows: (page) => page.getByRole('dialog').waitFor() },
@@ -305,6 +309,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     await eventually('the phone is signed out', async () => (await phone.call('GET', '/api/whoami')).status === 401)
 
     const other = await signIn(gateway, email)
+    await here.visit('/account')
     await page.getByRole('button', { name: 'Change password' }).click()
     const dialog = page.getByRole('dialog')
     const fill = async (current: string, next: string) => {
@@ -323,6 +328,7 @@ t.test('the pages of the web app, in a real browser', { skip: withoutBrowser }, 
     await fill(demoPassword, 'a new one of four words')
     await page.getByText('The password was changed').waitFor()
     t.match((await other.refresh()).body, { reason: 'password_changed' })
+    await page.getByRole('link', { name: 'Where you are signed in' }).click()
     await page.getByText('Password changed').first().waitFor()
     await here.close()
   })

@@ -114,7 +114,7 @@ function Email({ email }: AccountDetails) {
             A mail is on its way to {variables?.email}, if that address can be used. Open its link to confirm.
           </Notice>
         )}
-        <EmailField aria-label="New e-mail" autoComplete="email" />
+        <EmailField label="New e-mail" autoComplete="email" />
         <button type="submit" disabled={isPending}>
           {isPending ? 'One moment…' : 'Change e-mail'}
         </button>
@@ -191,8 +191,8 @@ function Deletion() {
           onConfirm={() => mutate()}
           onClose={() => setOpen(false)}
         >
-          You are signed out everywhere now. For a while nothing is lost: signing in brings the account back. You are
-          shown the day, here and in a mail, after which it is erased for good.
+          Every session ends now, this one too. Signing in brings the account back, until the day that you are shown
+          next and that a mail says as well. After that day it is erased for good.
         </Confirm>
       )}
     </Section>

@@ -42,7 +42,7 @@ export function AskForMail({ title, children, ask, byCode, foot }: Props) {
       </p>
       {byCode(asked.email, asked.ticketId)}
       <button type="button" className="wide" onClick={() => setAsked(undefined)}>
-        Start again
+        Send again, or to another address
       </button>
     </Card>
   )

@@ -12,8 +12,8 @@ export function Field({ label, ...input }: InputProps & { label: string }) {
   )
 }
 
-export const EmailField = (props: InputProps) => (
-  <Field label="E-mail" name="email" type="email" maxLength={254} inputMode="email" {...props} />
+export const EmailField = ({ label = 'E-mail', ...props }: InputProps & { label?: string }) => (
+  <Field label={label} name="email" type="email" maxLength={254} inputMode="email" {...props} />
 )
 
 /** Whose account it is. A real field, so that password managers save the password for it and not for another. */
