@@ -48,6 +48,12 @@ t.test('security events', async (t) => {
     const between = await list('from=2020-01-01T01:00:00Z&to=2020-01-01T01:00:02%2B00:00&limit=100')
     t.equal(between.events.length, 6)
     t.equal(between.nextCursor, null)
+    const [plain] = (await once(
+      get(`${gateway}/api/admin/events`, { headers: { authorization: `Bearer ${admin.accessToken}` } }),
+      'response',
+    )) as [IncomingMessage]
+    t.match(plain.resume().headers['content-type'], 'application/json', 'also for who does not say what it takes')
+
     const path = `/api/admin/users/${doctor}/events`
     const own = await admin.call('GET', `${path}?limit=3`)
     t.match(own.body.events, [{ user: doctor }, { user: doctor }, { user: doctor }])

@@ -161,8 +161,8 @@ export function invitationRoutes(app: Application, dependencies: Dependencies): 
     { identity }: FastifyRequest,
     { email: to, ...mail }: { email: string; locale: string | null; secrets: string },
   ): Promise<void> {
-    const inviting = await transaction.user.findUnique({ where: { id: identity.userId }, select: { name: true } })
-    await addMail(transaction, { template: 'invitation', to, invitedBy: inviting?.name ?? null, ...mail })
+    const { name } = await transaction.user.findUniqueOrThrow({ where: { id: identity.userId } })
+    await addMail(transaction, { template: 'invitation', to, invitedBy: name, ...mail })
   }
 
   /** Without the address, which is not for what is kept so long. */
