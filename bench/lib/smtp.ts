@@ -35,7 +35,7 @@ export async function startSmtp(): Promise<Smtp> {
   return {
     port,
     count: async () => (await ask<{ count: number }>({ count: true })).count,
-    async next(to, withinMs = 20_000) {
+    async next(to, withinMs = 120_000) {
       let timer: NodeJS.Timeout | undefined
       const tooLate = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(new Error(`no mail to ${to} within ${withinMs} ms`)), withinMs)
