@@ -42,7 +42,7 @@ t.test('what admins do', async (t) => {
     const { id, expiresAt } = invited.body
     const days = (Date.parse(expiresAt) - Date.now()) / 86_400_000
     t.ok(days > 6.9 && days <= 7, 'for a week')
-    t.match(await events('user_invited'), [{ user_id: null, reason: `${by}, invitation ${id}`, ip: '127.0.0.1' }])
+    t.match(await events('user_invited'), [{ user_id: null, reason: `invitation ${id} ${by}`, ip: '127.0.0.1' }])
     const { ticket } = await mail.next('ines@example.com')
     const client = new Client(gateway)
     t.match(await complete(ticket, client), { status: 200, body: { roles: ['surgeon', 'doctor'] } })
@@ -79,11 +79,11 @@ t.test('what admins do', async (t) => {
     const resent = await call('POST', `invitations/${id}/resend`)
     t.match(resent, { status: 200, body: { id, state: 'open', email, roles: ['patient'] } })
     t.ok(Date.parse(resent.body.expiresAt) > Date.now() + 6 * 86_400_000, 'its time is the whole one again')
-    t.match((await events('invitation_resent')).at(-1), { reason: `${by}, invitation ${id}` })
+    t.match((await events('invitation_resent')).at(-1), { reason: `invitation ${id} ${by}` })
     const { ticket } = await mail.next(email)
     t.match(await call('DELETE', `invitations/${id}`), { status: 200 })
     t.equal(await stateOf(id), 'withdrawn')
-    t.match((await events('invitation_withdrawn')).at(-1), { reason: `${by}, invitation ${id}` })
+    t.match((await events('invitation_withdrawn')).at(-1), { reason: `invitation ${id} ${by}` })
     t.match(await complete(ticket), { status: 400, body: { code: 'TICKET_INVALID' } })
     for (const [method, path] of [
       ['DELETE', `invitations/${id}`],
@@ -206,6 +206,20 @@ t.test('what admins do', async (t) => {
     t.match((await client.refresh()).body, { code: 'SESSION_ENDED' })
   })
 
+  t.test('an admin opens an account that wrong passwords have closed', async (t) => {
+    const email = 'locked@example.com'
+    const path = `users/${idOf(await makeUser(email))}`
+    const stranger = new Client(gateway)
+    for (let tries = 0; tries < 6; tries++) await stranger.login(email, 'not the password of it')
+    t.equal((await stranger.login(email)).status, 401)
+    t.ok((await call('GET', path)).body.failures >= 5)
+    t.equal((await call('POST', `${path}/unlock`)).status, 200)
+    t.match((await events('user_unlocked')).at(-1), { reason: by })
+    t.equal((await call('GET', path)).body.failures, 0)
+    t.equal((await stranger.login(email)).status, 200)
+    t.equal((await call('POST', `users/${nobody}/unlock`)).status, 404)
+  })
+
   t.test('a deleted user is signed out and cannot undo it; an admin can', async (t) => {
     const email = 'gone@example.com'
     const client = await makeUser(email)
@@ -263,6 +277,7 @@ t.test('what admins do', async (t) => {
       ['DELETE', path],
       ['DELETE', `${path}/sessions`],
       ['POST', `${path}/password-reset`],
+      ['POST', `${path}/unlock`],
     ] as const)
       t.match(
         await call(method, where, body),

@@ -7,6 +7,8 @@ export interface UserDetails extends User {
   /** How many go on. */
   sessions: number
   lastSignInAt: string | null
+  /** How many wrong passwords came since a right one. */
+  failures: number
 }
 
 export interface SecurityEvent {
@@ -43,6 +45,7 @@ export const admin = {
     request<{ sessions: Session[]; ended: EndedSession[] }>('GET', `${userPath(id)}/sessions`),
   endSessionsOf: (id: string) => request('DELETE', `${userPath(id)}/sessions`),
   sendPasswordMail: (id: string) => request('POST', `${userPath(id)}/password-reset`),
+  unlock: (id: string) => request('POST', `${userPath(id)}/unlock`),
   eventsOf: (id: string, cursor: string | null) =>
     request<{ events: SecurityEvent[]; nextCursor: string | null }>('GET', `${userPath(id)}/events?${page(cursor)}`),
 

@@ -8,7 +8,7 @@ import { Failure } from './parts/states.tsx'
 import { useToast } from './parts/toasts.tsx'
 import { RolesDialog } from './roles-dialog.tsx'
 
-export type UserAction = 'name' | 'roles' | 'sessions' | 'password' | 'disable' | 'enable' | 'delete'
+export type UserAction = 'name' | 'roles' | 'sessions' | 'password' | 'unlock' | 'disable' | 'enable' | 'delete'
 
 interface Change {
   name?: string
@@ -27,6 +27,8 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
           return admin.endSessionsOf(user.id)
         case 'password':
           return admin.sendPasswordMail(user.id)
+        case 'unlock':
+          return admin.unlock(user.id)
         case 'delete':
           return admin.deleteUser(user.id)
         default:
@@ -39,6 +41,7 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
         roles: `${user.name} has new roles, from the next request on.`,
         sessions: `Every session of ${user.name} has ended.`,
         password: `A mail to ${user.email} is on its way.`,
+        unlock: `The wrong passwords for ${user.name} are forgotten.`,
         disable: `${user.name} is disabled and signed out everywhere.`,
         enable: `${user.name} may sign in again.`,
         delete: `${user.name} is signed out everywhere, and will be deleted.`,
@@ -73,6 +76,13 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
         <Confirm title={`Send ${user.name} a mail?`} label="Send mail" onConfirm={() => mutate({})} {...state}>
           It goes to {user.email} and has a link to choose a password, which nobody else ever sees. Until then nothing
           changes; then every session ends.
+        </Confirm>
+      )
+    case 'unlock':
+      return (
+        <Confirm title={`Unlock ${user.name}?`} label="Unlock" onConfirm={() => mutate({})} {...state}>
+          The wrong passwords that came for the account are forgotten, so that the right one is tried again from any
+          device.
         </Confirm>
       )
     case 'disable':

@@ -107,6 +107,13 @@ function Account({ user, onChoose }: { user: UserDetails; onChoose: (action: Use
             </button>
           )}
         </Detail>
+        {user.failures > 0 && (
+          <Detail name="Wrong passwords" value={user.failures}>
+            <button type="button" className="small" onClick={() => onChoose('unlock')}>
+              Unlock
+            </button>
+          </Detail>
+        )}
         <Detail name="State" value={user.disabled ? <span className="chip cancelled">Disabled</span> : 'May sign in'} />
         <Detail name="Last sign-in" value={user.lastSignInAt ? formatMoment(user.lastSignInAt) : 'Never'} />
         <Detail name="Since" value={formatDate(user.createdAt)} />

@@ -167,7 +167,7 @@ export function invitationRoutes(app: Application, dependencies: Dependencies): 
 
   /** Without the address, which is not for what is kept so long. */
   function recordFor({ log, ip, identity }: FastifyRequest, event: SecurityEvent['event'], id: string): Promise<void> {
-    return record(database, log, { event, ip, reason: `by ${identity.userId}, invitation ${id}` })
+    return record(database, log, { event, ip, reason: `invitation ${id} by ${identity.userId}` })
   }
 }
 

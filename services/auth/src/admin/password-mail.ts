@@ -29,5 +29,5 @@ export async function mailPassword(
     ...(isFirst && { seconds: firstPasswordWithin }),
   })
   const template = isFirst ? 'account_created' : 'password_reset_by_admin'
-  await addMail(transaction, { template, to: email, name, locale, secrets })
+  await addMail(transaction, { template, user: userId, to: email, name, locale, secrets })
 }

@@ -8,6 +8,7 @@ import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record, type SecurityEvent } from '../events/security-events.ts'
 import type { Notify } from '../mail/queue.ts'
+import { unlockUser } from '../passwords/throttle.ts'
 import { circumstancesOf } from '../sessions/device.ts'
 import { endAllSessions } from '../sessions/end.ts'
 import { Sessions, sessionsOf } from '../sessions/own-sessions.ts'
@@ -38,6 +39,7 @@ const detailsSchema = {
         ...UserView.properties,
         sessions: Type.Integer({ description: 'how many go on' }),
         lastSignInAt: Type.Union([Type.String(), Type.Null()]),
+        failures: Type.Integer({ description: 'how many wrong passwords came since a right one' }),
       },
       { description: 'The user, and how they use the account' },
     ),
@@ -70,6 +72,15 @@ const passwordSchema = {
   problems: { ...changing, 409: ['USER_DISABLED'], 503: ['MAIL_UNAVAILABLE'] },
 }
 
+const unlockSchema = {
+  ...shared,
+  operationId: 'unlockUser',
+  summary: 'Forget the wrong passwords that came for a user',
+  description: 'After too many of them no password from a device that is not known to the user is even tried.',
+  response: { 200: { ...Message, description: 'The next password is tried, wherever it comes from' } },
+  problems: changing,
+}
+
 const deleteSchema = {
   ...shared,
   operationId: 'deleteUser',
@@ -92,15 +103,17 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
 
   app.get('/api/admin/users/:id', { schema: detailsSchema, preHandler: admin }, async ({ params }) => {
     const user = await find(params.id)
-    const [sessions, lastSignIn] = await Promise.all([
+    const [sessions, lastSignIn, wrong] = await Promise.all([
       database.session.count({ where: { userId: user.id, revokedAt: null, expiresAt: { gt: new Date() } } }),
       database.securityEvent.findFirst({
         where: { userId: user.id, event: 'login_succeeded' },
         orderBy: { at: 'desc' },
         select: { at: true },
       }),
+      database.passwordFailures.aggregate({ where: { person: user.id }, _sum: { failures: true } }),
     ])
-    return { ...viewUser(user), sessions, lastSignInAt: lastSignIn?.at.toISOString() ?? null }
+    const lastSignInAt = lastSignIn?.at.toISOString() ?? null
+    return { ...viewUser(user), sessions, lastSignInAt, failures: wrong._sum.failures ?? 0 }
   })
 
   app.get(
@@ -134,6 +147,13 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
     })
     await recordFor(request, id, 'password_reset_sent')
     return reply.code(202).send({ message: 'A mail to choose a password is on its way' })
+  })
+
+  app.post('/api/admin/users/:id/unlock', { schema: unlockSchema, preHandler }, async (request) => {
+    const user = await find(request.params.id)
+    await unlockUser(database, keys, user)
+    await recordFor(request, user.id, 'user_unlocked')
+    return { message: 'The wrong passwords are forgotten' }
   })
 
   app.delete('/api/admin/users/:id', { schema: deleteSchema, preHandler }, async (request, reply) => {

@@ -34,6 +34,7 @@ export interface SecurityEvent {
     | 'roles_changed'
     | 'user_disabled'
     | 'user_enabled'
+    | 'user_unlocked'
   user?: string | undefined
   session?: string | undefined
   /** Undefined if it was done at the machine itself. */
