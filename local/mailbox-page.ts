@@ -26,23 +26,59 @@ main h2 { margin: 0 0 .2rem; font-size: 1.2rem; overflow-wrap: anywhere }
 iframe, pre { flex: 1; margin: 0; border: 0; border-top: 1px solid var(--line); background: var(--sheet) }
 pre { padding: 1.2rem 1.4rem; overflow: auto; font: 14px/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
 .empty { margin: auto; padding: 2rem; color: var(--soft); text-align: center }
-@media (max-width: 45rem) { body { grid-template: auto minmax(8rem, 30vh) 1fr / 1fr } nav { border-right: 0; border-bottom: 1px solid var(--line) } }
+nav a:focus-visible, .tabs a:focus-visible, .back a:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px }
+.back { display: none }
+@media (max-width: 45rem) {
+  body { grid-template: auto 1fr / 1fr }
+  header .soft { display: none }
+  nav { border-right: 0 }
+  body:has(main h2) nav, body:not(:has(main h2)):has(li) main { display: none }
+  .back { display: block; margin: 0 0 .6rem }
+  .back a { color: var(--accent); text-decoration: none }
+}
 `
 
-/** The style above, and mails in frames; no script at all. */
-export const contentPolicy = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+/** Milliseconds after which the list looks for new messages. A message that is read stays as it is. */
+const refreshAfter = 2_000
+
+/** Keeps the list up to date, and lets the arrow keys (or j and k) choose the next message, Escape none. */
+const script = `
+const list = () => document.querySelector('nav ol')
+setInterval(async () => {
+  const response = await fetch(location.href).catch(() => {})
+  if (!response?.ok) return
+  const { body } = new DOMParser().parseFromString(await response.text(), 'text/html')
+  const [now, then] = [body.querySelector('nav ol'), list()]
+  if (now.innerHTML === then.innerHTML) return
+  const focused = document.activeElement.getAttribute('href')
+  then.replaceWith(document.adoptNode(now))
+  if (focused) list().querySelector('a[href="' + focused + '"]')?.focus()
+  const [hint, newHint] = [document.querySelector('.empty'), body.querySelector('.empty')]
+  if (hint && newHint) hint.textContent = newHint.textContent
+}, ${refreshAfter})
+addEventListener('keydown', ({ key, ctrlKey, metaKey, altKey }) => {
+  if (ctrlKey || metaKey || altKey) return
+  const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[key]
+  const links = [...list().querySelectorAll('a')]
+  if (key === 'Escape') location.href = '/'
+  if (step) links[links.findIndex((link) => link.ariaCurrent) + step]?.click()
+})
+document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest' })
+`
+
+const hashOf = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+
+/** The style and the script above, and mails in frames. */
+export const contentPolicy = `default-src 'none'; style-src ${hashOf(style)}; script-src ${hashOf(script)}; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
 /** A mail brings its own style, and loads and runs nothing. Its links open beside it. */
 export const mailPolicy =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
 
-/** Seconds after which the list looks for new messages. A message that is read stays as it is. */
-const refreshAfter = 3
-
 /** Every message, and none of them opened. */
 export function listPage(messages: MailboxMessage[]): string {
   const hint = messages.length === 0 ? 'No mail yet. It appears here as soon as it is sent.' : 'Choose a message.'
-  return page(messages, `<p class="empty">${hint}</p>`, `<meta http-equiv="refresh" content="${refreshAfter}">`)
+  return page(messages, `<p class="empty">${hint}</p>`)
 }
 
 /** For a message that is not kept, or never came. */
@@ -61,10 +97,9 @@ export function messagePage(messages: MailboxMessage[], message: MailboxMessage,
       : `<pre>${escapeHtml(text)}</pre>`
   return page(
     messages,
-    `<div><h2>${escapeHtml(titleOf(subject))}</h2><p class="soft">To ${escapeHtml(to)}, ${timeOf(receivedAt)}</p>
+    `<div><p class="back"><a href="/">← All messages</a></p><h2>${escapeHtml(titleOf(subject))}</h2><p class="soft">To ${escapeHtml(to)}, ${timeOf(receivedAt)}</p>
 <div class="tabs">${html === '' ? '' : link('html', 'HTML')}${link('text', 'Text')}</div></div>
 ${body}`,
-    '',
     id,
   )
 }
@@ -75,7 +110,7 @@ export function mailDocument({ html }: MailboxMessage): string {
   return /<head[^>]*>/i.test(html) ? html.replace(/<head[^>]*>/i, (head) => `${head}${base}`) : `${base}${html}`
 }
 
-function page(messages: MailboxMessage[], main: string, head = '', current?: string): string {
+function page(messages: MailboxMessage[], main: string, current?: string): string {
   const items = messages.map(({ id, to, subject, receivedAt }) => {
     const isCurrent = id === current ? ' aria-current="page"' : ''
     return `<li><a href="/messages/${id}"${isCurrent}><strong>${escapeHtml(titleOf(subject))}</strong><span>${escapeHtml(to)}</span><span>${timeOf(receivedAt)}</span></a></li>`
@@ -85,7 +120,7 @@ function page(messages: MailboxMessage[], main: string, head = '', current?: str
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">${head}
+<meta name="color-scheme" content="light dark">
 <title>Mailbox</title>
 <style>${style}</style>
 </head>
@@ -97,6 +132,7 @@ ${items.join('\n')}
 <main>
 ${main}
 </main>
+<script>${script}</script>
 </body>
 </html>
 `

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { register } from 'prom-client'
 import type { SMTPServerDataStream } from 'smtp-server'
 import t from 'tap'
 import { changePassword, eventsIn, mailSettings } from '../support/mail.ts'
@@ -96,6 +97,17 @@ t.test('a server that fails', async (t) => {
       30_000,
     )
     t.strictSame(await jobs(), [{ attempts: 3 }, { attempts: 13 }])
+    replies.rcpt = 451
+    const metric = async (name: string) =>
+      (await register.getMetricsAsJSON()).flatMap((each) => (each.name === name && 'values' in each ? each.values : []))
+    const states = { waiting: 0, failing: 1, dead: 1 }
+    const wanted = JSON.stringify(Object.entries(states).map(([state, value]) => ({ value, labels: { state } })))
+    await eventually(
+      'operators see it',
+      async () => JSON.stringify(await metric('sallyport_mail_queue')) === wanted,
+      30_000,
+    )
+    t.match(await metric('sallyport_mail_oldest_seconds'), [{ value: Number }])
   })
 })
 
