@@ -155,8 +155,11 @@ t.test('accounts, in a real browser', { skip: withoutBrowser }, async (t) => {
     await page.getByRole('navigation').waitFor()
     t.match(await page.locator('.account').textContent(), /Nina Newcomer.*patient/)
 
-    await page.goBack()
-    await page.goto(`${new URL(page.url()).origin}/complete-registration#ticket=${ticket}`)
+    const devTools = await context.newCDPSession(page)
+    const { entries } = await devTools.send('Page.getNavigationHistory')
+    t.ok(entries.length > 2)
+    t.notMatch(entries.map(({ url }) => url).join(), ticket as string, 'nothing of the history leads back to it')
+    await visit(`/complete-registration#ticket=${ticket}`)
     await heading(page, 'This link is no longer valid').waitFor()
     t.strictSame(await faultsOf(page), [])
     await page.reload()

@@ -5,7 +5,7 @@ const listeners = new Set<() => void>()
 
 /**
  * The ticket of a mail comes behind the `#` of its link, which no server sees. It is taken out of the address before
- * anything else happens, and is in memory alone: in no history, no storage and no log.
+ * anything else happens, and is in memory alone: nothing of the history leads back to it, and no storage or log has it.
  */
 function take(): void {
   const found = /^#ticket=(.+)/.exec(location.hash)
