@@ -95,17 +95,21 @@ t.test('security events', async (t) => {
     /** While the table is locked, who reads on waits. */
     const hasStopped = async () => {
       await lock()
-      for (let time = 0; time < 20; time++) await admin.call('GET', '/api/admin/users')
-      return !(await isReading())
+      for (let time = 0; time < 20; time++) {
+        if (await isReading()) return false
+        await admin.call('GET', '/api/admin/users')
+      }
+      return true
     }
     const headers = { accept: 'application/x-ndjson', authorization: `Bearer ${admin.accessToken}` }
     const sent = get(`${gateway}/api/admin/events?user=${user}&event=login_failed`, { headers })
     const [response] = (await once(sent, 'response')) as [IncomingMessage]
-    await eventually('reading waits for the client', async () => {
+    const waits = async () => {
       const stopped = await hasStopped()
       if (!stopped) await unlock()
       return stopped
-    })
+    }
+    await eventually('reading waits for the client', waits, 60_000)
     response.on('error', () => {}).resume()
     await eventually('it goes on once the client receives more', isReading)
     response.destroy()
