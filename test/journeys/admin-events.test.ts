@@ -113,6 +113,8 @@ t.test('security events', async (t) => {
     response.on('error', () => {}).resume()
     await eventually('it goes on once the client receives more', isReading)
     response.destroy()
+    // By then the news has come through the gateway.
+    for (let time = 0; time < 20; time++) await admin.call('GET', '/api/admin/users')
     await unlock()
     t.ok(await hasStopped(), 'after the client has gone nothing more is read')
     await other.end()
