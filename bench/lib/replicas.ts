@@ -110,5 +110,5 @@ export async function startReplicas(settings: Record<string, string> = {}) {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-  return { ...replicas, pausePostgres }
+  return { ...replicas, pausePostgres, databaseUrl: postgres.url }
 }
