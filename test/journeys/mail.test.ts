@@ -195,10 +195,26 @@ t.test('a queue that cannot be read when the process starts is read once it can 
   const auth = await startProcess('auth', settings, (line) => log.push(line))
   t.teardown(() => endProcesses([auth]))
   await eventually('it is logged', () => eventsIn(log, 'mail_queue_lost').length > 0, 20_000)
-  await sql('GRANT SELECT ON graphile_worker._private_tasks TO sallyport_auth')
-  await sql(`SELECT graphile_worker.add_job('mail', json_build_object('template', 'password_changed', 'to', 'a@example.com',
-    'name', 'A', 'at', now(), 'ip', '', 'device', ''))`)
+  await sql('REVOKE SELECT ON graphile_worker.migrations FROM sallyport_auth')
+  const isRefused = () => log.some((line) => line.includes('permission denied for table migrations'))
+  await eventually('it is tried again', isRefused, 20_000)
+  await sql('GRANT SELECT ON graphile_worker._private_tasks, graphile_worker.migrations TO sallyport_auth')
+  const add = (mail: object) => sql("SELECT graphile_worker.add_job('mail', $1)", [JSON.stringify(mail)])
+  const mail = { to: 'a@example.com', locale: null, name: 'A', at: new Date(), ip: '', device: '' }
+  await add({ ...mail, template: 'password_changed' })
   await eventually('a mail arrives', () => smtp.mails.length === 1, 20_000)
+
+  await t.test('what is not for this version waits, and what nobody can read is given up', async (t) => {
+    const failures = () => eventsIn(log, 'mail_failed')
+    await add({ ...mail, template: 'of the future' })
+    await eventually('it fails', () => failures().length === 1)
+    await add({ ...mail, template: 'email_change', secrets: 'sealed by another' })
+    await eventually('it fails', () => failures().length === 2)
+    t.match(failures(), [
+      { code: 'NO_TEMPLATE', reason: 'failed' },
+      { code: 'UNSEALABLE', reason: 'refused' },
+    ])
+  })
 })
 
 t.test('a role that may not use the queue stops the start, with the command that helps', async (t) => {

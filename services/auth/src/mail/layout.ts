@@ -11,7 +11,7 @@ export interface Content {
   greeting: string
   intro: string
   /** What is known, as names and values. */
-  facts: string[][]
+  facts: [name: string, value: string][]
   /** `address` introduces the URL, for programs that show no button. */
   link: { label: string; url: string; address: string; validFor: string | undefined }
   code: { intro: string; digits: string } | undefined
@@ -86,7 +86,7 @@ function htmlOf(content: Content): string {
   const { locale, app, subject, title, greeting, intro, facts, link: main, code, forgot, advice, footer } = content
   const url = escapeHtml(main.url)
   const rows = facts.map(
-    ([name = '', value = '']) =>
+    ([name, value]) =>
       `<tr><th class="soft" scope="row" style="${inline.fact}">${escapeHtml(name)}</th><td class="ink" style="${inline.value}">${escapeHtml(value)}</td></tr>\n`,
   )
   const table =

@@ -28,6 +28,7 @@ t.test('a template takes the place of ours, and what is missing stays', async (t
     'en/registration.text.liquid': `{{ code }} {{ codeValidFor }} {{ link }} {{ validFor }} {% render '_signature', app: app %}`,
     'de/password_changed.html.liquid':
       '<p>{{ name }}, {{ at }}, {{ ip }}, {{ device }}, {{ locale }}, {{ app.name }}</p>',
+    'en/invitation.html.liquid': '<p>{{ invitedBy }}</p>',
     'en/invitation.text.liquid': '{% if invitedBy %}{{ invitedBy }}{% else %}nobody{% endif %}',
   })
   const render = await openTemplates(folder, app)
@@ -49,6 +50,7 @@ t.test('a template takes the place of ours, and what is missing stays', async (t
     '<p><bdi>&lt;b&gt;</bdi>, 29. November 2026 um 23:05 UTC, 203.0.113.7, <bdi>www.\u2060evil.\u2060example</bdi>, de, Sally &amp; Port</p>',
   )
   t.equal(render(sample('invitation', { invitedBy: null }), sampleSecrets).text, 'nobody')
+  t.equal(render(sample('invitation', { invitedBy: null }), sampleSecrets).html, '<p></p>')
 })
 
 t.test('a file that is wrong stops the boot, with its name, its line and how to fix it', async (t) => {

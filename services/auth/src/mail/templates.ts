@@ -66,7 +66,10 @@ export function contentOf(mail: Mail, app: App, secrets?: TicketSecrets): Conten
     title,
     greeting: language.greeting(values.name),
     intro,
-    facts: facts.flatMap((name) => (values[name] === undefined ? [] : [[language.facts[name], values[name]]])),
+    facts: facts.flatMap((name): [string, string][] => {
+      const value = values[name]
+      return value === undefined ? [] : [[language.facts[name], value]]
+    }),
     link: { label: button, url: link, address: language.address, validFor: validFor && language.validFor(validFor) },
     code: code === undefined ? undefined : { intro: language.code(codeValidFor as string), digits: code },
     forgot: forgot && { label: language.forgot, url: `${app.origin}/forgot-password` },

@@ -84,7 +84,7 @@ export async function startMailWorker({
     events.on('worker:getJob:error', ({ error }) => {
       if (hasLooked) return
       onError(error)
-      opened.stop().catch(() => {})
+      void Promise.allSettled([opened.stop()])
     })
     return opened
   }
@@ -114,7 +114,7 @@ export async function startMailWorker({
     stopping.abort()
     stopUpkeep()
     // One that has ended by itself cannot be stopped.
-    await runner.stop().catch(() => {})
+    await Promise.allSettled([runner.stop()])
     await running
     await pgPool.end()
   }
