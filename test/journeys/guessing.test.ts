@@ -277,6 +277,11 @@ t.test('guessing, without locking anyone out', async (t) => {
     const client = await signIn(gateway, 'new@example.com')
     for (const address of ['new@example.com', 'nobody@example.com']) await guess(wrong, address)
     await client.login('new@example.com', wrong)
+    const exported = await client.call('GET', '/api/auth/me/export')
+    t.match(exported.body.passwordFailures, [
+      { failures: 1, device: '' },
+      { failures: 1, device: /^[\w-]{22}$/ },
+    ])
     const later = (days: number) =>
       sql("UPDATE auth.password_failures SET last_at = last_at - $1 * interval '1 day'", [days])
     const left = async () => (await sql('SELECT FROM auth.password_failures')).rowCount

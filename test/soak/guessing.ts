@@ -15,7 +15,7 @@ import { Client, type ClientResponse, demoPassword } from '../support/system.ts'
  */
 const addresses = Number(process.argv[2] ?? 10_000)
 const times = 100
-const inFlight = 48
+const inFlight = 32
 const victim = 'doctor@example.com'
 const ownerOf = (index: number) => `owner${index}@example.com`
 const newPassword = 'seven quiet horses graze'
@@ -86,6 +86,17 @@ async function fromKnownDevice(): Promise<void> {
   }
 }
 
+/** Mails wait as well while both cores are busy with guesses. */
+async function ticketFor(email: string, tries = 6): Promise<string | undefined> {
+  return mail.next(email).then(
+    ({ ticket }) => ticket,
+    (error) => {
+      if (tries === 0) throw error
+      return ticketFor(email, tries - 1)
+    },
+  )
+}
+
 async function byMail(index: number): Promise<void> {
   const email = ownerOf(index)
   const browser = new Client(gatewayOf(index))
@@ -96,7 +107,7 @@ async function byMail(index: number): Promise<void> {
     [email],
   )
   await browser.call('POST', '/api/auth/password/forgot', { body: { email }, ...here })
-  const { ticket } = await mail.next(email)
+  const ticket = await ticketFor(email)
   const body = { ticket, password: newPassword }
   await patiently(() => browser.call('POST', '/api/auth/password/reset', { body, ...here }))
   await Promise.all(Array.from({ length: 6 }, (_, at) => guess(email, addresses + 6 * (times + index) + at)))

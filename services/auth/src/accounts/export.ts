@@ -31,6 +31,9 @@ export const AccountExport = Type.Object(
     securityEvents: Type.Array(
       Type.Object({ at: Type.String(), event: Type.String(), sessionId: Text, ip: Text, reason: Text }),
     ),
+    passwordFailures: Type.Array(
+      Type.Object({ device: Type.String(), failures: Type.Integer(), opensAt: Text, lastAt: Type.String() }),
+    ),
     tickets: Type.Array(
       Type.Object({
         purpose: Type.String(),
@@ -53,6 +56,7 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
   if (!user) return null
   const { email, name, roles, locale } = user
   const events = await database.securityEvent.findMany({ where: { userId: id }, orderBy: { id: 'asc' } })
+  const failures = await database.passwordFailures.findMany({ where: { person: id }, orderBy: { lastAt: 'asc' } })
   const tickets = await database.ticket.findMany({
     where: { OR: [{ userId: id }, { email }] },
     orderBy: { createdAt: 'asc' },
@@ -78,6 +82,11 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
     securityEvents: events.map(({ at, event, sessionId, ip, reason }) => ({
       ...{ event, sessionId, ip, reason },
       at: at.toISOString(),
+    })),
+    passwordFailures: failures.map(({ device, failures, opensAt, lastAt }) => ({
+      ...{ device, failures },
+      opensAt: text(opensAt),
+      lastAt: lastAt.toISOString(),
     })),
     tickets: tickets.map(({ purpose, email, createdAt, expiresAt, usedAt }) => ({
       ...{ purpose, email },
