@@ -292,6 +292,7 @@ t.test(
               'gateway -> appointments:5002',
               'gateway -> notifications:5003',
               'gateway -> valkey:6379',
+              'auth -> valkey:6379',
               // Only auth and the migration reach the database of users and sessions.
               'auth -> postgres:5432',
               'migrate -> postgres:5432',
