@@ -41,6 +41,7 @@ export const AccountExport = Type.Object(
         createdAt: Type.String(),
         expiresAt: Type.String(),
         usedAt: Text,
+        withdrawn: Type.Boolean({ description: 'whether it was ended and not used' }),
       }),
     ),
   },
@@ -88,8 +89,8 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
       opensAt: text(opensAt),
       lastAt: lastAt.toISOString(),
     })),
-    tickets: tickets.map(({ purpose, email, createdAt, expiresAt, usedAt }) => ({
-      ...{ purpose, email },
+    tickets: tickets.map(({ purpose, email, createdAt, expiresAt, usedAt, withdrawn }) => ({
+      ...{ purpose, email, withdrawn },
       createdAt: createdAt.toISOString(),
       expiresAt: expiresAt.toISOString(),
       usedAt: text(usedAt),
