@@ -4,6 +4,7 @@ import { createUser } from '@sallyport/auth/accounts/create-user'
 import { createAssertions, headersOf, type Identity } from '@sallyport/identity'
 import { hash } from 'argon2'
 import t from 'tap'
+import { mailSettings } from '../support/mail.ts'
 import { Client, claimsOf, demoPassword, eventually, openSystem, signIn } from '../support/system.ts'
 
 const uuid = '0a1b2c3d-0000-4000-8000-000000000000'
@@ -64,13 +65,20 @@ const times = [
   '2026-11-25T09:00:00Z\u0000',
 ]
 
+/** As a ticket looks. */
+const secret = 'x'.repeat(43)
+
 const texts = ['', '\u0000', 'a\u0000b', '\ud800', 'a\udc00b', '%', '\\', 'x'.repeat(5_000)]
 
 /** What is none of the values that some member takes. */
 const others: unknown[] = [null, 0, -1, 2 ** 31, 1.5, true, [], {}, [null], ['x'], { in: [] }, '']
 
 t.test('values that are none', async (t) => {
-  const system = await openSystem(t, {}, ['appointments', 'notifications'])
+  const settings = {
+    ...mailSettings('smtp://localhost:1'),
+    ...{ REGISTRATION: 'open', REGISTRATION_ROLES: 'patient', LOGIN_RATE_LIMIT_MAX: '100000' },
+  }
+  const system = await openSystem(t, settings, ['appointments', 'notifications'])
   const { gateway, sql, log, database, environment, secrets } = system
   const addresses = {
     auth: environment.AUTH_URL,
@@ -109,6 +117,17 @@ t.test('values that are none', async (t) => {
         ['auth', ['DELETE', `/api/auth/sessions/${id}`]],
         ['auth', ['PATCH', `/api/admin/users/${id}`, { disabled: false }]],
         ['auth', ['DELETE', `/api/admin/users/${id}/sessions`]],
+        ['auth', ['GET', `/api/admin/users/${id}`]],
+        ['auth', ['DELETE', `/api/admin/users/${id}`]],
+        ['auth', ['GET', `/api/admin/users/${id}/sessions`]],
+        ['auth', ['GET', `/api/admin/users/${id}/events`]],
+        ['auth', ['POST', `/api/admin/users/${id}/password-reset`]],
+        ['auth', ['POST', `/api/admin/users/${id}/unlock`]],
+        ['auth', ['DELETE', `/api/admin/invitations/${id}`]],
+        ['auth', ['POST', `/api/admin/invitations/${id}/resend`]],
+        ['auth', ['GET', `/api/admin/invitations?cursor=${id}`]],
+        ['auth', ['GET', `/api/admin/events?user=${id}`]],
+        ['auth', ['GET', `/api/admin/events?cursor=${id}`]],
         ['auth', ['GET', `/api/admin/users?cursor=${id}`]],
         ['auth', ['GET', `/api/auth/people?ids=${id}`]],
         ['auth', ['GET', `/api/auth/people?ids=${uuid},${id}`]],
@@ -117,6 +136,11 @@ t.test('values that are none', async (t) => {
       ...['0', '-1', '101', '2147483648', '1e3', '', ' 1', '1 ', '٣', '1.0', '0x10'].map(
         (limit): Parameters<typeof send> => ['auth', ['GET', `/api/admin/users?limit=${encodeURIComponent(limit)}`]],
       ),
+      ...times.flatMap((time): Parameters<typeof send>[] => [
+        ['auth', ['GET', `/api/admin/events?from=${encodeURIComponent(time)}`]],
+        ['auth', ['GET', `/api/admin/events?to=${encodeURIComponent(time)}`]],
+      ]),
+      ['auth', ['GET', '/api/admin/events?event=%00']],
       ['auth', ['GET', '/api/admin/users?email=a%00']],
       ['auth', ['GET', '/api/auth/directory?role=%00']],
       ['auth', ['GET', '/api/auth/directory?role=a&role=b']],
@@ -124,7 +148,26 @@ t.test('values that are none', async (t) => {
     const bodies: [service: 'auth' | 'appointments', method: string, path: string, good: Record<string, unknown>][] = [
       ['auth', 'POST', '/api/auth/login', { email: 'doctor@example.com', password: 'wrong' }],
       ['auth', 'POST', '/api/auth/password', { currentPassword: 'wrong', newPassword: 'Tr0ub4dor&3 and more' }],
-      ['auth', 'PATCH', `/api/admin/users/${uuid}`, { roles: ['doctor'], disabled: false }],
+      ['auth', 'PATCH', `/api/admin/users/${uuid}`, { roles: ['doctor'], disabled: false, name: 'X', locale: 'de' }],
+      ['auth', 'POST', '/api/admin/users', { email: 'x@example.com', name: 'X', roles: ['doctor'], locale: 'de' }],
+      ['auth', 'POST', '/api/admin/invitations', { email: 'x@example.com', roles: ['doctor'], locale: 'de' }],
+      ['auth', 'POST', '/api/auth/step-up', { password: 'wrong' }],
+      ['auth', 'POST', '/api/auth/register', { email: 'x@example.com', locale: 'de' }],
+      ['auth', 'POST', '/api/auth/register/complete', { ticket: secret, name: 'X', password: 'Tr0ub4dor&3 and more' }],
+      [
+        'auth',
+        'POST',
+        '/api/auth/register/complete',
+        { ticketId: uuid, code: '1', name: 'X', password: 'x'.repeat(15) },
+      ],
+      ['auth', 'POST', '/api/auth/password/forgot', { email: 'x@example.com', locale: 'de' }],
+      ['auth', 'POST', '/api/auth/password/reset', { ticket: secret, password: 'Tr0ub4dor&3 and more' }],
+      ['auth', 'POST', '/api/auth/password/reset', { ticketId: uuid, code: '1', password: 'Tr0ub4dor&3 and more' }],
+      ['auth', 'POST', '/api/auth/tickets/check', { ticket: secret }],
+      ['auth', 'POST', '/api/auth/email', { email: 'x@example.com' }],
+      ['auth', 'POST', '/api/auth/email/confirm', { ticket: secret }],
+      ['auth', 'POST', '/api/auth/email/revert', { ticket: secret }],
+      ['auth', 'PATCH', '/api/auth/me', { name: 'X', locale: 'de' }],
       [
         'appointments',
         'POST',
@@ -138,7 +181,7 @@ t.test('values that are none', async (t) => {
       const names = Object.keys(good)
       for (const name of names) {
         const isTime = name === 'startsAt'
-        for (const value of [...(isTime ? times : name.endsWith('Id') ? ids : texts), ...others])
+        for (const value of [...(isTime ? times : /Id$/.test(name) ? ids : texts), ...others])
           requests.push([service, [method, path, { ...good, [name]: value }]])
       }
     }
@@ -155,15 +198,15 @@ t.test('values that are none', async (t) => {
     const failed: unknown[] = []
     for (const request of requests) {
       const { status, text } = await send(...request)
-      // Whatever a password is, a wrong one is 401 or 403; and some of the texts are good ones.
-      const [, [, path, body]] = request
-      const mayBe = path.includes('/auth/') && body ? [400, 401, 403] : [400, 404, 414]
+      // Whatever a password is, a wrong one is 401 or 403, as is what needs a recent sign-in; some of the texts are good.
+      const [, [method, path, body]] = request
+      const mayBe = [400, 404, 414, ...(path.includes('/api/a') && method !== 'GET' ? [401, 403] : [])]
       const isText = JSON.stringify(body)?.match(/"reason":"(%|\\\\)"/)
       if (
         !(
           mayBe.includes(status) ||
           (isText && [201, 404].includes(status)) ||
-          (status === 200 && /cursor|\?limit/.test(path))
+          (status === 200 && /cursor|\?limit|\?event|\?user/.test(path))
         )
       )
         failed.push([status, request, text])
@@ -215,7 +258,7 @@ t.test('values that are none', async (t) => {
     const client = await signIn(gateway, 'admin@example.com')
     const { sub } = claimsOf(client.accessToken as string)
     const takers = operations.filter(({ operation }) => operation.requestBody).map(({ name }) => name)
-    for (const body of [{}, { pass: 'x' }, { Roles: ['admin'] }, { mail: 'x@y.z', name: 'X' }, { __proto: 1 }])
+    for (const body of [{}, { pass: 'x' }, { Roles: ['admin'] }, { mail: 'x@y.z', nick: 'X' }, { __proto: 1 }])
       for (const taker of [...takers, 'PATCH /api/doctor/appointments/{id}', 'POST /api/doctor/appointments']) {
         const [method = '', path = ''] = taker.replace('{id}', taker.includes('users') ? String(sub) : uuid).split(' ')
         t.match(
