@@ -49,7 +49,8 @@ export function createKnownDevices({ production }: { production: boolean }, keys
   }
 
   function read(request: FastifyRequest): Device | undefined {
-    const [payload = '', signature = ''] = (request.cookies[cookieName] ?? '').slice(0, longest).split('.')
+    const cookie = (request.cookies[cookieName] ?? '').slice(0, longest)
+    const [payload, signature = ''] = cookie.split('.') as [string, string?]
     const given = Buffer.from(signature, 'base64url')
     const isOurs = keys
       .digests('devices', payload)
