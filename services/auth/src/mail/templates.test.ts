@@ -110,6 +110,8 @@ t.test('who has not proved the address reads nothing that a stranger chose', asy
   t.match(text('Ada Admin'), '\u2068Ada Admin\u2069 invites you to Sally & Port.')
   t.match(text('evil.example'), 'evil.\u2060example')
   t.match(text(null), 'You are invited to Sally & Port.')
+  const german = show(sample('invitation', { invitedBy: null, locale: 'de' })).text
+  t.match(german, 'Sie sind zu Sally & Port eingeladen.')
 })
 
 t.test('HTML follows the colour scheme', async (t) => {
