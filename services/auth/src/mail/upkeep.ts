@@ -3,7 +3,7 @@ import { Gauge } from 'prom-client'
 import { longestJob, mailTask } from './queue.ts'
 
 /** Milliseconds between two looks at the queue. */
-const every = 10_000
+const every = 5_000
 
 /** Days for which a mail that was given up is kept, for operators to look at. */
 const deadFor = 30
