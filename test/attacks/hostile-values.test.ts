@@ -23,7 +23,7 @@ const operations = Object.entries(paths).flatMap(([path, methods]) =>
 )
 /** A request as `operations` names it. */
 const nameOf = (method: string, path: string) =>
-  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions)\/[^/]+/, '$1/{id}')}`
+  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions|invitations)\/[^/]+/, '$1/{id}')}`
 
 /** What is no id, and yet is one to some parsers. */
 const ids = [
@@ -358,6 +358,8 @@ t.test('values that are none', async (t) => {
     ]
     for (const stored of hashes) {
       await sql("UPDATE auth.users SET password_hash = $1 WHERE email = 'patient@example.com'", [stored])
+      // However many came before.
+      await sql('DELETE FROM auth.password_failures')
       const response = await login('patient@example.com')
       t.equal(response.status, unknown.status, stored)
       t.strictSame(response.body, unknown.body)
@@ -370,6 +372,7 @@ t.test('values that are none', async (t) => {
     const reasons = (await events('login_failed')).filter(({ reason }) => /none of ours/.test(reason))
     t.equal(reasons.length, hashes.length)
     t.match((await events('password_refused')).at(-1), { reason: /none of ours/ })
+    await sql('DELETE FROM auth.password_failures')
     await sql("UPDATE auth.users SET password_hash = $1 WHERE email = 'patient@example.com'", [good])
     t.equal((await login('patient@example.com')).status, 200)
   })
@@ -450,6 +453,7 @@ t.test('values that are none', async (t) => {
 
   t.test('what is recorded of a request has the client’s address and user agent, on every route', async (t) => {
     const headers = { 'x-forwarded-for': '203.0.113.7', 'user-agent': 'Lynx/2.9' }
+    await sql('DELETE FROM auth.password_failures')
     const requested = new Set<string>()
     const from = () => {
       const client = new Client(gateway)
@@ -492,6 +496,37 @@ t.test('values that are none', async (t) => {
     await client.call('POST', '/api/auth/logout-all')
     await Object.assign(from(), { cookie: 'forged' }).refresh()
     await admin.call('DELETE', `/api/admin/users/${sub}/sessions`)
+    await client.login()
+    const proof = { ticket: secret, name: 'X', password: 'Tr0ub4dor&3 and more' }
+    for (const [path, body] of [
+      ['step-up', { password: 'wrong' }],
+      ['email', { email: 'x@example.com' }],
+      ['register', { email: 'x@example.com' }],
+      ['register/complete', proof],
+      ['password/forgot', { email: 'doctor@example.com' }],
+      ['password/reset', proof],
+      ['tickets/check', proof],
+      ['email/confirm', proof],
+      ['email/revert', proof],
+    ] as const)
+      await client.call('POST', `/api/auth/${path}`, { body })
+    await client.call('PATCH', '/api/auth/me', { body: { locale: 'de' } })
+    await client.call('GET', '/api/auth/me/export')
+    await client.call('DELETE', '/api/auth/me')
+    await client.login()
+    await admin.call('GET', `/api/admin/users/${sub}`)
+    await admin.call('GET', `/api/admin/users/${sub}/sessions`)
+    await admin.call('GET', `/api/admin/users/${sub}/events`)
+    await admin.call('POST', `/api/admin/users/${sub}/unlock`)
+    await admin.call('POST', `/api/admin/users/${sub}/password-reset`)
+    const invited = { email: 'invited@example.com', roles: ['doctor'] }
+    const { id } = (await admin.call('POST', '/api/admin/invitations', { body: invited })).body
+    await admin.call('POST', `/api/admin/invitations/${id}/resend`)
+    await admin.call('DELETE', `/api/admin/invitations/${id}`)
+    const made = await admin.call('POST', '/api/admin/users', { body: { ...invited, name: 'X' } })
+    await admin.call('DELETE', `/api/admin/users/${made.body.id}`)
+    await admin.call('GET', '/api/admin/invitations')
+    await admin.call('GET', '/api/admin/events')
     for (const path of ['admin/users?limit=0', 'auth/me', 'auth/people?ids=x', 'auth/directory?role=%00'])
       await admin.call('GET', `/api/${path}`)
     t.strictSame(
@@ -508,6 +543,14 @@ t.test('values that are none', async (t) => {
       'session_ended',
       'sessions_ended',
       'roles_changed',
+      'step_up_failed',
+      'email_change_requested',
+      'account_exported',
+      'deletion_requested',
+      'deletion_undone',
+      'user_created',
+      'user_invited',
+      'user_unlocked',
     ]
     for (const kind of kinds)
       t.ok(
