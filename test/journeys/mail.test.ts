@@ -3,17 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { endProcesses, startProcess } from '@sallyport/local'
 import t from 'tap'
-import { changePassword, eventsIn, mailSettings, newPassword } from '../support/mail.ts'
+import { changePassword, eventsIn, mailSettings, newPassword, signInAgain } from '../support/mail.ts'
 import { startSmtp } from '../support/smtp.ts'
-import {
-  demoPassword,
-  eventually,
-  freePort,
-  openSystem,
-  signIn,
-  startSystem,
-  temporaryFolder,
-} from '../support/system.ts'
+import { demoPassword, eventually, freePort, openSystem, startSystem, temporaryFolder } from '../support/system.ts'
 
 // Waits for tries that fail, and for those after them.
 t.setTimeout(120_000)
@@ -61,7 +53,7 @@ t.test('a changed password is told by mail, whatever becomes of the first tries'
     )
 
   await t.test('a password that was not changed is not told of', async (t) => {
-    const client = await signIn(gateway, 'patient@example.com')
+    const client = await signInAgain(gateway, 'patient@example.com')
     const body = { currentPassword: 'not the password', newPassword }
     t.equal((await client.call('POST', '/api/auth/password', { body })).status, 403)
     t.equal((await sql('SELECT FROM graphile_worker.jobs')).rowCount, 0)

@@ -338,7 +338,7 @@ t.test('registration', async (t) => {
     const open = await ask('register', 'invited@example.com')
     const [invite, closed] = [
       await openAuth({ REGISTRATION: 'invite', SMTP_URL: undefined }),
-      await openAuth({ REGISTRATION: 'closed' }),
+      await openAuth({ REGISTRATION: 'closed', SMTP_URL: undefined }),
     ]
     const invited = await invitation('invited@example.com')
     for (const client of [invite, closed]) {

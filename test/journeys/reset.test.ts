@@ -25,7 +25,7 @@ t.test('a forgotten password', async (t) => {
     t.match(await reset({ ticket: first.ticket }), invalid, 'one that was replaced')
     const done = await reset({ ticketId, code })
     t.strictSame(done, { ...done, status: 200 })
-    t.equal(done.headers.get('set-cookie'), null, 'nobody is signed in by it')
+    t.notMatch(done.headers.get('set-cookie'), 'refreshToken', 'nobody is signed in by it')
     for (const session of [client, thief]) {
       t.match((await session.call('GET', '/api/auth/me')).body, { code: 'SESSION_ENDED', reason: 'password_reset' })
       t.match((await session.refresh()).body, { code: 'SESSION_ENDED', reason: 'password_reset' })
@@ -35,7 +35,8 @@ t.test('a forgotten password', async (t) => {
     t.equal((await new Client(gateway).login(email, password)).status, 401)
     t.equal((await new Client(gateway).login(email, otherPassword)).status, 200)
     await settled()
-    t.equal(mailsTo(email).length, 6, 'the owner is notified')
+    const notices = mailsTo(email).map(({ subject }) => subject)
+    t.ok(notices.includes('Sallyport: Your password was reset'), `the owner is notified: ${notices}`)
     t.ok((await eventsOf(client.id)).includes('password_reset'))
   })
 

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import WebSocket from 'ws'
 import { parse } from 'yaml'
 import { each, exchange } from '../support/edge.ts'
+import { mailSettings } from '../support/mail.ts'
 import { Client, eventually, freePort, type System, signIn, startServer, startSystemOn } from '../support/system.ts'
 
 const file = (name: string) => readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8')
@@ -84,6 +85,7 @@ t.test('what operators see', async (t) => {
     await startServer(t),
     t,
     {
+      ...mailSettings('smtp://localhost:1'),
       LOGIN_RATE_LIMIT_MAX: '5',
       REDIS_URL: `redis://127.0.0.1:${await freePort()}`,
     },

@@ -86,11 +86,11 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
     t.equal((await patient.call('POST', '/api/auth/password', { body })).status, 200)
     const messages = async () => (await fetch(`${mailbox}/api/messages`)).json()
     await eventually('it is there', async () => (await messages()).length === 1)
-    const login = `http://localhost:${first.ports.WEB_PORT}/login`
+    const forgot = `http://localhost:${first.ports.WEB_PORT}/forgot-password`
     const [message] = await messages()
-    t.match(message, { to: 'patient@example.com', subject: 'Sallyport: your password was changed' })
-    t.match(message.text, `Sign in: ${login}\n`)
-    t.match(message.html, `href="${login}"`)
+    t.match(message, { to: 'patient@example.com', subject: 'Sallyport: Your password was changed' })
+    t.match(message.text, `${forgot}\n`)
+    t.match(message.html, `href="${forgot}"`)
   })
 
   await t.test('its keys know when they were made', async (t) => {
