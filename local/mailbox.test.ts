@@ -46,6 +46,12 @@ const deliver = (port: number, content: string, login: string[] = []) =>
 const both = (subject: string, html: string) =>
   `Subject: ${subject}\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nplain <i>text</i>\r\n--b\r\nContent-Type: text/html\r\n\r\n${html}\r\n--b--`
 
+t.test('a mail of nothing but a file has no text', async (t) => {
+  const { smtp, messages } = await open(t)
+  await deliver(smtp, 'Subject: File\r\nContent-Type: application/octet-stream\r\n\r\nbytes')
+  t.match(await messages(), [{ subject: 'File', text: '', html: '' }])
+})
+
 t.test('what came is shown, the newest first', async (t) => {
   const { smtp, at, messages } = await open(t)
   t.match(await (await fetch(at)).text(), 'No mail yet')

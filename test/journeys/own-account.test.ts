@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { eraseDeleted } from '@sallyport/auth/accounts/deletion'
+import { exportAccount } from '@sallyport/auth/accounts/export'
 import { forget, startHousekeeping } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
 import pg from 'pg'
@@ -158,6 +159,7 @@ t.test('own account', async (t) => {
       ({ name }) => !withheld.test(name) && !exported.has(camel(name)) && name !== 'user_id',
     )
     t.strictSame(missing, [])
+    t.equal(await exportAccount(database, '00000000-0000-4000-8000-000000000000'), null, 'of nobody')
   })
 
   await t.test('who deletes the account is signed out everywhere, and has it back by signing in', async (t) => {

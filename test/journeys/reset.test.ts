@@ -168,6 +168,15 @@ t.test('a forgotten password', async (t) => {
     t.equal((await post('password/reset', { ticket, password: otherPassword }, client)).status, 200)
   })
 
+  await t.test('an address gets five mails in an hour, and who asks for more sees no difference', async (t) => {
+    const email = 'asked@example.com'
+    await register(email)
+    for (let time = 0; time < 6; time++) t.equal((await post('password/forgot', { email })).status, 202)
+    await settled()
+    const offers = mailsTo(email).filter(({ text }) => text?.includes('/reset-password#ticket='))
+    t.equal(offers.length, 5)
+  })
+
   await t.test('what was asked for is forgotten a day after it has expired', async (t) => {
     const { forget } = await import('@sallyport/auth/sessions/housekeeping')
     const { ticketId } = await ask('password/forgot', 'quick@example.com')
