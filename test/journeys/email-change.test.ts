@@ -98,7 +98,7 @@ t.test('an e-mail address', async (t) => {
   })
 
   await t.test('that is taken meanwhile, or in the same moment, is not changed to', async (t) => {
-    const client = await register('late@example.com')
+    const client = await register('tardy@example.com')
     const waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     await post('email', { email: 'gone@example.com' }, client)
     const { ticket } = await offered('gone@example.com')
@@ -115,7 +115,7 @@ t.test('an e-mail address', async (t) => {
     await eventually('it waits', async () => (await sql(waiting)).rows.length > 0)
     await holder.query('COMMIT')
     t.match(await confirming, invalid)
-    t.equal(await emailOf(client.id), 'late@example.com')
+    t.equal(await emailOf(client.id), 'tardy@example.com')
   })
 
   await t.test('of a disabled user stays', async (t) => {

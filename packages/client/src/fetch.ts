@@ -45,8 +45,14 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
     // The token is for the gateway, and an app that sends one of its own knows why.
     if (url.origin !== origin || headers.has('authorization')) return send(target, init)
 
-    let token = await freshAccessToken()
-    for (const fixes = new Set<typeof renew>([renew, stepUp]); ; ) {
+    const sendWith = (accessToken: string | null): Promise<Response> => {
+      if (accessToken !== null) headers.set('authorization', `Bearer ${accessToken}`)
+      return send(target, { credentials: 'include', ...init, headers })
+    }
+    return attempt(await freshAccessToken(), new Set([renew, stepUp]))
+
+    /** @param fixes what has not been tried yet to have the request accepted */
+    async function attempt(token: string | null, fixes: Set<typeof renew>): Promise<Response> {
       const { version, user } = store.session
       const response = await sendWith(token)
       if (response.status !== 401 || token === null) return response
@@ -58,20 +64,16 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
         return response
       }
       const isFixed = await fix(version)
-      token = store.session.accessToken
+      const next = store.session.accessToken
       // What one user asked for is not done as another, who has signed in meanwhile.
-      if (!isFixed || token === null || store.session.user?.id !== user?.id) return response
+      if (!isFixed || next === null || store.session.user?.id !== user?.id) return response
       if (request?.bodyUsed || isStream(init.body))
         throw new AuthError(
           'BODY_NOT_REPEATABLE',
           'The access token has been replaced, but the body is a stream and was read: make the call again',
           { status: 401 },
         )
-    }
-
-    function sendWith(accessToken: string | null): Promise<Response> {
-      if (accessToken !== null) headers.set('authorization', `Bearer ${accessToken}`)
-      return send(target, { credentials: 'include', ...init, headers })
+      return attempt(next, fixes)
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Application } from '@sallyport/chassis'
 import { type Database, Prisma, type User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
-import { toMailbox } from '@sallyport/identity'
+import { spellingsOf, toMailbox } from '@sallyport/identity'
 import type { FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
@@ -142,8 +142,8 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
         await lockUser(transaction, userId as string)
         await useTicket(transaction, id)
         const before = await transaction.user.findUnique({ where: { id: userId as string, disabledAt: null } })
-        const holder = await findByAddress(transaction, email)
-        if (!before || (holder && holder.id !== userId)) throw ticketInvalid()
+        const isOthers = { email: { in: spellingsOf(email) }, id: { not: userId as string } }
+        if (!before || (await transaction.user.count({ where: isOthers })) > 0) throw ticketInvalid()
         await transaction.user.update({ where: { id: before.id }, data: { email } })
         await meanwhile(transaction, before)
         return before

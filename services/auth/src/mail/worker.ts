@@ -79,13 +79,13 @@ export async function startMailWorker({
       preset: { worker: { gracefulShutdownAbortTimeout: stopTimeout, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     })
     // It keeps the first look-up of its tasks for good, also one that failed, and then never finds a job.
-    let hasLooked = false
-    for (const event of ['worker:getJob:empty', 'job:start']) events.once(event, () => (hasLooked = true))
-    events.on('worker:getJob:error', ({ error }) => {
-      if (hasLooked) return
+    const reopen = ({ error }: { error: unknown }) => {
       onError(error)
       void Promise.allSettled([opened.stop()])
-    })
+    }
+    events.on('worker:getJob:error', reopen)
+    for (const event of ['worker:getJob:empty', 'job:start'])
+      events.once(event, () => events.off('worker:getJob:error', reopen))
     return opened
   }
   let runner: Runner
