@@ -16,6 +16,7 @@ t.test('registration', async (t) => {
   const keys = createDerivedKeys({ current: { refreshSecrets: [secrets.JWT_REFRESH_SECRET as string] } })
 
   /** The auth service once more, on the same database, with other settings. */
+  /** Beside the system's own. One without SMTP_URL takes no work from the queue that they share. */
   async function openAuth(settings: Record<string, string | undefined>) {
     const auth = await openAuthHere({ ...system.environment, ...settings }, () => {})
     t.teardown(auth.close)
@@ -319,11 +320,14 @@ t.test('registration', async (t) => {
     const { ticket, ticketId, code } = await ask('register', 'rotated@example.com')
     const old = secrets.JWT_REFRESH_SECRET
     const next = randomBytes(48).toString('base64')
-    const without = await openAuth({ JWT_REFRESH_SECRET: next })
+    const without = await openAuth({ JWT_REFRESH_SECRET: next, SMTP_URL: undefined, REGISTRATION: 'invite' })
     t.match(await post('register/complete', { ticketId, code, name: 'Nina', password }, without), invalid)
     t.equal((await post('tickets/check', { ticket }, without)).status, 200)
-    const both = await openAuth({ JWT_REFRESH_SECRET: `${next},${old}` })
+    // Closed at once: what it sealed for the queue, the system's own could not open.
+    const auth = await openAuthHere({ ...system.environment, JWT_REFRESH_SECRET: `${next},${old}` }, () => {})
+    const both = new Client(`http://127.0.0.1:${auth.port}`)
     t.equal((await post('register/complete', { ticketId, code, name: 'Nina', password }, both)).status, 200)
+    await auth.close()
   })
 
   await t.test('by invitation, or not at all', async (t) => {
