@@ -147,6 +147,11 @@ export function isOutage(error: unknown): boolean {
   return state === undefined ? error.code === 'P2010' : passing.test(state)
 }
 
+/** Whether an error says that another row has a value which only one may have. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002'
+}
+
 /** The SQLSTATE by which Postgres refused, if it is that. */
 function stateOf(error: unknown): string | undefined {
   if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return undefined

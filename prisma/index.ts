@@ -1,4 +1,12 @@
-export { createDatabase, createPool, type Database, isOutage, type Statement, waitForDatabase } from './database.ts'
+export {
+  createDatabase,
+  createPool,
+  type Database,
+  isOutage,
+  isUniqueViolation,
+  type Statement,
+  waitForDatabase,
+} from './database.ts'
 export {
   type Appointment,
   Prisma,

@@ -137,7 +137,8 @@ export function readConfig(environment: Record<string, string | undefined>) {
       maxSeconds: settings.SESSION_MAX_AGE,
       graceSeconds: settings.REFRESH_GRACE,
     },
-    loginsPerMinute: settings.LOGIN_RATE_LIMIT_MAX,
+    /** Per client, of each route that takes a password or a ticket. */
+    loginRateLimit: { max: settings.LOGIN_RATE_LIMIT_MAX, timeWindow: '1 minute', ipv6Subnet: 64 },
     redisUrl: settings.REDIS_URL,
     breachedPasswords: settings.BREACHED_PASSWORDS,
     origins: settings.CORS_ORIGINS,

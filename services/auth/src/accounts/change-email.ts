@@ -1,5 +1,5 @@
 import type { Application } from '@sallyport/chassis'
-import { type Database, Prisma, type User } from '@sallyport/database'
+import { type Database, isUniqueViolation, type Prisma, type User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import { spellingsOf, toMailbox } from '@sallyport/identity'
 import type { FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
@@ -61,7 +61,7 @@ export const emailChangeTask = 'email_change'
 export function changeEmailRoutes(app: Application, dependencies: Dependencies): void {
   const { config, database, keys, notify, askForMail, signedIn, signedInRecently } = dependencies
   const onRequest = requireOwnOrigin(config.origins)
-  const rateLimit = { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 }
+  const rateLimit = config.loginRateLimit
 
   app.post(
     '/api/auth/email',
@@ -149,7 +149,7 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
         return before
       })
     } catch (error) {
-      if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw ticketInvalid()
+      if (isUniqueViolation(error)) throw ticketInvalid()
       throw error
     }
   }

@@ -39,7 +39,7 @@ export function checkTicketRoute(app: Application, { config, database, keys }: D
     {
       schema,
       onRequest: requireOwnOrigin(config.origins),
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async ({ body }) => {
       const { purpose, email, expiresAt } = await findTicket(database, keys, body, purposes)

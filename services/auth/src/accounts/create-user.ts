@@ -1,5 +1,5 @@
 import { createLogger } from '@sallyport/chassis'
-import { type Database, Prisma } from '@sallyport/database'
+import { type Database, isUniqueViolation } from '@sallyport/database'
 import { isRole, mostRoles, spellingsOf, toMailbox } from '@sallyport/identity'
 import { record } from '../events/security-events.ts'
 import { openBreached } from '../passwords/breached.ts'
@@ -52,7 +52,7 @@ export async function createUser(
     await record(database, log, { event: 'user_created', user: user.id, reason: 'on the command line' })
     return user.id
   } catch (error) {
-    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw taken()
+    if (isUniqueViolation(error)) throw taken()
     throw error
   }
 }

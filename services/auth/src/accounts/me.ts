@@ -1,8 +1,9 @@
-import { type Application, Problem } from '@sallyport/chassis'
+import type { Application } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type, { type Static } from 'typebox'
+import { lastAdmin, unknownUser } from '../admin/fields.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
 import type { Notify } from '../mail/queue.ts'
@@ -109,10 +110,7 @@ export function meRoutes(app: Application, dependencies: Dependencies): void {
       const outcome = await requestDeletion(database, user, config.deletionGrace, (transaction, mail) =>
         notify(transaction, { template: 'deletion_requested', ...mail, ...circumstancesOf(request) }),
       )
-      if (outcome === 'last_admin')
-        throw new Problem(409, 'LAST_ADMIN', 'This is the last admin', {
-          detail: 'Make somebody else an admin first, or nobody could.',
-        })
+      if (outcome === 'last_admin') throw lastAdmin()
       const deleteAfter = found(outcome).toISOString()
       await record(database, request.log, { event: 'deletion_requested', user, ip: request.ip })
       refreshTokens.clear(reply)
@@ -123,7 +121,7 @@ export function meRoutes(app: Application, dependencies: Dependencies): void {
 }
 
 function found<Found>(value: Found | null | undefined): Found {
-  if (value == null) throw new Problem(404, 'USER_NOT_FOUND', 'There is no such user')
+  if (value == null) throw unknownUser()
   return value
 }
 

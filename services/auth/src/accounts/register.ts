@@ -1,5 +1,5 @@
 import { type Application, Problem } from '@sallyport/chassis'
-import { type Database, Prisma, type User } from '@sallyport/database'
+import { type Database, isUniqueViolation, type User } from '@sallyport/database'
 import { toMailbox } from '@sallyport/identity'
 import Type from 'typebox'
 import type { Config, OpenRegistration, Registration } from '../config.ts'
@@ -77,7 +77,7 @@ export function registerRoutes(app: Application, dependencies: Dependencies): vo
     {
       schema: completeSchema,
       onRequest,
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
       passwords.admit(async () => {
@@ -139,7 +139,7 @@ async function createAccount(database: Database, ticket: Ticket, account: NewAcc
       return transaction.user.create({ data: { email, locale, ...account } })
     })
   } catch (error) {
-    if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw ticketInvalid()
+    if (isUniqueViolation(error)) throw ticketInvalid()
     throw error
   }
 }

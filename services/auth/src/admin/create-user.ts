@@ -1,5 +1,5 @@
 import type { Application } from '@sallyport/chassis'
-import { type Database, Prisma } from '@sallyport/database'
+import { type Database, isUniqueViolation, type Prisma } from '@sallyport/database'
 import { toMailbox } from '@sallyport/identity'
 import Type from 'typebox'
 import { mailUnavailable } from '../accounts/asked.ts'
@@ -55,7 +55,7 @@ export function createUserRoute(app: Application, dependencies: Dependencies): v
         return user
       })
     } catch (error) {
-      if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') throw userExists()
+      if (isUniqueViolation(error)) throw userExists()
       throw error
     }
   }

@@ -50,7 +50,7 @@ export function changePasswordRoute(
     {
       schema,
       preHandler: signedIn,
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
       passwords.admit(async () => {

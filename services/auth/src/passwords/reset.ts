@@ -68,7 +68,7 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
     {
       schema: resetSchema,
       onRequest,
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
       passwords.admit(async () => {

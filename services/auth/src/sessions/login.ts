@@ -75,7 +75,7 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
         countLogin(statusCode)
         done()
       },
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
       passwords.admit(async () => {

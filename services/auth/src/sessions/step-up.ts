@@ -42,7 +42,7 @@ export function stepUpRoute(
     {
       schema,
       preHandler: signedIn,
-      config: { rateLimit: { max: config.loginsPerMinute, timeWindow: '1 minute', ipv6Subnet: 64 } },
+      config: { rateLimit: config.loginRateLimit },
     },
     async (request) =>
       passwords.admit(async () => {
