@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { escapeHtml } from '@sallyport/chassis'
 import type { MailboxMessage } from './mailbox.ts'
 
 const style = `
@@ -140,9 +141,3 @@ ${main}
 
 const titleOf = (subject: string) => subject || '(no subject)'
 const timeOf = (iso: string) => `<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')} UTC</time>`
-
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character] as string)
-}

@@ -7,6 +7,7 @@ export {
   sendProblem,
 } from './application.ts'
 export { type EventStream, openEventStream } from './event-stream.ts'
+export { escapeHtml } from './html.ts'
 export { createLogger, type Logger } from './logging.ts'
 export { Problem, unavailable } from './problem.ts'
 export { runProcess } from './process.ts'

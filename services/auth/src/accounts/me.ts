@@ -22,7 +22,7 @@ interface Dependencies {
   signedInRecently: preHandlerAsyncHookHandler
 }
 
-const Me = Type.Object(
+export const Me = Type.Object(
   {
     id: Type.String(),
     name: Type.String(),
@@ -65,7 +65,7 @@ export function meRoutes(app: Application, dependencies: Dependencies): void {
   app.get(
     '/api/auth/me',
     { schema: { operationId: 'me', summary: 'Who I am', response: { 200: Me }, ...shared }, preHandler: signedIn },
-    async ({ identity }) => view(found(await database.user.findUnique({ where: { id: identity.userId } }))),
+    async ({ identity }) => viewMe(found(await database.user.findUnique({ where: { id: identity.userId } }))),
   )
 
   app.patch(
@@ -86,7 +86,7 @@ export function meRoutes(app: Application, dependencies: Dependencies): void {
     async ({ identity, body: { name, locale } }) => {
       const data = { ...(name !== undefined && { name: name.trim() }), ...(locale !== undefined && { locale }) }
       const [user] = await database.user.updateManyAndReturn({ where: { id: identity.userId }, data })
-      return view(found(user))
+      return viewMe(found(user))
     },
   )
 
@@ -125,6 +125,6 @@ function found<Found>(value: Found | null | undefined): Found {
   return value
 }
 
-function view({ id, name, email, roles, locale }: User): Static<typeof Me> {
+export function viewMe({ id, name, email, roles, locale }: User): Static<typeof Me> {
   return { id, name, email, role: roles[0] as string, roles, locale }
 }

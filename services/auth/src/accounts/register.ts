@@ -10,9 +10,10 @@ import type { Passwords } from '../passwords/passwords.ts'
 import { requireOwnOrigin } from '../sessions/own-origin.ts'
 import { SignedIn, type SignIn } from '../sessions/sign-in.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
-import { Asked, type AskForMail } from './asked.ts'
+import { Asked, type AskForMail } from './ask-for-mail.ts'
 import { Email, Locale, Name } from './fields.ts'
 import { findByAddress } from './find-by-address.ts'
+import { lockName } from './lock-user.ts'
 import {
   endTickets,
   findTicket,
@@ -132,7 +133,7 @@ async function createAccount(database: Database, ticket: Ticket, account: NewAcc
   try {
     return await database.$transaction(async (transaction) => {
       // Of two tickets for one address the second one waits here, and not for the rows of the first.
-      await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`account ${email}`}, 5001))`
+      await lockName(transaction, `account ${email}`)
       await useTicket(transaction, ticket.id)
       if (await findByAddress(transaction, email)) throw ticketInvalid()
       await endTickets(transaction, { email })

@@ -3,6 +3,7 @@ import { Problem } from '@sallyport/chassis'
 import type { Database, Prisma } from '@sallyport/database'
 import Type, { type Static } from 'typebox'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import { lockName } from './lock-user.ts'
 
 /** What the reader of a mail may do, once. */
 export const purposes = ['registration', 'invitation', 'password_reset', 'email_change', 'email_revert'] as const
@@ -100,7 +101,7 @@ export async function mayIssue(
   transaction: Prisma.TransactionClient,
   { id, purpose, subject, email }: { id: string; purpose: Purpose; subject: string; email: string },
 ): Promise<boolean> {
-  await lockSubject(transaction, { purpose, subject })
+  await lockName(transaction, subjectOf({ purpose, subject }))
   const since = new Date(Date.now() - 3_600_000)
   const recent = await transaction.ticket.findMany({
     where: { purpose, OR: [{ subject }, { email }], createdAt: { gt: since } },
@@ -109,13 +110,8 @@ export async function mayIssue(
   return recent.length < mostInAnHour && !recent.some((ticket) => ticket.id === id)
 }
 
-/** Keeps others that issue tickets for the same purpose and subject waiting to the end of the transaction. */
-async function lockSubject(
-  transaction: Prisma.TransactionClient,
-  { purpose, subject }: Pick<Ticket, 'purpose' | 'subject'>,
-): Promise<void> {
-  await transaction.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`${purpose} ${subject}`}, 5001))`
-}
+/** What is locked while a ticket is issued: there is one open for it at most. */
+const subjectOf = ({ purpose, subject }: Pick<Ticket, 'purpose' | 'subject'>) => `${purpose} ${subject}`
 
 /** Issues a ticket, in the place of an open one for the same purpose and subject. */
 export async function issueTicket(
@@ -126,7 +122,7 @@ export async function issueTicket(
   const { id = randomUUID(), seconds = validFor[given.purpose], ...ticket } = given
   const secrets = createSecrets()
   const expiresAt = new Date(Date.now() + seconds * 1000)
-  await lockSubject(transaction, ticket)
+  await lockName(transaction, subjectOf(ticket))
   await endTickets(transaction, { purpose: ticket.purpose, subject: ticket.subject })
   await transaction.ticket.create({ data: { id, expiresAt, ...ticket, ...storedSecrets(keys, id, secrets) } })
   return { secrets: sealed(keys, secrets), id, expiresAt }

@@ -1,15 +1,11 @@
 import type { User } from '@sallyport/database'
 import Type, { type Static } from 'typebox'
+import { Me, viewMe } from '../accounts/me.ts'
 import { noPassword } from '../passwords/stored-hash.ts'
 
-/** A user as admins see them. */
+/** A user as admins see them: what users see of themselves, and more. */
 export const UserView = Type.Object({
-  id: Type.String(),
-  name: Type.String(),
-  email: Type.String(),
-  role: Type.String(),
-  roles: Type.Array(Type.String()),
-  locale: Type.Union([Type.String(), Type.Null()], { description: 'the language of mails; null is English' }),
+  ...Me.properties,
   disabled: Type.Boolean(),
   hasPassword: Type.Boolean({ description: 'false until one is chosen for an account that an admin made' }),
   deleteAfter: Type.Union([Type.String(), Type.Null()], { description: 'when the account is to be erased' }),
@@ -17,10 +13,8 @@ export const UserView = Type.Object({
 })
 
 export function viewUser(user: User): Static<typeof UserView> {
-  const { id, name, email, roles, locale } = user
   return {
-    ...{ id, name, email, roles, locale },
-    role: roles[0] as string,
+    ...viewMe(user),
     disabled: user.disabledAt !== null,
     hasPassword: user.passwordHash !== noPassword,
     deleteAfter: user.deleteAfter?.toISOString() ?? null,

@@ -1,3 +1,4 @@
+import { escapeHtml } from '@sallyport/chassis'
 import { isolate } from './foreign.ts'
 import type { Locale } from './words.ts'
 
@@ -84,27 +85,27 @@ const soft = (text: string) => `<p class="soft" style="${inline.soft}">${text}</
 
 function htmlOf(content: Content): string {
   const { locale, app, subject, title, greeting, intro, facts, link: main, code, forgot, advice, footer } = content
-  const url = escapeHtml(main.url)
+  const url = htmlOfText(main.url)
   const rows = facts.map(
     ([name, value]) =>
-      `<tr><th class="soft" scope="row" style="${inline.fact}">${escapeHtml(name)}</th><td class="ink" style="${inline.value}">${escapeHtml(value)}</td></tr>\n`,
+      `<tr><th class="soft" scope="row" style="${inline.fact}">${htmlOfText(name)}</th><td class="ink" style="${inline.value}">${htmlOfText(value)}</td></tr>\n`,
   )
   const table =
     rows.length > 0 &&
     `<table cellpadding="0" cellspacing="0" border="0" style="margin:0 0 16px;border-collapse:collapse">\n${rows.join('')}</table>\n`
   const parts = [
-    `<p class="soft" style="${inline.brand}">${escapeHtml(app)}</p>\n`,
-    `<h1 class="ink" style="${inline.title}">${escapeHtml(title)}</h1>\n`,
-    paragraph(escapeHtml(greeting)),
-    paragraph(escapeHtml(intro)),
+    `<p class="soft" style="${inline.brand}">${htmlOfText(app)}</p>\n`,
+    `<h1 class="ink" style="${inline.title}">${htmlOfText(title)}</h1>\n`,
+    paragraph(htmlOfText(greeting)),
+    paragraph(htmlOfText(intro)),
     table,
-    `<table role="presentation" cellpadding="0" cellspacing="0" border="0" style="margin:8px 0 20px"><tr><td class="fill" bgcolor="#0b57b7" style="border-radius:8px"><a class="button" href="${url}" style="${inline.button}">${escapeHtml(main.label)}</a></td></tr></table>\n`,
-    main.validFor && soft(escapeHtml(main.validFor)),
-    code && soft(escapeHtml(code.intro)),
-    code && `<p class="ink" style="${inline.code}">${escapeHtml(code.digits)}</p>\n`,
-    forgot && paragraph(`${escapeHtml(forgot.label)}<br>${link(escapeHtml(forgot.url))}`),
-    ...advice.map((text) => paragraph(escapeHtml(text))),
-    `<p class="soft line" style="margin:24px 0 0;padding:16px 0 0;border-top:1px solid #dfe3e8;${inline.address}">${escapeHtml(main.address)}<br>${link(url)}</p>\n`,
+    `<table role="presentation" cellpadding="0" cellspacing="0" border="0" style="margin:8px 0 20px"><tr><td class="fill" bgcolor="#0b57b7" style="border-radius:8px"><a class="button" href="${url}" style="${inline.button}">${htmlOfText(main.label)}</a></td></tr></table>\n`,
+    main.validFor && soft(htmlOfText(main.validFor)),
+    code && soft(htmlOfText(code.intro)),
+    code && `<p class="ink" style="${inline.code}">${htmlOfText(code.digits)}</p>\n`,
+    forgot && paragraph(`${htmlOfText(forgot.label)}<br>${link(htmlOfText(forgot.url))}`),
+    ...advice.map((text) => paragraph(htmlOfText(text))),
+    `<p class="soft line" style="margin:24px 0 0;padding:16px 0 0;border-top:1px solid #dfe3e8;${inline.address}">${htmlOfText(main.address)}<br>${link(url)}</p>\n`,
   ]
   return `<!doctype html>
 <html lang="${locale}">
@@ -114,7 +115,7 @@ function htmlOf(content: Content): string {
 <meta name="color-scheme" content="light dark">
 <meta name="supported-color-schemes" content="light dark">
 <meta name="format-detection" content="telephone=no, date=no, address=no, email=no, url=no">
-<title>${escapeHtml(subject)}</title>
+<title>${htmlOfText(subject)}</title>
 <style>${style}
 </style>
 </head>
@@ -123,7 +124,7 @@ function htmlOf(content: Content): string {
 <!--[if mso]><table role="presentation" width="560"><tr><td><![endif]-->
 <table class="sheet" role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" bgcolor="#ffffff" style="max-width:560px;table-layout:fixed;border:1px solid #dfe3e8;border-radius:12px;border-collapse:separate"><tr><td class="inside" align="left" style="padding:28px">
 ${parts.filter(Boolean).join('')}</td></tr></table>
-<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="max-width:560px"><tr><td align="left" style="padding:16px 28px 0"><p class="soft" style="${inline.footer}">${escapeHtml(footer)}</p></td></tr></table>
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="max-width:560px"><tr><td align="left" style="padding:16px 28px 0"><p class="soft" style="${inline.footer}">${htmlOfText(footer)}</p></td></tr></table>
 <!--[if mso]></td></tr></table><![endif]-->
 </td></tr></table>
 </body>
@@ -131,17 +132,7 @@ ${parts.filter(Boolean).join('')}</td></tr></table>
 `
 }
 
-const entities: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-  [isolate.begin]: '<bdi>',
-  [isolate.end]: '</bdi>',
-}
-
-/** Text as HTML, also in an attribute. Marks around what is foreign become the element for it. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"'\u2068\u2069]/g, (character) => entities[character] as string)
+/** Text as HTML. Marks around what is foreign become the element for it. */
+export function htmlOfText(text: string): string {
+  return escapeHtml(text).replaceAll(isolate.begin, '<bdi>').replaceAll(isolate.end, '</bdi>')
 }

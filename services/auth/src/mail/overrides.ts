@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ConfigurationError } from '@sallyport/chassis'
 import type { Liquid, Template as Parsed } from 'liquidjs'
 import type { TicketSecrets } from '../accounts/tickets.ts'
-import { escapeHtml, layOut, type Message } from './layout.ts'
+import { htmlOfText, layOut, type Message } from './layout.ts'
 import type { Mail, Template } from './mails.ts'
 import { sampleSecrets, samples } from './samples.ts'
 import { type App, contentOf, valuesOf } from './templates.ts'
@@ -60,7 +60,7 @@ export async function openTemplates(folder: string | undefined, app: App): Promi
   const engines: Record<Part, Liquid> = {
     subject: plain,
     text: plain,
-    html: new Liquid({ ...options, extname: '.liquid', outputEscape: (value) => escapeHtml(String(value ?? '')) }),
+    html: new Liquid({ ...options, extname: '.liquid', outputEscape: (value) => htmlOfText(String(value ?? '')) }),
   }
 
   const parsed = new Map<string, Parsed[]>()

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { normalizeIP } from '@fastify/rate-limit'
-import type { Application } from '@sallyport/chassis'
-import { Problem } from '@sallyport/chassis'
+import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { addJob } from '../mail/queue.ts'
 
-/** The answer to whoever asks for a mail: the same for every address, whether it has an account or not. */
+/** The response to a client that asks for a mail: the same for every address, whether it has an account or not. */
 export const Asked = Type.Object(
   {
     message: Type.String(),
@@ -17,7 +16,7 @@ export const Asked = Type.Object(
   { description: 'A mail is sent, if the address is one that it can be sent to' },
 )
 
-/** Queues work that ends in a mail. @returns the answer */
+/** Queues work that ends in a mail. @returns the response */
 export type AskForMail = (
   request: FastifyRequest,
   task: string,
@@ -26,8 +25,8 @@ export type AskForMail = (
 
 /**
  * Makes the one way in which a request causes a mail to an address that it names. The request looks nothing up: what
- * depends on whether there is an account is done by the worker of the queue, so that neither the answer nor its time
- * says so. A client that asks too often gets the same answer, and nothing is done.
+ * depends on whether there is an account is done by the worker of the queue, so that neither the response nor its time
+ * says so. A client that asks too often gets the same response, and nothing is done.
  */
 export function createAskForMail(app: Application, { mail, mailsPerMinute }: Config, database: Database): AskForMail {
   const check = app.createRateLimit({
