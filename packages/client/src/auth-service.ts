@@ -25,7 +25,7 @@ export type Registration = Proof & { name: string; password: string }
 
 /** The requests that bring an access token or end its session, by their paths at the gateway (docs/api.md). */
 export interface AuthService {
-  /** @param path `login`, or another that is answered like it. @throws AuthError */
+  /** @param path `login`, or another with the same response. @throws AuthError */
   signIn(path: string, body: object, before: Session): Promise<NextSession>
   /** A newer token of the same session. @throws AuthError */
   stepUp(body: object, before: Session): Promise<NextSession>

@@ -55,8 +55,8 @@ const revertSchema = byTicket(
 export const emailChangeTask = 'email_change'
 
 /**
- * How a user changes the e-mail address: it becomes the new one once whoever reads that mailbox confirms it, and for a week
- * whoever reads the old one can bring that back.
+ * How a user changes the e-mail address: it becomes the new one once the reader of that mailbox confirms it, and for a week
+ * the reader of the old one can bring that back.
  */
 export function changeEmailRoutes(app: Application, dependencies: Dependencies): void {
   const { config, database, keys, notify, askForMail, signedIn, signedInRecently } = dependencies
@@ -80,10 +80,10 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
     const user = await moveAddress(ticket, async (transaction, user) => {
       const { id, name, locale, email: before } = user
       const since = await leftAt(transaction, ticket)
-      // Whoever reads this mailbox could bring it back by the link, too. The address in between may be a thief's.
+      // The reader of this mailbox could bring it back by the link, too. The address in between may be an attacker's.
       if (since) return bringBack(transaction, request, { user, email: ticket.email, since })
       await endTickets(transaction, { userId: id, purpose: 'password_reset' })
-      // One for each address that was left, so that a thief who goes on changing it takes none away.
+      // One for each address that was left, so that an attacker who goes on changing it takes none away.
       const revert = { purpose: 'email_revert', subject: `${id} ${before}`, email: before, userId: id } as const
       const { secrets } = await issueTicket(transaction, keys, revert)
       const mail = { user: id, to: before, name, locale, newEmail: ticket.email, secrets, ...circumstancesOf(request) }
@@ -110,7 +110,7 @@ export function changeEmailRoutes(app: Application, dependencies: Dependencies):
     return left?.createdAt
   }
 
-  /** Ends what whoever changed the address may have: sessions, and what would bring back addresses that came after it. */
+  /** Ends what an attacker who changed the address may have: sessions, and what would bring back addresses that came after it. */
   async function bringBack(
     transaction: Prisma.TransactionClient,
     request: FastifyRequest,
@@ -165,7 +165,7 @@ interface ChangeRequest extends Circumstances {
 
 /**
  * The work that a request to change the address queues. Its user is notified whether the new address can be had or not,
- * which belongs to whoever has an account with it. Nothing comes of it if the session has ended meanwhile: it may have
+ * which belongs to the user who has an account with it. Nothing comes of it if the session has ended meanwhile: it may have
  * been ended because it was somebody else's.
  */
 export async function startEmailChange(

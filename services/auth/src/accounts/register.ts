@@ -153,7 +153,7 @@ interface RegistrationRequest {
 
 /**
  * The work that a request to register queues. There is a ticket for an address that has an account, too, which nobody
- * is sent: a code that is tried with it is answered like any other.
+ * is sent: a code that is tried with it is rejected like any other.
  */
 export async function startRegistration(
   { ticketId: id, email, locale }: RegistrationRequest,

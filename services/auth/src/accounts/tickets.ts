@@ -159,7 +159,7 @@ export async function endTickets(
 /**
  * Finds the open ticket that a proof is of. It changes nothing but the count of wrong codes: what uses the ticket up is
  * `useTicket`, in the transaction of what it is for. A ticket that was used, expired, was replaced, was never issued or
- * is for something else is answered alike; so is a fifth wrong code, and every code after it.
+ * is for something else is rejected alike; so is a fifth wrong code, and every code after it.
  *
  * @throws 400 TICKET_INVALID
  */

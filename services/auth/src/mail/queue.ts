@@ -24,7 +24,7 @@ export async function addJob(transaction: Prisma.TransactionClient, task: string
       ${task}, ${JSON.stringify(payload)}::json, max_attempts => ${tries}::int, flags => ARRAY[${task}]::text[])`
 }
 
-/** Queues a mail that tells a user what happened, if this system sends mail. */
+/** Queues a mail that notifies a user of what happened, if this system sends mail. */
 export type Notify = (transaction: Prisma.TransactionClient, mail: Mail) => Promise<void>
 
 export const createNotify =

@@ -99,7 +99,7 @@ interface Change {
   from: string
   to: string
   keep: string
-  /** Queues the mail that tells the user. */
+  /** Queues the mail that notifies the user. */
   tell?: Tell
 }
 

@@ -10,7 +10,7 @@ interface ManyFailures extends Circumstances {
   user: string | null
 }
 
-/** The work that many wrong passwords in a row queue: the user is told, once a day at most. */
+/** The work that many wrong passwords in a row queue: the user is notified, once a day at most. */
 export async function tellOfFailures(
   { user: id, ...circumstances }: ManyFailures,
   { database }: { database: Database },

@@ -108,7 +108,7 @@ interface ResetRequest extends Circumstances {
 
 /**
  * The work that a request for a new password queues. There is a ticket for an address without an account, too, and a
- * mail that nobody is sent: a code that is tried with it is answered like any other, and what is asked of this process
+ * mail that nobody is sent: a code that is tried with it is rejected like any other, and what is asked of this process
  * meanwhile takes as long.
  */
 export async function startPasswordReset(

@@ -15,7 +15,7 @@ const free = 5
 const shortestWait = 30
 const longestWait = 3_600
 
-/** Wrong passwords in a row after which none is tried (NIST SP 800-63B-4 section 3.2.2), and those of which the user is told. */
+/** Wrong passwords in a row after which none is tried (NIST SP 800-63B-4 section 3.2.2), and those of which the user is notified. */
 const most = 100
 const many = 10
 
@@ -47,7 +47,7 @@ export function bucketOfLogin(
   return { person: userId ?? digest.toString('base64url'), hasAccount: userId !== undefined, device: device ?? '' }
 }
 
-/** What a password counts towards that is asked for in a session: whoever has stolen that cannot guess on and on. */
+/** What a password counts towards that is asked for in a session: an attacker who has stolen that cannot guess on and on. */
 export const bucketOfSession = ({ userId, sessionId }: { userId: string; sessionId: string }): Bucket => ({
   person: userId,
   hasAccount: true,

@@ -18,7 +18,7 @@ interface Device {
   users: [id: string, passwordVersion: number, at: number][]
 }
 
-/** A user, and how often the password was changed: whoever knew an earlier one has no known device any more. */
+/** A user, and how often the password was changed: an attacker who knew an earlier one has no known device any more. */
 interface User {
   id: string
   passwordVersion: number

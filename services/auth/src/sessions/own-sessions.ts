@@ -70,7 +70,7 @@ export function ownSessionRoutes(
   )
 }
 
-/** @param currentId the session of whoever looks at them */
+/** @param currentId the session of the caller */
 export async function sessionsOf(
   database: Database,
   userId: string,
