@@ -79,8 +79,7 @@ export async function buildApp(dependencies: Dependencies) {
   const derivedKeys = createDerivedKeys(keys)
   const stopMail = config.mail && (await startMail(config.mail))
   app.addHook('preClose', async () => {
-    stopHousekeeping()
-    await Promise.all([revocations.close(), stopMail?.()])
+    await Promise.all([stopHousekeeping(), revocations.close(), stopMail?.()])
   })
   app.addHook('onClose', async () => rateLimitStore?.close())
 

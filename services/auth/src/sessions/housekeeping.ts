@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { eraseDeleted } from '../accounts/deletion.ts'
@@ -15,32 +16,44 @@ export const keptFor = 24
 /**
  * Deletes sessions that ended more than a day ago, a slice of the table at a time: no index on a column that every
  * refresh changes, no long statement. Accounts are erased whose grace is over, and tickets, security events and wrong
- * passwords deleted that are no longer kept. Any number of processes may do so at once; each passes over rows that another one holds.
+ * passwords deleted that are no longer kept. Any number of processes may do so at once; each passes over rows that
+ * another one holds.
  *
  * @param eventsRetention how long security events are kept, in seconds
- * @param pause between steps, in milliseconds
- * @returns how to stop
+ * @param pause between steps, in milliseconds; the next one begins that long after the one before has ended
+ * @returns how to stop; it resolves once nothing is being done any more
  */
 export function startHousekeeping(
   database: Database,
   logger: Logger,
   { eventsRetention, pause = 60_000 }: { eventsRetention: number; pause?: number },
-): () => void {
+): () => Promise<void> {
+  const stopping = new AbortController()
   let after: string | null = null
-  const timer = setInterval(async () => {
-    try {
-      const { last, deleted } = await sweep(database, after, slice)
-      after = last
-      if (deleted > 0) logger.info({ event: 'sessions_deleted', deleted })
-      const erased = await eraseDeleted(database, most)
-      if (erased > 0) logger.info({ event: 'users_erased', erased })
-      await forget(database, eventsRetention, slice)
-      await forgetFailures(database, slice)
-    } catch (err) {
-      logger.warn({ event: 'housekeeping_failed', err })
+
+  async function step(): Promise<void> {
+    const { last, deleted } = await sweep(database, after, slice)
+    after = last
+    if (deleted > 0) logger.info({ event: 'sessions_deleted', deleted })
+    const erased = await eraseDeleted(database, most)
+    if (erased > 0) logger.info({ event: 'users_erased', erased })
+    await forget(database, eventsRetention, slice)
+    await forgetFailures(database, slice)
+  }
+
+  async function keepStepping(): Promise<void> {
+    for (;;) {
+      await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {})
+      if (stopping.signal.aborted) return
+      await step().catch((err) => logger.warn({ event: 'housekeeping_failed', err }))
     }
-  }, pause)
-  return () => clearInterval(timer)
+  }
+  const running = keepStepping()
+
+  return async () => {
+    stopping.abort()
+    await running
+  }
 }
 
 /** Deletes tickets that expired a day ago, so that they count no more, and security events that are older than they are kept. */
