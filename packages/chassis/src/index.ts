@@ -14,6 +14,7 @@ export { runProcess } from './process.ts'
 export { type ProcessConfig, processConfig, processSettings } from './process-config.ts'
 export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
 export { openReloadable, type Reloadable } from './reloadable.ts'
+export { repeat } from './repeat.ts'
 export { observeRequest } from './request-durations.ts'
 export type { Service } from './service.ts'
 export {

@@ -1,3 +1,4 @@
+import { repeat } from '@sallyport/chassis'
 import type { Pool } from 'pg'
 import { Gauge } from 'prom-client'
 import { longestJob, mailTask } from './queue.ts'
@@ -43,21 +44,15 @@ const count = `
  * Looks after the queue now and then, as every process of the service does: frees what a killed process held, forgets
  * what was given up long ago, and counts the rest for the metrics.
  *
- * @returns how to stop
+ * @returns how to stop; it resolves once nothing is being done any more
  */
-export function startUpkeep(pool: Pool, onError: (error: unknown) => void): () => void {
+export function startUpkeep(pool: Pool, onError: (error: unknown) => void): () => Promise<void> {
   async function look(): Promise<void> {
-    try {
-      await pool.query(free, [longestJob])
-      await pool.query(forget, [deadFor])
-      const { rows } = await pool.query(count, [mailTask])
-      for (const state of ['waiting', 'failing', 'dead']) mails.set({ state }, rows[0][state])
-      oldest.set(rows[0].oldest)
-    } catch (error) {
-      onError(error)
-    }
+    await pool.query(free, [longestJob])
+    await pool.query(forget, [deadFor])
+    const { rows } = await pool.query(count, [mailTask])
+    for (const state of ['waiting', 'failing', 'dead']) mails.set({ state }, rows[0][state])
+    oldest.set(rows[0].oldest)
   }
-  void look()
-  const timer = setInterval(look, every)
-  return () => clearInterval(timer)
+  return repeat(look, { pause: every, first: 0, onError })
 }

@@ -112,9 +112,8 @@ export async function startMailWorker({
   const stopUpkeep = startUpkeep(pgPool, onError)
   return async () => {
     stopping.abort()
-    stopUpkeep()
     // One that has ended by itself cannot be stopped.
-    await Promise.allSettled([runner.stop()])
+    await Promise.allSettled([runner.stop(), stopUpkeep()])
     await running
     await pgPool.end()
   }

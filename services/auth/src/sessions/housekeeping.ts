@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Logger } from '@sallyport/chassis'
+import { type Logger, repeat } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { eraseDeleted } from '../accounts/deletion.ts'
 import { forgetFailures } from '../passwords/throttle.ts'
@@ -28,7 +27,6 @@ export function startHousekeeping(
   logger: Logger,
   { eventsRetention, pause = 60_000 }: { eventsRetention: number; pause?: number },
 ): () => Promise<void> {
-  const stopping = new AbortController()
   let after: string | null = null
 
   async function step(): Promise<void> {
@@ -41,19 +39,7 @@ export function startHousekeeping(
     await forgetFailures(database, slice)
   }
 
-  async function keepStepping(): Promise<void> {
-    for (;;) {
-      await sleep(pause, undefined, { signal: stopping.signal }).catch(() => {})
-      if (stopping.signal.aborted) return
-      await step().catch((err) => logger.warn({ event: 'housekeeping_failed', err }))
-    }
-  }
-  const running = keepStepping()
-
-  return async () => {
-    stopping.abort()
-    await running
-  }
+  return repeat(step, { pause, onError: (err) => logger.warn({ event: 'housekeeping_failed', err }) })
 }
 
 /** Deletes tickets that expired a day ago, so that they count no more, and security events that are older than they are kept. */
