@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { demoPassword } from '@sallyport/database'
 import { Pool } from 'undici'
-import type { Server } from './auth-servers.ts'
+import { type Server, usersToLogIn } from './auth-servers.ts'
 import { Connection } from './connection.ts'
 
 /** Milliseconds that each request took. */
@@ -16,10 +16,13 @@ function poolOf({ address }: Server): Pool {
 
 const idleConnections = new Map<Server, Connection[]>()
 
-const loginBody = JSON.stringify({ email: 'doctor@example.com', password: demoPassword })
-const loginRequest = Buffer.from(
-  `POST /api/auth/login HTTP/1.1\r\nhost: auth\r\ncontent-type: application/json\r\ncontent-length: ${loginBody.length}\r\n\r\n${loginBody}`,
-)
+const loginRequests = Array.from({ length: usersToLogIn }, (_, number) => {
+  const body = JSON.stringify({ email: `user-${number}@example.com`, password: demoPassword })
+  return Buffer.from(
+    `POST /api/auth/login HTTP/1.1\r\nhost: auth\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+})
+let logins = 0
 
 /** One request with the session whose turn it is; its next cookie replaces the one that was used. */
 async function requestOnce(server: Server, turn: number): Promise<number> {
@@ -66,7 +69,7 @@ async function logIn(server: Server): Promise<LoginResponse> {
   const connections = idleConnections.get(server) ?? []
   idleConnections.set(server, connections)
   const connection = connections.pop() ?? new Connection(server.address)
-  const status = await connection.exchange(loginRequest)
+  const status = await connection.exchange(loginRequests[logins++ % usersToLogIn] as Buffer)
   const at = performance.now()
   connections.push(connection)
   return { status, took: at - began, at }

@@ -27,6 +27,9 @@ export interface Server {
 /** So many that none is refreshed twice within a second, in which some designs find nothing to write. */
 const sessions = 4_000
 
+/** Who sign in: so many that hardly two logins at the same time are of one. */
+export const usersToLogIn = 1_000
+
 const baselines = fileURLToPath(new URL('../../baselines/auth/', import.meta.url))
 
 /** Installs what the baselines need, the first time. */
@@ -107,6 +110,12 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
   const pid = running.child.pid as number
   const sign = createSigner({ key: secrets.JWT_REFRESH_SECRET as string, ...refreshSigning })
   const { rows } = await owner.query("SELECT id, email, name, roles FROM auth.users WHERE email = 'doctor@example.com'")
+  await owner.query(
+    `INSERT INTO auth.users (id, email, name, password_hash, roles)
+     SELECT gen_random_uuid(), 'user-' || number || '@example.com', name, password_hash, roles
+     FROM auth.users, generate_series(0, $1 - 1) number WHERE email = 'doctor@example.com'`,
+    [usersToLogIn],
+  )
   const ids = Array.from({ length: sessions }, () => randomUUID())
   await owner.query(
     `INSERT INTO auth.sessions (id, user_id, expires_at, absolute_expires_at)

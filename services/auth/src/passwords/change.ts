@@ -53,7 +53,7 @@ export function changePasswordRoute(
       config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
-      passwords.admit(async () => {
+      throttle.admit(request.identity.sessionId, async () => {
         const { userId, sessionId: session } = request.identity
         const { currentPassword, newPassword } = request.body
         if (newPassword.normalize('NFC') === currentPassword.normalize('NFC'))

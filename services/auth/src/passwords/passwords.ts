@@ -148,4 +148,6 @@ const busyProblems = Array.from(
       headers: { 'retry-after': String(index + 1) },
     }),
 )
-const busy = () => busyProblems[randomInt(returnWithin)] as Problem
+
+/** 503 LOGIN_BUSY */
+export const busy = () => busyProblems[randomInt(returnWithin)] as Problem

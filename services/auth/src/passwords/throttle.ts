@@ -8,7 +8,8 @@ import { circumstancesOf } from '../sessions/device.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import { manyFailuresTask } from './many-failures.ts'
 import { throttled } from './metrics.ts'
-import type { Passwords, Verdict } from './passwords.ts'
+import { busy, type Passwords, type Verdict } from './passwords.ts'
+import { createTurns } from './turns.ts'
 
 /** With the fifth wrong password in a row the next has to wait for 30 s, and twice as long with every further one. */
 const free = 5
@@ -56,10 +57,18 @@ export const bucketOfSession = ({ userId, sessionId }: { userId: string; session
 
 export interface Throttle {
   /**
+   * Carries out work that checks passwords which count towards the same bucket, one after the other, unless load is shed:
+   * so each begins with what became of the one before. Who waits for a turn takes no place from others.
+   *
+   * @param turn names whose passwords they are and where they come from, by the request alone: nothing is looked up for it
+   * @throws 503 LOGIN_BUSY when too many wait, or as `Passwords.admit` does
+   */
+  admit<Outcome>(turn: string, work: () => Promise<Outcome>): Promise<Outcome>
+  /**
    * Compares a password with a stored hash, unless too many wrong ones have come before it. It takes as long then, and
    * says nothing of the password.
    *
-   * It counts before it compares, so that however many come at once, no more are compared than may be. Success is for the
+   * It counts before it compares, so that however many come at once, also to other processes, no more are compared than may be. Success is for the
    * caller to clear, once nothing else speaks against it.
    *
    * @throws what `Passwords.verify` does; that attempt does not count
@@ -79,7 +88,10 @@ interface Dependencies {
 }
 
 export function createThrottle({ config, database, passwords }: Dependencies): Throttle {
+  const takeTurn = createTurns(busy)
+
   return {
+    admit: (turn, work) => takeTurn(turn, () => passwords.admit(work)),
     async verify(request, bucket, stored, password) {
       const failures = await reserve(database, bucket)
       if (failures === undefined) {

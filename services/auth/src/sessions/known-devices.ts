@@ -30,6 +30,8 @@ export interface KnownDevices {
    *   it has not been changed since. A cookie that is missing, forged or expired is none.
    */
   find(request: FastifyRequest, user: User): string | undefined
+  /** @returns the id of the device, if any user has signed in there */
+  idOf(request: FastifyRequest): string | undefined
   /** Makes the device known to a user who has just proved there who they are. */
   remember(request: FastifyRequest, reply: FastifyReply, user: User): void
 }
@@ -67,6 +69,7 @@ export function createKnownDevices({ production }: { production: boolean }, keys
       )
       return isKnown ? device?.id : undefined
     },
+    idOf: (request) => read(request)?.id,
     remember(request, reply, { id, passwordVersion }) {
       const device = read(request)
       const others = device?.users.filter(([other]) => other !== id) ?? []

@@ -78,7 +78,7 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
       config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>
-      passwords.admit(async () => {
+      throttle.admit(`${spellingsOf(request.body.email)[0]} ${devices.idOf(request)}`, async () => {
         const { email, password } = request.body
         const [user] = await database.run<UserRow>(findUser, [spellingsOf(email)])
         const device = user && devices.find(request, user)

@@ -4,7 +4,6 @@ import type { Guard } from '@sallyport/identity'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
-import type { Passwords } from '../passwords/passwords.ts'
 import { bucketOfSession, clearFailures, type Throttle, waitAfterFailures } from '../passwords/throttle.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import { type LiveSession, type SessionRow, toLiveSession } from './session.ts'
@@ -12,7 +11,6 @@ import { type LiveSession, type SessionRow, toLiveSession } from './session.ts'
 interface Dependencies {
   config: Config
   database: Database
-  passwords: Passwords
   throttle: Throttle
   accessTokens: AccessTokens
   signedIn: Guard
@@ -35,7 +33,7 @@ const schema = {
 /** The same session goes on, with a newer proof of who its user is. */
 export function stepUpRoute(
   app: Application,
-  { config, database, passwords, throttle, accessTokens, signedIn }: Dependencies,
+  { config, database, throttle, accessTokens, signedIn }: Dependencies,
 ): void {
   app.post(
     '/api/auth/step-up',
@@ -45,7 +43,7 @@ export function stepUpRoute(
       config: { rateLimit: config.loginRateLimit },
     },
     async (request) =>
-      passwords.admit(async () => {
+      throttle.admit(request.identity.sessionId, async () => {
         const { userId: user, sessionId: session } = request.identity
         const stored = await database.user.findUnique({ where: { id: user }, select: { passwordHash: true } })
         const bucket = bucketOfSession(request.identity)
