@@ -175,3 +175,12 @@ t.test('the database is migrated while the version before serves, and what it ma
     t.match((await client.call('GET', '/api/auth/me/export')).body, { code: 'STEP_UP_REQUIRED' })
   })
 })
+
+t.test('a migration that cannot be applied says why; once it can be, migrating goes on from there', async (t) => {
+  const database = await startDatabase(t)
+  await goBack(database)
+  await database.sql('ALTER TABLE auth.sessions RENAME TO aside')
+  await t.rejects(migrate(database.url), /No such table: auth\.sessions/)
+  await database.sql('ALTER TABLE auth.aside RENAME TO sessions')
+  t.match((await migrate(database.url)).join(), /^\d+_authenticated_at,.*erasure/)
+})
