@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import type { Page } from 'playwright-core'
 import t from 'tap'
-import { startWebApp, withoutBrowser } from '../support/chromium.ts'
+import { startBrowser, startWebApp, withoutBrowser } from '../support/chromium.ts'
 import { startMail } from '../support/mail.ts'
 import { Client, eventually } from '../support/system.ts'
 
@@ -14,8 +14,8 @@ import { Client, eventually } from '../support/system.ts'
  */
 const wanted = Number(process.argv[2] ?? 1_000)
 
-/** How many are looked at at the same time. */
-const sideBySide = 4
+/** How many are looked at at the same time, and how many in one browser. */
+const [sideBySide, ofOneBrowser] = [4, 50]
 
 const password = 'seven quiet horses graze'
 
@@ -38,7 +38,7 @@ interface Link {
 t.setTimeout(7_200_000)
 t.test(`${wanted} links that programs open before people do`, { skip: withoutBrowser }, async (t) => {
   const mail = await startMail(t)
-  const { system, address, open } = await startWebApp(
+  const { system, address } = await startWebApp(
     t,
     { ...mail.settings, REGISTRATION: 'open', REGISTRATION_ROLES: 'patient', MAIL_RATE_LIMIT_MAX: '1000000' },
     true,
@@ -55,16 +55,15 @@ t.test(`${wanted} links that programs open before people do`, { skip: withoutBro
 
   await each(links, fetchIt)
   t.strictSame(await state(), before, 'GET and HEAD change nothing')
-  const visitor = await open()
-  const pages = await Promise.all(Array.from({ length: sideBySide }, () => visitor.context.newPage()))
-  let opened = 0
-  await each(links, async (link, worker) => {
-    await openAndFollow(pages[worker] as Page, link)
-    opened += 1
-    if (opened % 100 === 0) t.comment(`${opened} opened`)
-  })
+  // A browser keeps something of each page that it was on.
+  for (let opened = 0; opened < links.length; opened += ofOneBrowser) {
+    const { context } = await (await startBrowser(t))(address)
+    const pages = await Promise.all(Array.from({ length: sideBySide }, () => context.newPage()))
+    await each(links.slice(opened, opened + ofOneBrowser), (link, worker) => openAndFollow(pages[worker] as Page, link))
+    await context.browser()?.close()
+    if (opened % 200 === 0) t.comment(`${opened} opened`)
+  }
   t.strictSame(await state(), before, 'a browser that runs the page, and follows every link of it, changes nothing')
-  await visitor.close()
 
   let used = 0
   await each(links, async (link) => {
