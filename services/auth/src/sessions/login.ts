@@ -50,6 +50,9 @@ interface UserRow {
   deletion: string | null
 }
 
+/** Whom no device knows. */
+const nobody = { id: '', passwordVersion: 0 }
+
 const findUser: Statement = {
   name: 'find_user',
   text: `
@@ -81,7 +84,8 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
       throttle.admit(`${spellingsOf(request.body.email)[0]} ${devices.idOf(request)}`, async () => {
         const { email, password } = request.body
         const [user] = await database.run<UserRow>(findUser, [spellingsOf(email)])
-        const device = user && devices.find(request, user)
+        // As much work as for a user.
+        const device = devices.find(request, user ?? nobody)
         const bucket = bucketOfLogin(keys, email, user?.id, device)
         const verdict = await throttle.verify(request, bucket, user?.passwordHash, password)
         const refuse = async (reason: string) => {
