@@ -129,7 +129,8 @@ for (const [call, request] of calls) {
   } else print(`| ${call} | answers | all equal: | ${[...answers.keys()][0]?.slice(9, 12)} | | | |`)
 }
 connection.close()
-// Samples say nothing unless the queue did its work: a mail for each registration, and for each forgotten password of an account.
+// Samples say nothing unless the queue did its work: a mail for each registration, and for each forgotten password of an
+// account.
 const mailsOf: Record<string, number> = { register: 2, forgot: 1 }
 const expected = calls.reduce((sum, [call]) => sum + (mailsOf[call] ?? 0) * (count + warmUp), 0)
 for (let left = 600; left > 0 && (await system.smtp.count()) < expected; left--) await sleep(100)

@@ -15,8 +15,10 @@ t.test('registration', async (t) => {
     post('register/complete', { name: 'Nina', password, ...proof }, client)
   const keys = createDerivedKeys({ current: { refreshSecrets: [secrets.JWT_REFRESH_SECRET as string] } })
 
-  /** The auth service once more, on the same database, with other settings. */
-  /** Beside the system's own. One without SMTP_URL takes no work from the queue that they share. */
+  /**
+   * The auth service once more, on the same database, with other settings, beside the system's own. One without SMTP_URL
+   * takes no work from the queue that they share.
+   */
   async function openAuth(settings: Record<string, string | undefined>) {
     const auth = await openAuthHere({ ...system.environment, ...settings }, () => {})
     t.teardown(auth.close)

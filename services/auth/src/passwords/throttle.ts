@@ -68,8 +68,8 @@ export interface Throttle {
    * Compares a password with a stored hash, unless too many wrong ones have come before it. It takes as long then, and
    * says nothing of the password.
    *
-   * It counts before it compares, so that however many come at once, also to other processes, no more are compared than may be. Success is for the
-   * caller to clear, once nothing else speaks against it.
+   * It counts before it compares, so that however many come at once, also to other processes, no more are compared than
+   * may be. Success is for the caller to clear, once nothing else speaks against it.
    *
    * @throws what `Passwords.verify` does; that attempt does not count
    */
