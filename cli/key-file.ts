@@ -15,7 +15,9 @@ export interface Key {
   activeUntil: string | undefined
 }
 
-/** The two sets of keys: the setting that holds one, how the auth service reads it, how a key is made and named. */
+const nameOfSecret = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 16)
+
+/** The sets of keys: the setting that holds one, how the auth service reads it, how a key is made and named. */
 export const kinds = {
   signing: {
     setting: 'JWT_PRIVATE_KEY',
@@ -28,7 +30,13 @@ export const kinds = {
     // Whether a secret is strong is for the auth service to say, which knows whether it is in production.
     validator: secrets({})({ desc: 'secrets, one on a line' }),
     make: makeSecret,
-    nameOf: (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 16),
+    nameOf: nameOfSecret,
+  },
+  factor: {
+    setting: 'FACTOR_KEY',
+    validator: secrets({})({ desc: 'secrets, one on a line' }),
+    make: makeSecret,
+    nameOf: nameOfSecret,
   },
 }
 export type Kind = keyof typeof kinds

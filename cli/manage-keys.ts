@@ -5,20 +5,26 @@ import { type Key, type Kind, kinds, makeNewKey, readKeys, readKeysIfAny, writeK
 import { makeKey, makeSecret } from './secrets.ts'
 
 const usage =
-  'usage: new KIND | list KIND | activate KIND ID | retire KIND ID | env, where KIND is signing or refresh; --file FILE, --force; see docs/keys.md'
+  'usage: new KIND | list KIND | activate KIND ID | retire KIND ID | env, where KIND is signing, refresh or factor; --file FILE, --force; see docs/keys.md'
 
 /** Milliseconds until every gateway has a key that was published: the most that JWKS_MAX_AGE can be. */
 const spread = 300_000
+
+/** Milliseconds in which auth seals with the active key what is sealed with another one: a thousand a minute. */
+const resealedWithin = 86_400_000
 
 /** What it costs to do without waiting. */
 const costs = {
   activate: {
     signing: 'a gateway that has not fetched it yet refuses the tokens it signs, for up to a minute',
     refresh: 'an auth service that has not read it yet signs out every user whose cookie it signed',
+    factor: 'an auth service that has not read it yet cannot check the codes of authenticator apps that it seals',
   },
   retire: {
     signing: 'the access tokens it signed are refused, and their clients have to refresh',
     refresh: 'every user who has not refreshed since it was replaced is signed out',
+    factor:
+      'the authenticator apps whose secrets are still sealed with it are lost, and their users have to add them anew',
   },
 }
 
@@ -94,7 +100,11 @@ function lifetimes(given: Settings): Record<Kind, number> {
     JWT_EXPIRES_IN: duration({ default: 900, desc: 'how long an access token holds, such as 15m' }),
     JWT_REFRESH_EXPIRES_IN: duration({ default: 604_800, desc: 'how long a session may be idle, such as 7d' }),
   })
-  return { signing: settings.JWT_EXPIRES_IN * 1000, refresh: settings.JWT_REFRESH_EXPIRES_IN * 1000 }
+  return {
+    signing: settings.JWT_EXPIRES_IN * 1000,
+    refresh: settings.JWT_REFRESH_EXPIRES_IN * 1000,
+    factor: resealedWithin,
+  }
 }
 
 /**
@@ -106,6 +116,7 @@ function printSettings(say: Job['say']): void {
   const settings = {
     JWT_PRIVATE_KEY: makeKey(),
     JWT_REFRESH_SECRET: makeSecret(),
+    FACTOR_KEY: makeSecret(),
     REVOCATIONS_SECRET: makeSecret(),
     IDENTITY_PRIVATE_KEY: identityKey,
     IDENTITY_PUBLIC_KEY: createPublicKey(identityKey).export({ type: 'spki', format: 'pem' }).toString(),

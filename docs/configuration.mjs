@@ -25,6 +25,7 @@ const required = {
   JWT_ISSUER: 'https://app.example.com',
   JWT_PRIVATE_KEY: pem,
   JWT_REFRESH_SECRET: 'a secret of this script',
+  FACTOR_KEY: 'a secret of this script',
 }
 
 /** The specs of everything that a config reads, by name. */

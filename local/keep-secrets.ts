@@ -29,6 +29,7 @@ export function keepSecrets(folder: string): Record<string, string> {
   return {
     JWT_PRIVATE_KEY: keep('jwt-private-key.pem', (file) => keepKeys('signing', file)),
     JWT_REFRESH_SECRET: keep('jwt-refresh-secret', (file) => keepKeys('refresh', file)),
+    FACTOR_KEY: keep('factor-key', (file) => keepKeys('factor', file)),
     REVOCATIONS_SECRET: keep('revocations-secret', (file) => keepText(file, makeSecret)),
     IDENTITY_PRIVATE_KEY: identity.text,
     IDENTITY_PUBLIC_KEY: identity.publicKey,

@@ -9,6 +9,7 @@ export {
 } from './database.ts'
 export {
   type Appointment,
+  type Passkey,
   Prisma,
   type SecurityEvent,
   type Session,

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { createUser } from '@sallyport/auth/accounts/create-user'
+import { createFactorKey } from '@sallyport/auth/factors/factor-key'
 import { changePassword } from '@sallyport/auth/passwords/change'
 import { startHousekeeping, sweep } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
@@ -331,7 +332,8 @@ t.test('housekeeping', async (t) => {
   await t.test('it goes on by itself, and a database outage does not end it', async (t) => {
     const lines: string[] = []
     const logger = createLogger('test', 'info', { write: (line) => lines.push(line) })
-    const stop = startHousekeeping(database, logger, { eventsRetention: 34_560_000, pause: 20 })
+    const factorKey = createFactorKey({ current: { factorKeys: ['a key'] } })
+    const stop = startHousekeeping(database, logger, factorKey, { eventsRetention: 34_560_000, pause: 20 })
     t.teardown(stop)
     await make(3, "now() - interval '25 hours', now() + interval '9 days', NULL")
     await eventually('the rows are gone', async () => (await count()) === 50)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { eraseDeleted } from '@sallyport/auth/accounts/deletion'
 import { exportAccount } from '@sallyport/auth/accounts/export'
+import { createFactorKey } from '@sallyport/auth/factors/factor-key'
 import { forget, startHousekeeping } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
 import pg from 'pg'
@@ -313,7 +314,8 @@ t.test('own account', async (t) => {
       )
     const lines: string[] = []
     const logger = createLogger('test', 'info', { write: (line: string) => lines.push(line) })
-    const stop = startHousekeeping(database, logger, { eventsRetention: 400 * 86_400, pause: 20 })
+    const factorKey = createFactorKey({ current: { factorKeys: ['a key'] } })
+    const stop = startHousekeeping(database, logger, factorKey, { eventsRetention: 400 * 86_400, pause: 20 })
     await eventually('it is erased', () => lines.some((line) => line.includes('"users_erased"')))
     await eventually('they are forgotten', async () => (await kept()).length === 4)
     stop()

@@ -38,7 +38,7 @@ export function memoryServer(start: number): Server {
         const expiresAt = Math.min(now + limits.idleSeconds, absoluteEnd)
         row = { ...row, generation: generation + 1, attemptHash: attempt ?? null, rotatedAt: now, expiresAt }
       }
-      const session = { id: 'session', user, ...pick(row) }
+      const session = { id: 'session', user, proved, ...pick(row) }
       return { kind: decision.kind === 'rotate' ? 'rotated' : 'repeated', token: tokenOf(session), session }
     },
     async end(ending) {
@@ -52,6 +52,7 @@ export function memoryServer(start: number): Server {
   }
 }
 
+const proved = { at: 0, amr: ['pwd' as const] }
 const pick = ({ generation, rotatedAt, expiresAt }: RotationState) => ({ generation, rotatedAt, expiresAt })
 const tokenOf = ({ generation }: LiveSession): Token => ({ generation, branch: 0 })
 
@@ -68,7 +69,11 @@ export async function databaseServer({ database, sql }: TestDatabase): Promise<S
     `INSERT INTO auth.users (id, email, name, password_hash, roles) VALUES ($1, $2, 'Doctor', 'none', '{doctor}')`,
     [userId, `${userId}@example.com`],
   )
-  const opened = await openSession(database, { userId, passwordHash: 'none', userAgent: undefined, ip: '::1' }, limits)
+  const opened = await openSession(
+    database,
+    { userId, passwordHash: 'none', amr: ['pwd'], userAgent: undefined, ip: '::1' },
+    limits,
+  )
   if (!opened) throw new Error('no session')
   const sessionId = opened.id
   let last: Committed = { session: opened, attemptHash: undefined }

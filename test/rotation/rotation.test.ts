@@ -165,7 +165,13 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
   const open = async () => {
     const session = await openSession(
       database,
-      { userId: rows[0].id, passwordHash: rows[0].password_hash, userAgent: undefined, ip: '::1' },
+      {
+        userId: rows[0].id,
+        passwordHash: rows[0].password_hash,
+        amr: ['pwd'] as ['pwd'],
+        userAgent: undefined,
+        ip: '::1',
+      },
       limits,
     )
     if (!session) throw new Error('no session')
@@ -286,7 +292,13 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
   })
 
   t.test('no session opens for a password that was changed while it was checked', async (t) => {
-    const stale = { userId: rows[0].id, passwordHash: 'the old one', userAgent: undefined, ip: '::1' }
+    const stale = {
+      userId: rows[0].id,
+      passwordHash: 'the old one',
+      amr: ['pwd'] as ['pwd'],
+      userAgent: undefined,
+      ip: '::1',
+    }
     t.equal(await openSession(database, stale, limits), undefined)
   })
 })

@@ -22,6 +22,7 @@ export {
   ConfigurationError,
   choice,
   databaseAddress,
+  domain,
   domains,
   duration,
   durationBetween,

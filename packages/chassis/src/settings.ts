@@ -218,6 +218,13 @@ export const headerNames = makeExactValidator<string[]>((input) => {
   return [...new Set(names)]
 })
 
+/** The name of a host or a domain, as browsers write it: no IP address. */
+export const domain = makeExactValidator<string>((input) => {
+  const isWritten = URL.canParse(`https://${input}`) && new URL(`https://${input}`).host === input
+  if (!isWritten || isIP(input) || input.includes(':')) throw new EnvError(`holds "${input}", which is no domain name`)
+  return input
+})
+
 /** Domain names of e-mail addresses, separated by commas; as A-labels, each once. */
 export const domains = makeExactValidator<string[]>((input) =>
   input.split(',').map((item) => {

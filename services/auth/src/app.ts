@@ -17,6 +17,16 @@ import { invitationRoutes } from './admin/invitations.ts'
 import { oneUserRoutes } from './admin/user.ts'
 import { userRoutes } from './admin/users.ts'
 import type { Config, MailConfig } from './config.ts'
+import { createChallengeTokens } from './factors/challenges.ts'
+import { createChangeFactors } from './factors/change.ts'
+import { createCheckCode } from './factors/codes.ts'
+import { passkeyRoutes } from './factors/enrol-passkey.ts'
+import { totpRoutes } from './factors/enrol-totp.ts'
+import { createFactorKey } from './factors/factor-key.ts'
+import { factorRoutes } from './factors/factors.ts'
+import { factorLoginRoutes } from './factors/login.ts'
+import { createSecondFactor } from './factors/second-factor.ts'
+import { stepUpRoutes } from './factors/step-up.ts'
 import { createNotify } from './mail/queue.ts'
 import type { Tasks } from './mail/worker.ts'
 import { changePasswordRoute } from './passwords/change.ts'
@@ -35,7 +45,6 @@ import { refreshRoute } from './sessions/refresh.ts'
 import { revocationStreamRoute } from './sessions/revocation-stream.ts'
 import { openRevocations } from './sessions/revocations.ts'
 import { createSignIn } from './sessions/sign-in.ts'
-import { stepUpRoute } from './sessions/step-up.ts'
 import { createAccessTokens } from './tokens/access.ts'
 import { createDerivedKeys } from './tokens/derived-keys.ts'
 import { jwksRoute } from './tokens/jwks.ts'
@@ -75,8 +84,9 @@ export async function buildApp(dependencies: Dependencies) {
     errorResponseBuilder: () => new Problem(429, 'RATE_LIMITED', 'Too many requests'),
   })
   const revocations = openRevocations(config, database, logger)
-  const stopHousekeeping = startHousekeeping(database, logger, config)
   const derivedKeys = createDerivedKeys(keys)
+  const factorKey = createFactorKey(keys)
+  const stopHousekeeping = startHousekeeping(database, logger, factorKey, config)
   const stopMail = config.mail && (await startMail(config.mail))
   app.addHook('preClose', async () => {
     await Promise.all([stopHousekeeping(), revocations.close(), stopMail?.()])
@@ -92,31 +102,39 @@ export async function buildApp(dependencies: Dependencies) {
     await serveDocs(app, { signedIn, withRole: [admin, mayLookUp] }, config.gatewayOrigin)
   }
 
-  const signedInRecently = requireRecentSignIn(database)
+  const { recently, fully } = requireRecentSignIn(database)
   const notify = createNotify(config.mail)
   const devices = createKnownDevices(config, derivedKeys)
   const throttle = createThrottle({ config, database: loginDatabase, passwords })
+  const checkCode = createCheckCode({ database: loginDatabase, factorKey, notify })
+  const challengeTokens = createChallengeTokens(derivedKeys)
+  const secondFactor = createSecondFactor({ config, database: loginDatabase, challengeTokens, checkCode })
+  const changeFactors = createChangeFactors({ database, notify })
   const signIn = createSignIn({ config, database: loginDatabase, accessTokens, refreshTokens, devices, notify })
   const askForMail = createAskForMail(app, config, database)
   /** For what hashes passwords. */
   const hashing = {
     ...{ config, database: loginDatabase, passwords, throttle, keys: derivedKeys },
-    ...{ devices, signIn, askForMail, notify },
+    ...{ devices, secondFactor, signIn, askForMail, notify },
   }
   /** For what admins do. */
-  const administration = { config, database, keys: derivedKeys, notify, admin, signedInRecently }
+  const administration = { config, database, keys: derivedKeys, notify, admin, fully }
 
   loginRoute(app, hashing)
   refreshRoute(app, { config, database, accessTokens, refreshTokens })
-  logoutRoutes(app, { config, database, refreshTokens, signedIn })
-  stepUpRoute(app, { ...hashing, accessTokens, signedIn })
+  logoutRoutes(app, { config, database, refreshTokens, signedIn, recently })
+  factorLoginRoutes(app, hashing)
+  stepUpRoutes(app, { ...hashing, accessTokens, checkCode, signedIn })
   registerRoutes(app, hashing)
   resetRoutes(app, hashing)
   checkTicketRoute(app, hashing)
-  meRoutes(app, { config, database, refreshTokens, notify, signedIn, signedInRecently })
-  changePasswordRoute(app, { ...hashing, signedIn })
-  changeEmailRoutes(app, { config, database, keys: derivedKeys, notify, askForMail, signedIn, signedInRecently })
-  ownSessionRoutes(app, { database, signedIn })
+  meRoutes(app, { config, database, refreshTokens, notify, signedIn, fully })
+  changePasswordRoute(app, { ...hashing, signedIn, fully })
+  changeEmailRoutes(app, { config, database, keys: derivedKeys, notify, askForMail, signedIn, fully })
+  ownSessionRoutes(app, { database, signedIn, recently })
+  factorRoutes(app, { config, database, changeFactors, signedIn, fully })
+  totpRoutes(app, { config, database, factorKey, changeFactors, signedIn, fully })
+  passkeyRoutes(app, { config, database, changeFactors, signedIn, fully })
   userRoutes(app, administration)
   createUserRoute(app, administration)
   oneUserRoutes(app, administration)

@@ -2,6 +2,7 @@ import {
   ConfigurationError,
   choice,
   databaseAddress,
+  domain,
   domains,
   duration,
   durationBetween,
@@ -24,6 +25,7 @@ import {
   smtpServer,
   text,
 } from '@sallyport/chassis'
+import { readRelyingParty } from './factors/relying-party.ts'
 
 export type Config = ReturnType<typeof readConfig>
 
@@ -54,6 +56,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
     REFRESH_GRACE: duration({
       default: 10,
       desc: 'how long a repeated refresh without an attempt id counts as a retry, such as 10s',
+    }),
+    FACTOR_KEY: secrets(environment)({
+      desc: 'random secrets separated by commas or line breaks, the active one first, that seal the secrets of authenticator apps; make one with `openssl rand -base64 48`',
+    }),
+    RP_ID: domain({
+      default: undefined,
+      desc: 'the domain that passkeys are for, such as example.com; if not set, the host of APP_ORIGIN, or the one host of CORS_ORIGINS',
     }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
     REDIS_URL: redisAddress({
@@ -128,10 +137,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
       privateKeys: settings.JWT_PRIVATE_KEY,
     },
     refreshSecrets: settings.JWT_REFRESH_SECRET,
-    /** Where the keys and secrets of tokens are mounted, and so can change while we run. */
-    keyFiles: [environment.JWT_PRIVATE_KEY_FILE, environment.JWT_REFRESH_SECRET_FILE].filter(
-      (file) => !!file,
-    ) as string[],
+    factorKeys: settings.FACTOR_KEY,
+    /** Where keys and secrets are mounted, and so can change while we run. */
+    keyFiles: [
+      environment.JWT_PRIVATE_KEY_FILE,
+      environment.JWT_REFRESH_SECRET_FILE,
+      environment.FACTOR_KEY_FILE,
+    ].filter((file) => !!file) as string[],
     session: {
       idleSeconds: settings.JWT_REFRESH_EXPIRES_IN,
       maxSeconds: settings.SESSION_MAX_AGE,
@@ -146,6 +158,8 @@ export function readConfig(environment: Record<string, string | undefined>) {
     trust: readTrust(environment, 'auth'),
     revocationsSecrets: settings.REVOCATIONS_SECRET,
     ...readAccounts(settings),
+    appName: settings.APP_NAME,
+    relyingParty: readRelyingParty(settings),
     mailsPerMinute: settings.MAIL_RATE_LIMIT_MAX,
     deletionGrace: settings.ACCOUNT_DELETION_GRACE,
     eventsRetention: settings.SECURITY_EVENTS_RETENTION,

@@ -25,7 +25,7 @@ interface Dependencies {
   notify: Notify
   askForMail: AskForMail
   signedIn: Guard
-  signedInRecently: preHandlerAsyncHookHandler
+  fully: preHandlerAsyncHookHandler
 }
 
 const changeSchema = {
@@ -59,21 +59,17 @@ export const emailChangeTask = 'email_change'
  * the reader of the old one can bring that back.
  */
 export function changeEmailRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, keys, notify, askForMail, signedIn, signedInRecently } = dependencies
+  const { config, database, keys, notify, askForMail, signedIn, fully } = dependencies
   const onRequest = requireOwnOrigin(config.origins)
   const rateLimit = config.loginRateLimit
 
-  app.post(
-    '/api/auth/email',
-    { schema: changeSchema, preHandler: [signedIn, signedInRecently] },
-    async (request, reply) => {
-      const { userId: user, sessionId: session } = request.identity
-      const email = toMailbox(request.body.email) as string
-      await askForMail(request, emailChangeTask, { user, session, email, ...circumstancesOf(request) })
-      await record(database, request.log, { event: 'email_change_requested', user, ip: request.ip })
-      return reply.code(202).send({ message: 'If the address can be used, a mail to confirm it is on its way' })
-    },
-  )
+  app.post('/api/auth/email', { schema: changeSchema, preHandler: [signedIn, fully] }, async (request, reply) => {
+    const { userId: user, sessionId: session } = request.identity
+    const email = toMailbox(request.body.email) as string
+    await askForMail(request, emailChangeTask, { user, session, email, ...circumstancesOf(request) })
+    await record(database, request.log, { event: 'email_change_requested', user, ip: request.ip })
+    return reply.code(202).send({ message: 'If the address can be used, a mail to confirm it is on its way' })
+  })
 
   app.post('/api/auth/email/confirm', { schema: confirmSchema, onRequest, config: { rateLimit } }, async (request) => {
     const ticket = await findTicket(database, keys, request.body, ['email_change'])

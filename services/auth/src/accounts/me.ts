@@ -19,7 +19,7 @@ interface Dependencies {
   refreshTokens: RefreshTokens
   notify: Notify
   signedIn: Guard
-  signedInRecently: preHandlerAsyncHookHandler
+  fully: preHandlerAsyncHookHandler
 }
 
 export const Me = Type.Object(
@@ -60,7 +60,7 @@ const deleteSchema = {
 
 /** What users see and change of their own accounts. */
 export function meRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, refreshTokens, notify, signedIn, signedInRecently } = dependencies
+  const { config, database, refreshTokens, notify, signedIn, fully } = dependencies
 
   app.get(
     '/api/auth/me',
@@ -90,34 +90,26 @@ export function meRoutes(app: Application, dependencies: Dependencies): void {
     },
   )
 
-  app.get(
-    '/api/auth/me/export',
-    { schema: exportSchema, preHandler: [signedIn, signedInRecently] },
-    async (request, reply) => {
-      const { userId: user } = request.identity
-      const exported = found(await exportAccount(database, user))
-      await record(database, request.log, { event: 'account_exported', user, ip: request.ip })
-      reply.header('content-disposition', 'attachment; filename="account.json"')
-      return exported
-    },
-  )
+  app.get('/api/auth/me/export', { schema: exportSchema, preHandler: [signedIn, fully] }, async (request, reply) => {
+    const { userId: user } = request.identity
+    const exported = found(await exportAccount(database, user))
+    await record(database, request.log, { event: 'account_exported', user, ip: request.ip })
+    reply.header('content-disposition', 'attachment; filename="account.json"')
+    return exported
+  })
 
-  app.delete(
-    '/api/auth/me',
-    { schema: deleteSchema, preHandler: [signedIn, signedInRecently] },
-    async (request, reply) => {
-      const { userId: user } = request.identity
-      const outcome = await requestDeletion(database, user, config.deletionGrace, (transaction, mail) =>
-        notify(transaction, { template: 'deletion_requested', ...mail, ...circumstancesOf(request) }),
-      )
-      if (outcome === 'last_admin') throw lastAdmin()
-      const deleteAfter = found(outcome).toISOString()
-      await record(database, request.log, { event: 'deletion_requested', user, ip: request.ip })
-      refreshTokens.clear(reply)
-      reply.header('clear-site-data', '"cache", "storage"')
-      return reply.code(202).send({ message: 'Every session has ended, and the account will be erased', deleteAfter })
-    },
-  )
+  app.delete('/api/auth/me', { schema: deleteSchema, preHandler: [signedIn, fully] }, async (request, reply) => {
+    const { userId: user } = request.identity
+    const outcome = await requestDeletion(database, user, config.deletionGrace, (transaction, mail) =>
+      notify(transaction, { template: 'deletion_requested', ...mail, ...circumstancesOf(request) }),
+    )
+    if (outcome === 'last_admin') throw lastAdmin()
+    const deleteAfter = found(outcome).toISOString()
+    await record(database, request.log, { event: 'deletion_requested', user, ip: request.ip })
+    refreshTokens.clear(reply)
+    reply.header('clear-site-data', '"cache", "storage"')
+    return reply.code(202).send({ message: 'Every session has ended, and the account will be erased', deleteAfter })
+  })
 }
 
 function found<Found>(value: Found | null | undefined): Found {

@@ -94,7 +94,7 @@ export function registerRoutes(app: Application, dependencies: Dependencies): vo
           ip: request.ip,
           reason: ticket.invitedBy === null ? 'registered' : `invited by ${ticket.invitedBy}`,
         })
-        const signedIn = await signIn(request, reply, user)
+        const signedIn = await signIn(request, reply, user, ['pwd'])
         if (!signedIn) throw ticketInvalid()
         return signedIn
       }),

@@ -32,9 +32,9 @@ const schema = {
 
 /** How an admin makes an account. An invitation leaves it to the person whether there is to be one. */
 export function createUserRoute(app: Application, dependencies: Dependencies): void {
-  const { config, database, keys, admin, signedInRecently } = dependencies
+  const { config, database, keys, admin, fully } = dependencies
 
-  app.post('/api/admin/users', { schema, preHandler: [admin, signedInRecently] }, async (request, reply) => {
+  app.post('/api/admin/users', { schema, preHandler: [admin, fully] }, async (request, reply) => {
     if (!config.mail) throw mailUnavailable()
     const { email, name, roles, locale = null } = request.body
     const account = { email: toMailbox(email) as string, name: name.trim(), roles, locale, passwordHash: noPassword }

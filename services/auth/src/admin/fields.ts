@@ -8,7 +8,7 @@ import Type from 'typebox'
 export interface AdminGuards {
   admin: Guard
   /** Comes after it, where something is changed. */
-  signedInRecently: preHandlerAsyncHookHandler
+  fully: preHandlerAsyncHookHandler
 }
 
 export const Id = Type.Object({ id: Type.String({ format: 'uuid' }) })

@@ -90,8 +90,8 @@ const withdrawSchema = {
 
 /** How admins invite people, who then make their accounts themselves (accounts/register.ts). */
 export function invitationRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, keys, admin, signedInRecently } = dependencies
-  const preHandler = [admin, signedInRecently]
+  const { config, database, keys, admin, fully } = dependencies
+  const preHandler = [admin, fully]
 
   app.get('/api/admin/invitations', { schema: listSchema, preHandler: admin }, async ({ query }) => {
     const { limit = '20', cursor } = query

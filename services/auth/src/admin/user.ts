@@ -7,10 +7,11 @@ import { requestDeletion } from '../accounts/deletion.ts'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record, type SecurityEvent } from '../events/security-events.ts'
+import { hasFactor, removeFactors } from '../factors/owned.ts'
 import type { Notify } from '../mail/queue.ts'
 import { unlockUser } from '../passwords/throttle.ts'
 import { circumstancesOf } from '../sessions/device.ts'
-import { endAllSessions } from '../sessions/end.ts'
+import { endAllSessions, endSessionsOf } from '../sessions/end.ts'
 import { Sessions, sessionsOf } from '../sessions/own-sessions.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import { type AdminGuards, Id, lastAdmin, unknownUser } from './fields.ts'
@@ -39,6 +40,7 @@ const detailsSchema = {
         ...UserView.properties,
         sessions: Type.Integer({ description: 'how many go on' }),
         lastSignInAt: Type.Union([Type.String(), Type.Null()]),
+        secondFactor: Type.Boolean({ description: 'whether a password alone does not sign in' }),
         failures: Type.Integer({ description: 'how many wrong passwords came since a right one' }),
       },
       { description: 'The user, and how they use the account' },
@@ -81,6 +83,16 @@ const unlockSchema = {
   problems: changing,
 }
 
+const factorsSchema = {
+  ...shared,
+  operationId: 'resetFactors',
+  summary: 'Take the second factors of a user away',
+  description:
+    'For somebody who has lost them and the recovery codes. Every session ends, and the user is notified by mail.',
+  response: { 200: { ...Message, description: 'The password alone signs in again' } },
+  problems: { ...changing, 409: ['FACTOR_MISSING'] },
+}
+
 const deleteSchema = {
   ...shared,
   operationId: 'deleteUser',
@@ -96,14 +108,16 @@ const deleteSchema = {
   problems: { ...changing, 409: ['LAST_ADMIN'] },
 }
 
+const factorMissing = () => new Problem(409, 'FACTOR_MISSING', 'The user has no second factor')
+
 /** What an admin sees of one user, and does to them. */
 export function oneUserRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, keys, notify, admin, signedInRecently } = dependencies
-  const preHandler = [admin, signedInRecently]
+  const { config, database, keys, notify, admin, fully } = dependencies
+  const preHandler = [admin, fully]
 
   app.get('/api/admin/users/:id', { schema: detailsSchema, preHandler: admin }, async ({ params }) => {
     const user = await find(params.id)
-    const [sessions, lastSignIn, wrong] = await Promise.all([
+    const [sessions, lastSignIn, wrong, secondFactor] = await Promise.all([
       database.session.count({ where: { userId: user.id, revokedAt: null, expiresAt: { gt: new Date() } } }),
       database.securityEvent.findFirst({
         where: { userId: user.id, event: 'login_succeeded' },
@@ -111,9 +125,10 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
         select: { at: true },
       }),
       database.passwordFailures.aggregate({ where: { person: user.id }, _sum: { failures: true } }),
+      hasFactor(database, user.id),
     ])
     const lastSignInAt = lastSignIn?.at.toISOString() ?? null
-    return { ...viewUser(user), sessions, lastSignInAt, failures: wrong._sum.failures ?? 0 }
+    return { ...viewUser(user), sessions, lastSignInAt, secondFactor, failures: wrong._sum.failures ?? 0 }
   })
 
   app.get(
@@ -154,6 +169,21 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
     await unlockUser(database, keys, user)
     await recordFor(request, user.id, 'user_unlocked')
     return { message: 'The wrong passwords are forgotten' }
+  })
+
+  app.post('/api/admin/users/:id/factors/reset', { schema: factorsSchema, preHandler }, async (request) => {
+    const { id } = request.params
+    await database.$transaction(async (transaction) => {
+      await lockUser(transaction, id)
+      const user = await transaction.user.findUnique({ where: { id } })
+      if (!user) throw unknownUser()
+      if (!(await removeFactors(transaction, id))) throw factorMissing()
+      await endSessionsOf(transaction, id, 'factors_reset')
+      const { email: to, name, locale } = user
+      await notify(transaction, { template: 'factors_reset', user: id, to, name, locale })
+    })
+    await recordFor(request, id, 'factors_reset')
+    return { message: 'The user has no second factor any more, and every session has ended' }
   })
 
   app.delete('/api/admin/users/:id', { schema: deleteSchema, preHandler }, async (request, reply) => {

@@ -47,10 +47,7 @@ const changeSchema = {
 }
 
 /** The users, and how they are changed. */
-export function userRoutes(
-  app: Application,
-  { database, admin, signedInRecently }: { database: Database } & AdminGuards,
-): void {
+export function userRoutes(app: Application, { database, admin, fully }: { database: Database } & AdminGuards): void {
   app.get('/api/admin/users', { schema: listSchema, preHandler: admin }, async (request) => {
     const { email, limit = '20', cursor } = request.query
     const size = Number(limit)
@@ -68,21 +65,17 @@ export function userRoutes(
     return { users: rows.map(viewUser), nextCursor }
   })
 
-  app.patch(
-    '/api/admin/users/:id',
-    { schema: changeSchema, preHandler: [admin, signedInRecently] },
-    async (request) => {
-      const { id } = request.params
-      const outcome = await changeUser(database, id, request.body)
-      if (outcome.kind === 'unknown') throw unknownUser()
-      if (outcome.kind === 'last_admin') throw lastAdmin()
-      for (const event of eventsOf(outcome.before, outcome.after)) {
-        const reason = `by ${request.identity.userId}`
-        await record(database, request.log, { event, user: id, ip: request.ip, reason })
-      }
-      return viewUser(outcome.after)
-    },
-  )
+  app.patch('/api/admin/users/:id', { schema: changeSchema, preHandler: [admin, fully] }, async (request) => {
+    const { id } = request.params
+    const outcome = await changeUser(database, id, request.body)
+    if (outcome.kind === 'unknown') throw unknownUser()
+    if (outcome.kind === 'last_admin') throw lastAdmin()
+    for (const event of eventsOf(outcome.before, outcome.after)) {
+      const reason = `by ${request.identity.userId}`
+      await record(database, request.log, { event, user: id, ip: request.ip, reason })
+    }
+    return viewUser(outcome.after)
+  })
 }
 
 /** Prisma makes a pattern of LIKE of what is to be contained, and leaves in it what means something there. */

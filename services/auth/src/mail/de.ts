@@ -1,6 +1,8 @@
 import type { Language } from './words.ts'
 
 const nothingToDo = 'Waren Sie das, ist nichts weiter zu tun.'
+const notMe =
+  'Waren Sie es nicht, hat jemand anderes Zugang zu Ihrem Konto: Wählen Sie sofort ein neues Passwort, und sehen Sie nach, womit man sich anmelden kann.'
 const ignore = 'Haben Sie nicht darum gebeten, beachten Sie diese E-Mail nicht.'
 
 export const de: Language = {
@@ -99,6 +101,57 @@ export const de: Language = {
       intro: `dies ist wieder die E-Mail-Adresse Ihres Kontos bei ${app}. Alle Sitzungen wurden beendet.`,
       button: 'Neues Passwort wählen',
       advice: ['Wer sie geändert hat, kennt womöglich Ihr Passwort. Wählen Sie jetzt ein neues.'],
+    }),
+    factor_added: (app, { factor }) => ({
+      title: factor === 'passkey' ? 'Ein Passkey kam hinzu' : 'Eine Authentifizierungs-App kam hinzu',
+      intro:
+        factor === 'passkey'
+          ? `zu Ihrem Konto bei ${app} kam ein Passkey hinzu. Mit ihm meldet man sich an, ohne Ihr Passwort.`
+          : `zu Ihrem Konto bei ${app} kam eine Authentifizierungs-App hinzu. Nach Ihrem Passwort wird ein Code von ihr verlangt.`,
+      button: 'Anmeldemethoden ansehen',
+      advice: [nothingToDo, notMe],
+    }),
+    factor_removed: (app, { factor }) => ({
+      title: factor === 'passkey' ? 'Ein Passkey wurde entfernt' : 'Die Authentifizierungs-App wurde entfernt',
+      intro:
+        factor === 'passkey'
+          ? `aus Ihrem Konto bei ${app} wurde ein Passkey entfernt. Mit ihm kann man sich nicht mehr anmelden.`
+          : `aus Ihrem Konto bei ${app} wurde die Authentifizierungs-App entfernt. Ihre Codes gelten nicht mehr.`,
+      button: 'Anmeldemethoden ansehen',
+      advice: [nothingToDo, notMe],
+    }),
+    recovery_codes_made: (app) => ({
+      title: 'Neue Wiederherstellungscodes',
+      intro: `für Ihr Konto bei ${app} gibt es neue Wiederherstellungscodes. Die bisherigen gelten nicht mehr.`,
+      button: 'Anmeldemethoden ansehen',
+      advice: [nothingToDo, notMe],
+    }),
+    recovery_code_used: (app) => ({
+      title: 'Ein Wiederherstellungscode wurde benutzt',
+      intro: `einer der Wiederherstellungscodes Ihres Kontos bei ${app} wurde benutzt, anstelle Ihrer Authentifizierungs-App oder eines Passkeys.`,
+      button: 'Anmeldemethoden ansehen',
+      advice: [
+        'Waren Sie das und haben Ihr Telefon verloren, entfernen Sie, was darauf war. Sind nur noch wenige Codes übrig, erzeugen Sie neue.',
+        notMe,
+      ],
+    }),
+    wrong_codes: (app) => ({
+      title: 'Mehrere falsche Codes',
+      intro: `für Ihr Konto bei ${app} kamen mehrere falsche Codes. Wer sie geschickt hat, ist an Ihrem Passwort vorbei. Der letzte kam von hier:`,
+      button: 'Neues Passwort wählen',
+      advice: [
+        'Waren Sie das, warten Sie einen Moment, und versuchen Sie es mit dem Code, den Ihre App dann zeigt.',
+        'Waren Sie es nicht, wählen Sie sofort ein neues Passwort: Jemand kennt das Ihre.',
+      ],
+    }),
+    factors_reset: (app) => ({
+      title: 'Ihre Anmeldemethoden wurden zurückgesetzt',
+      intro: `jemand, der ${app} verwaltet, hat Authentifizierungs-App, Passkeys und Wiederherstellungscodes Ihres Kontos entfernt. Zur Anmeldung genügt jetzt Ihr Passwort, und alle Sitzungen sind beendet.`,
+      button: 'Wieder einrichten',
+      advice: [
+        'Haben Sie darum gebeten, melden Sie sich an, und richten Sie wieder ein, was Sie brauchen.',
+        `Haben Sie nicht darum gebeten, wenden Sie sich sofort an die, die ${app} betreiben.`,
+      ],
     }),
     new_device: (app) => ({
       title: 'Anmeldung von einem neuen Gerät',

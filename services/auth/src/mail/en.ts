@@ -1,6 +1,8 @@
 import type { Language } from './words.ts'
 
 const nothingToDo = 'If this was you, there is nothing to do.'
+const notMe =
+  'If it was not, somebody else has access to your account: choose a new password now, and look at how you sign in.'
 const ignore = 'If you did not ask for this, ignore this mail.'
 
 export const en: Language = {
@@ -98,6 +100,57 @@ export const en: Language = {
       intro: `This is the e-mail address of your account at ${app} again. Every session has ended.`,
       button: 'Choose a new password',
       advice: ['Whoever changed it may know your password. Choose a new one now.'],
+    }),
+    factor_added: (app, { factor }) => ({
+      title: factor === 'passkey' ? 'A passkey was added' : 'An authenticator app was added',
+      intro:
+        factor === 'passkey'
+          ? `A passkey was added to your account at ${app}. It signs in, without your password.`
+          : `An authenticator app was added to your account at ${app}. Its codes are asked for after your password.`,
+      button: 'See how you sign in',
+      advice: [nothingToDo, notMe],
+    }),
+    factor_removed: (app, { factor }) => ({
+      title: factor === 'passkey' ? 'A passkey was removed' : 'An authenticator app was removed',
+      intro:
+        factor === 'passkey'
+          ? `A passkey was removed from your account at ${app}. It signs in no more.`
+          : `The authenticator app was removed from your account at ${app}. Its codes are good for nothing now.`,
+      button: 'See how you sign in',
+      advice: [nothingToDo, notMe],
+    }),
+    recovery_codes_made: (app) => ({
+      title: 'New recovery codes',
+      intro: `New recovery codes were made for your account at ${app}. Those from before are void.`,
+      button: 'See how you sign in',
+      advice: [nothingToDo, notMe],
+    }),
+    recovery_code_used: (app) => ({
+      title: 'A recovery code was used',
+      intro: `One of the recovery codes of your account at ${app} was used, in the place of your authenticator app or passkey.`,
+      button: 'See how you sign in',
+      advice: [
+        'If this was you, and you have lost your phone, remove what was on it. Make new codes when few are left.',
+        notMe,
+      ],
+    }),
+    wrong_codes: (app) => ({
+      title: 'Several wrong codes',
+      intro: `Several wrong codes have come for your account at ${app}. Whoever sent them is past your password. The last one came from here:`,
+      button: 'Choose a new password',
+      advice: [
+        'If this was you, wait a moment and try the code that your app shows then.',
+        'If it was not, choose a new password now: somebody knows yours.',
+      ],
+    }),
+    factors_reset: (app) => ({
+      title: 'Your second factors were taken away',
+      intro: `An administrator of ${app} has taken away your authenticator app, passkeys and recovery codes. Your password alone signs in now, and every session has ended.`,
+      button: 'Add a factor again',
+      advice: [
+        'If you asked for it, sign in and add a factor again.',
+        `If you did not, contact whoever runs ${app} at once.`,
+      ],
     }),
     new_device: (app) => ({
       title: 'Sign-in from a new device',

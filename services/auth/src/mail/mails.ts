@@ -1,3 +1,5 @@
+import type { FactorKind } from '../factors/change.ts'
+
 /** When and from where something was done, for a mail that says so. */
 export interface Circumstances {
   /** As JSON has a date. */
@@ -27,6 +29,15 @@ export interface MailData {
   email_changed: { name: string; newEmail: string; secrets: string } & Circumstances
   /** To the address that was brought back. */
   email_reverted: { name: string } & Circumstances
+  /** `factor`: which kind was added, or removed. */
+  factor_added: { name: string; factor: FactorKind | undefined } & Circumstances
+  factor_removed: { name: string; factor: FactorKind | undefined } & Circumstances
+  recovery_codes_made: { name: string } & Circumstances
+  recovery_code_used: { name: string } & Circumstances
+  /** Several wrong codes have come in a row. */
+  wrong_codes: { name: string } & Circumstances
+  /** An administrator has taken the factors away. */
+  factors_reset: { name: string }
   /** Somebody signed in from a device never seen. */
   new_device: { name: string } & Circumstances
   /** Many wrong passwords have come for the account. */

@@ -13,7 +13,7 @@ export interface App {
 /** How a mail is made up, in whatever language. */
 interface Makeup {
   /** Where its button leads: by its ticket, or to a page that anybody may open. */
-  button: Purpose | '/login' | '/forgot-password' | '/'
+  button: Purpose | '/login' | '/forgot-password' | '/account/factors' | '/'
   /** Seconds, if its ticket is not valid as long as its purpose has it. */
   seconds?: number
   /** With the code of its ticket, for people whose mail is on another device. */
@@ -39,6 +39,12 @@ const makeup: Record<Template, Makeup> = {
   email_change_requested: { button: '/forgot-password', because: 'security' },
   email_changed: { button: 'email_revert', because: 'security' },
   email_reverted: { button: '/forgot-password', because: 'security' },
+  factor_added: { button: '/account/factors', because: 'security' },
+  factor_removed: { button: '/account/factors', because: 'security' },
+  recovery_codes_made: { button: '/account/factors', because: 'security' },
+  recovery_code_used: { button: '/account/factors', because: 'security' },
+  wrong_codes: { button: '/forgot-password', because: 'security' },
+  factors_reset: { button: '/account/factors', because: 'security' },
   new_device: { button: '/forgot-password', because: 'security' },
   many_failures: { button: '/forgot-password', because: 'security' },
   deletion_requested: { button: '/login', because: 'security' },
@@ -81,7 +87,7 @@ export function contentOf(mail: Mail, app: App, secrets?: TicketSecrets): Conten
 const facts = ['at', 'ip', 'device'] as const satisfies (keyof Circumstances)[]
 
 /** What is known for a mail, as its reader reads it. What is undefined is not known for mails of its kind. */
-interface Values extends Partial<Record<'name' | 'newEmail' | 'deleteAfter' | keyof Circumstances, string>> {
+interface Values extends Partial<Record<'name' | 'newEmail' | 'deleteAfter' | 'factor' | keyof Circumstances, string>> {
   locale: Locale
   invitedBy?: string | null
   link: string
@@ -114,7 +120,7 @@ export function valuesOf(mail: Mail, app: App, secrets?: TicketSecrets): Values 
   return values
 }
 
-type Read = 'name' | 'newEmail' | 'invitedBy' | 'deleteAfter' | keyof Circumstances
+type Read = 'name' | 'newEmail' | 'invitedBy' | 'deleteAfter' | 'factor' | keyof Circumstances
 
 const readers: Record<Read, (value: string, locale: Locale) => string> = {
   name: foreign,
@@ -122,6 +128,7 @@ const readers: Record<Read, (value: string, locale: Locale) => string> = {
   invitedBy: foreign,
   device: foreign,
   ip: String,
+  factor: String,
   at: formatTime,
   deleteAfter: formatTime,
 }

@@ -15,6 +15,7 @@ const config = readConfig({
   JWT_AUDIENCE: 'https://api.example.com',
   JWT_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   JWT_REFRESH_SECRET: randomBytes(48).toString('base64'),
+  FACTOR_KEY: randomBytes(48).toString('base64'),
 })
 const logger = createLogger('auth', 'silent')
 const database = createDatabase(config.databaseUrl, { connections: 1, onError: logger.error.bind(logger) })

@@ -24,6 +24,7 @@ interface Guards {
 const tags = [
   { name: 'session', description: 'Signing in, staying signed in, signing out' },
   { name: 'account', description: 'What signed-in users see and change of their own' },
+  { name: 'factors', description: 'What a user proves to be themselves with, beside a password' },
   { name: 'directory', description: 'Names of users, for services and those who may look them up' },
   { name: 'administration', description: 'Users, for admins' },
   { name: 'keys', description: 'What access tokens are verified with' },

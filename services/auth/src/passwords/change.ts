@@ -1,6 +1,7 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Prisma, User } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
+import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
@@ -21,6 +22,7 @@ interface Dependencies {
   devices: KnownDevices
   notify: Notify
   signedIn: Guard
+  fully: preHandlerAsyncHookHandler
 }
 
 const schema = {
@@ -32,7 +34,7 @@ const schema = {
     newPassword: NewPassword,
   }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every other session has ended' }) },
-  problems: { 400: ['PASSWORD_WEAK'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
+  problems: { 400: ['PASSWORD_WEAK'], 401: ['STEP_UP_REQUIRED'], 403: ['PASSWORD_WRONG'], 503: ['LOGIN_BUSY'] },
 }
 
 const reasons: Partial<Record<Verdict | 'throttled', string>> = {
@@ -43,13 +45,13 @@ const reasons: Partial<Record<Verdict | 'throttled', string>> = {
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
 export function changePasswordRoute(
   app: Application,
-  { config, database, passwords, throttle, devices, notify, signedIn }: Dependencies,
+  { config, database, passwords, throttle, devices, notify, signedIn, fully }: Dependencies,
 ): void {
   app.post(
     '/api/auth/password',
     {
       schema,
-      preHandler: signedIn,
+      preHandler: [signedIn, fully],
       config: { rateLimit: config.loginRateLimit },
     },
     async (request, reply) =>

@@ -17,7 +17,8 @@ export function showPasswordHashes(passwords: Pick<Passwords, 'running' | 'waiti
 /** Every value of the label is there from the start, so that a first one is a rise and not a new series. */
 export const throttled = new Counter({
   name: 'sallyport_passwords_throttled_total',
-  help: 'Passwords that were not tried, since too many wrong ones had come for the same person, by path',
+  help: 'Passwords and codes that were not tried, since too many wrong ones had come for the same person, by path',
   labelNames: ['path'],
 })
-for (const path of ['login', 'step-up', 'password']) throttled.inc({ path: `/api/auth/${path}` }, 0)
+for (const path of ['login', 'login/second-factor', 'step-up', 'password', 'password/reset'])
+  throttled.inc({ path: `/api/auth/${path}` }, 0)

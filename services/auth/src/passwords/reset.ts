@@ -9,6 +9,8 @@ import { lockUser } from '../accounts/lock-user.ts'
 import { findTicket, issueTicket, mayIssue, Proof, ticketInvalid, useTicket } from '../accounts/tickets.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
+import { Code } from '../factors/codes.ts'
+import { type SecondFactor, SecondFactorProof } from '../factors/second-factor.ts'
 import type { Circumstances } from '../mail/mails.ts'
 import { addMail, type Notify } from '../mail/queue.ts'
 import { circumstancesOf } from '../sessions/device.ts'
@@ -28,6 +30,7 @@ interface Dependencies {
   keys: DerivedKeys
   devices: KnownDevices
   notify: Notify
+  secondFactor: SecondFactor
   askForMail: AskForMail
 }
 
@@ -44,17 +47,31 @@ const resetSchema = {
   operationId: 'resetPassword',
   tags: ['account'],
   summary: 'Choose a new password by way of a mail',
-  description: 'With the ticket of a mail, or with the id and the code.',
-  body: Type.Object({ ...Proof.properties, password: NewPassword }),
+  description:
+    'With the ticket of a mail, or with the id and the code. A user who has a second factor is asked for it, and the call is repeated with it; the ticket stays valid meanwhile.',
+  body: Type.Object({
+    ...Proof.properties,
+    password: NewPassword,
+    ...Type.Partial(SecondFactorProof).properties,
+    code: Type.Optional(
+      Type.String({ maxLength: 200, description: 'of the mail with `ticketId`; else as `factorCode`' }),
+    ),
+    factorCode: Type.Optional(Code),
+  }),
   response: { 200: Type.Object({ message: Type.String() }, { description: 'Every session has ended' }) },
-  problems: { 400: ['TICKET_INVALID', 'PASSWORD_WEAK'], 403: ['ORIGIN_REFUSED'], 503: ['LOGIN_BUSY'] },
+  problems: {
+    400: ['TICKET_INVALID', 'PASSWORD_WEAK', 'CHALLENGE_INVALID'],
+    401: ['SECOND_FACTOR_REQUIRED'],
+    403: ['ORIGIN_REFUSED', 'CODE_WRONG', 'PASSKEY_INVALID', 'PASSKEY_UNKNOWN'],
+    503: ['LOGIN_BUSY', 'PASSKEYS_UNAVAILABLE'],
+  },
 }
 
 export const passwordResetTask = 'password_reset'
 
 /** How a user who has forgotten the password gets another: by way of a mail to the address of the account. */
 export function resetRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, passwords, keys, devices, notify, askForMail } = dependencies
+  const { config, database, passwords, keys, devices, notify, secondFactor, askForMail } = dependencies
   const onRequest = requireOwnOrigin(config.origins)
 
   app.post('/api/auth/password/forgot', { schema: forgotSchema, onRequest }, async (request, reply) => {
@@ -72,7 +89,11 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
     },
     async (request, reply) =>
       passwords.admit(async () => {
-        const { password, ...proof } = request.body
+        const { password, challenge, credential, factorCode, ...given } = request.body
+        // The link of a mail goes with no code, so that one that comes with it is the factor's.
+        const isByLink = given.ticket !== undefined && given.ticketId === undefined
+        const { code, ...link } = given
+        const proof = isByLink ? link : given
         const { id, userId, email } = await findTicket(database, keys, proof, ['password_reset'])
         // The mail went to what is still the address of the account, and not to one that was left since.
         const findUser = async (from: Prisma.TransactionClient) =>
@@ -80,6 +101,11 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
         const user = await findUser(database)
         if (!user) throw ticketInvalid()
         await requireStrong(passwords, password, user)
+        if (await secondFactor.isRequiredOf(user.id)) {
+          if (challenge === undefined) throw await secondFactor.ask(user, 'password_reset', id)
+          const second = { challenge, credential, code: factorCode ?? (isByLink ? code : undefined) }
+          await secondFactor.finish(request, second, 'password_reset', () => 'mail', id)
+        }
         const passwordHash = await passwords.hash(password)
         const changed = await database.$transaction(async (transaction) => {
           await lockUser(transaction, user.id)

@@ -12,7 +12,7 @@ import { busy, type Passwords, type Verdict } from './passwords.ts'
 import { createTurns } from './turns.ts'
 
 /** With the fifth wrong password in a row the next has to wait for 30 s, and twice as long with every further one. */
-const free = 5
+export const free = 5
 const shortestWait = 30
 const longestWait = 3_600
 
@@ -93,7 +93,7 @@ export function createThrottle({ config, database, passwords }: Dependencies): T
   return {
     admit: (turn, work) => takeTurn(turn, () => passwords.admit(work)),
     async verify(request, bucket, stored, password) {
-      const failures = await reserve(database, bucket)
+      const failures = await reserveAttempt(database, bucket)
       if (failures === undefined) {
         throttled.inc({ path: request.routeOptions.url as string })
         await passwords.verify(undefined, password)
@@ -132,7 +132,10 @@ const reserveStatement: Statement = {
 }
 
 /** @returns which failure in a row it is, if it is one; undefined if the password may not be tried */
-async function reserve(database: Database, { person, device, hasAccount }: Bucket): Promise<number | undefined> {
+export async function reserveAttempt(
+  database: Database,
+  { person, device, hasAccount }: Bucket,
+): Promise<number | undefined> {
   const [reserved] = await database.run<{ failures: number }>(reserveStatement, [person, device, hasAccount])
   return reserved?.failures
 }

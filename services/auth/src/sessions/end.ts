@@ -11,6 +11,7 @@ export type EndReason =
   | 'password_reset'
   | 'email_reverted'
   | 'account_deleted'
+  | 'factors_reset'
   | 'disabled'
   | 'revoked_by_admin'
   | 'expired'

@@ -1,6 +1,9 @@
 import { type Logger, repeat } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { eraseDeleted } from '../accounts/deletion.ts'
+import { forgetChallenges } from '../factors/challenges.ts'
+import type { FactorKey } from '../factors/factor-key.ts'
+import { resealSecrets } from '../factors/totp.ts'
 import { forgetFailures } from '../passwords/throttle.ts'
 
 /** How many rows a step looks at. */
@@ -25,6 +28,7 @@ export const keptFor = 24
 export function startHousekeeping(
   database: Database,
   logger: Logger,
+  factorKey: FactorKey,
   { eventsRetention, pause = 60_000 }: { eventsRetention: number; pause?: number },
 ): () => Promise<void> {
   let after: string | null = null
@@ -37,6 +41,9 @@ export function startHousekeeping(
     if (erased > 0) logger.info({ event: 'users_erased', erased })
     await forget(database, eventsRetention, slice)
     await forgetFailures(database, slice)
+    await forgetChallenges(database, slice)
+    const resealed = await resealSecrets(database, factorKey, slice)
+    if (resealed > 0) logger.info({ event: 'factor_secrets_resealed', resealed })
   }
 
   return repeat(step, { pause, onError: (err) => logger.warn({ event: 'housekeeping_failed', err }) })

@@ -1,14 +1,16 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
-import type { Database, Statement } from '@sallyport/database'
+import type { Database } from '@sallyport/database'
 import { spellingsOf } from '@sallyport/identity'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import Type from 'typebox'
 import { requireValid } from '../accounts/require-valid.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
+import type { SecondFactor } from '../factors/second-factor.ts'
 import type { Passwords } from '../passwords/passwords.ts'
-import { bucketOfLogin, type Throttle, waitAfterFailures } from '../passwords/throttle.ts'
+import { bucketOfLogin, clearFailures, type Throttle, waitAfterFailures } from '../passwords/throttle.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
+import { findUserByEmail, type SigningIn } from './find-user.ts'
 import type { KnownDevices } from './known-devices.ts'
 import { countLogin } from './metrics.ts'
 import { requireOwnOrigin } from './own-origin.ts'
@@ -21,6 +23,7 @@ interface Dependencies {
   throttle: Throttle
   keys: DerivedKeys
   devices: KnownDevices
+  secondFactor: SecondFactor
   signIn: SignIn
 }
 
@@ -33,49 +36,37 @@ const schema = {
     password: Type.String({ minLength: 1, format: 'password', description: 'at most 1024 characters' }),
   }),
   response: { 200: SignedIn },
-  problems: { 401: ['AUTH_INVALID_CREDENTIALS'], 403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'], 503: ['LOGIN_BUSY'] },
+  problems: {
+    401: ['AUTH_INVALID_CREDENTIALS', 'SECOND_FACTOR_REQUIRED'],
+    403: ['ORIGIN_REFUSED', 'ACCOUNT_INVALID'],
+    503: ['LOGIN_BUSY'],
+  },
 }
 
 /** What every refusal says, whatever it is for. */
 const byMail = `Forgot your password? Ask for a link by mail, which lets you in at any time. ${waitAfterFailures}`
 const byAdmin = `Forgot your password? An administrator can help. ${waitAfterFailures}`
 
-interface UserRow {
-  id: string
-  email: string
-  roles: string[]
-  passwordHash: string
-  passwordVersion: number
-  disabled: boolean
-  deletion: string | null
-}
-
 /** Whom no device knows. */
 const nobody = { id: '', passwordVersion: 0 }
 
-const findUser: Statement = {
-  name: 'find_user',
-  text: `
-    SELECT id, email, roles, password_hash AS "passwordHash", password_version AS "passwordVersion",
-      disabled_at IS NOT NULL AS disabled, delete_after::text AS deletion
-    FROM auth.users WHERE email = ANY($1) ORDER BY array_position($1, email) LIMIT 1`,
-}
-
 /**
- * Checks e-mail and password, and signs the user in. Whatever speaks against it, the response is the same: also when the
+ * Checks e-mail and password, and signs the user in, or asks for a second factor if they have one. Whatever speaks against it, the response is the same: also when the
  * password is right and was not tried, since too many wrong ones came before it.
  */
 export function loginRoute(app: Application, dependencies: Dependencies): void {
-  const { config, database, passwords, throttle, keys, devices, signIn } = dependencies
+  const { config, database, passwords, throttle, keys, devices, secondFactor, signIn } = dependencies
   const detail = config.mail ? byMail : byAdmin
+  /** Those that a second factor was asked for. */
+  const asked = new WeakSet<object>()
 
   app.post(
     '/api/auth/login',
     {
       schema,
       onRequest: [requireCapacity, requireOwnOrigin(config.origins)],
-      onResponse: (_request, { statusCode }, done) => {
-        countLogin(statusCode)
+      onResponse: (request, { statusCode }, done) => {
+        countLogin(asked.has(request) ? 'asked' : statusCode)
         done()
       },
       config: { rateLimit: config.loginRateLimit },
@@ -83,7 +74,7 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
     async (request, reply) =>
       throttle.admit(`${spellingsOf(request.body.email)[0]} ${devices.idOf(request)}`, async () => {
         const { email, password } = request.body
-        const [user] = await database.run<UserRow>(findUser, [spellingsOf(email)])
+        const user = await findUserByEmail(database, spellingsOf(email))
         // As much work as for a user.
         const device = devices.find(request, user ?? nobody)
         const bucket = bucketOfLogin(keys, email, user?.id, device)
@@ -101,7 +92,12 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
         requireValid(user, request.log)
 
         const passwordHash = verdict === 'outdated' ? await rehash(user, password) : user.passwordHash
-        const signedIn = await signIn(request, reply, { ...user, passwordHash })
+        if (await secondFactor.isRequiredOf(user.id)) {
+          await clearFailures(database, bucket)
+          asked.add(request)
+          throw await secondFactor.ask(user, 'login')
+        }
+        const signedIn = await signIn(request, reply, { ...user, passwordHash }, ['pwd'])
         if (!signedIn) throw await refuse('changed meanwhile')
         return signedIn
       }),
@@ -113,7 +109,7 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
   }
 
   /** Hashes the password anew. @returns the hash that is stored now */
-  async function rehash({ id, passwordHash: stored }: UserRow, password: string): Promise<string> {
+  async function rehash({ id, passwordHash: stored }: SigningIn, password: string): Promise<string> {
     const passwordHash = await passwords.hash(password)
     const { count } = await database.user.updateMany({
       where: { id, passwordHash: stored },

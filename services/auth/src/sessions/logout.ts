@@ -1,6 +1,7 @@
 import type { Application } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
+import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
@@ -14,6 +15,7 @@ interface Dependencies {
   database: Database
   refreshTokens: RefreshTokens
   signedIn: Guard
+  recently: preHandlerAsyncHookHandler
 }
 
 const shared = {
@@ -25,7 +27,10 @@ const shared = {
 /** Signing out needs no cookie: without one it is done already. */
 const security = [{ refreshCookie: [] }, {}]
 
-export function logoutRoutes(app: Application, { config, database, refreshTokens, signedIn }: Dependencies): void {
+export function logoutRoutes(
+  app: Application,
+  { config, database, refreshTokens, signedIn, recently }: Dependencies,
+): void {
   const ownOrigin = requireOwnOrigin(config.origins)
 
   app.post(
@@ -45,9 +50,14 @@ export function logoutRoutes(app: Application, { config, database, refreshTokens
   app.post(
     '/api/auth/logout-all',
     {
-      schema: { operationId: 'logoutAll', summary: 'Sign out everywhere', ...shared },
+      schema: {
+        operationId: 'logoutAll',
+        summary: 'Sign out everywhere',
+        ...shared,
+        problems: { ...shared.problems, 401: ['STEP_UP_REQUIRED'] },
+      },
       onRequest: ownOrigin,
-      preHandler: signedIn,
+      preHandler: [signedIn, recently],
     },
     async (request, reply) => {
       const { userId: user } = request.identity

@@ -11,12 +11,13 @@ const loginOutcomes: Record<number, string> = { 200: 'succeeded', 401: 'failed',
 
 const logins = count('sallyport_logins_total', 'Logins by outcome', 'outcome', [
   ...Object.values(loginOutcomes),
+  'second_factor_asked',
   'refused',
 ])
 
-/** Counts a login by the status of its response. */
-export function countLogin(status: number): void {
-  logins.inc({ outcome: loginOutcomes[status] ?? 'refused' })
+/** Counts a login by the status of its response; `asked` is one that a second factor is to follow. */
+export function countLogin(status: number | 'asked'): void {
+  logins.inc({ outcome: status === 'asked' ? 'second_factor_asked' : (loginOutcomes[status] ?? 'refused') })
 }
 
 export const refreshes = count('sallyport_refreshes_total', 'Refreshes by outcome', 'outcome', [

@@ -1,11 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import type { Database, Statement } from '@sallyport/database'
-import { type LiveSession, type SessionLimits, type SessionRow, toLiveSession } from './session.ts'
+import {
+  type LiveSession,
+  type Method,
+  type SessionLimits,
+  type SessionRow,
+  sessionColumns,
+  toLiveSession,
+} from './session.ts'
 
 interface NewSession {
   userId: string
-  /** The hash the password was just checked against. */
+  /** As the user had it when they were checked. */
   passwordHash: string
+  amr: Method[]
   userAgent: string | null | undefined
   ip: string
   /** The id of the device, if it is known to the user. */
@@ -28,8 +36,8 @@ const open: Statement = {
       WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL
       FOR SHARE
     ), opened AS (
-      INSERT INTO auth.sessions (id, user_id, user_agent, ip, expires_at, absolute_expires_at)
-      SELECT $3::uuid, id, $4, $5,
+      INSERT INTO auth.sessions (id, user_id, user_agent, ip, amr, expires_at, absolute_expires_at)
+      SELECT $3::uuid, id, $4, $5, $9::text[],
              now() + least($6::float8, $7::float8) * interval '1 second',
              now() + $7::float8 * interval '1 second'
       FROM owner
@@ -41,8 +49,7 @@ const open: Statement = {
       SELECT 'login_succeeded', user_id, id, ip, CASE WHEN $8::text IS NULL THEN 'new device' ELSE 'known device' END
       FROM opened
     )
-    SELECT floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles, u.locale,
+    SELECT ${sessionColumns}, u.locale,
            NOT EXISTS (
              SELECT FROM auth.security_events e
              WHERE e.user_id = s.user_id AND e.event = 'login_succeeded' AND e.reason IS NOT NULL) AS is_first
@@ -62,7 +69,7 @@ const undoDeletion: Statement = {
 }
 
 /**
- * Opens a session for a user whose password was just checked. The user's row is locked and looked at once more in the
+ * Opens a session for a user who was just checked. The user's row is locked and looked at once more in the
  * same statement, so that no session opens after the user was disabled or the password changed. The security event
  * of the login is written with it, so that there is never one without the other; the wrong passwords before it that came
  * from where it comes from are forgotten. An account that was to be deleted is not deleted then, which is written before,
@@ -72,12 +79,12 @@ const undoDeletion: Statement = {
  */
 export async function openSession(
   database: Database,
-  { userId, passwordHash, userAgent = null, ip, device, deletion }: NewSession,
+  { userId, passwordHash, amr, userAgent = null, ip, device, deletion }: NewSession,
   { idleSeconds, maxSeconds }: SessionLimits,
 ): Promise<OpenedSession | undefined> {
   const id = randomUUID()
   if (deletion) await database.run(undoDeletion, [userId, passwordHash, deletion, ip])
-  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds, device ?? null]
+  const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds, device ?? null, amr]
   const [opened] = await database.run<SessionRow & { locale: string | null; is_first: boolean }>(open, values)
   if (!opened) return undefined
   const { locale, is_first: isFirst } = opened

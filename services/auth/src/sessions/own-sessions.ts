@@ -1,6 +1,7 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Session } from '@sallyport/database'
 import type { Guard } from '@sallyport/identity'
+import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { endTickets } from '../accounts/tickets.ts'
 import { record } from '../events/security-events.ts'
@@ -28,7 +29,7 @@ export const Sessions = Type.Object(
 /** A user's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
 export function ownSessionRoutes(
   app: Application,
-  { database, signedIn }: { database: Database; signedIn: Guard },
+  { database, signedIn, recently }: { database: Database; signedIn: Guard; recently: preHandlerAsyncHookHandler },
 ): void {
   app.get(
     '/api/auth/sessions',
@@ -53,13 +54,15 @@ export function ownSessionRoutes(
         summary: 'End one of my sessions',
         params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
         response: { 200: Type.Object({ message: Type.String() }, { description: 'The session has ended' }) },
-        problems: { 404: ['SESSION_NOT_FOUND'] },
+        description: 'Another one than that of the request needs a sign-in of the last five minutes.',
+        problems: { 401: ['STEP_UP_REQUIRED'], 404: ['SESSION_NOT_FOUND'] },
       },
       preHandler: signedIn,
     },
-    async (request) => {
-      const { userId: user } = request.identity
+    async (request, reply) => {
+      const { userId: user, sessionId: own } = request.identity
       const { id: session } = request.params
+      if (session !== own) await recently.call(app, request, reply)
       // It may be somebody else's, who has asked for more.
       await endTickets(database, { userId: user, purpose: 'email_change' })
       if (!(await endSession(database, session, 'logout', user)))

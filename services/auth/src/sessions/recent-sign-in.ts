@@ -5,29 +5,52 @@ import type { preHandlerAsyncHookHandler } from 'fastify'
 /** For how long who signed in, or stepped up, need not do so again, in seconds. */
 const recent = 300
 
+/** Guards that go after the one that says who is calling. */
+export interface RecentSignIn {
+  /** For what ends sessions (ASVS V7.5.2): callers who have proved lately who they are. */
+  recently: preHandlerAsyncHookHandler
+  /** For what changes an account (ASVS V7.5.1): callers who have done so with all that they have, a second factor too. */
+  fully: preHandlerAsyncHookHandler
+}
+
 /**
- * Lets through callers who have proved lately who they are, to what changes an account (ASVS V7.5.1). A guard that goes
- * after the one that says who is calling.
+ * Asks the session, and not the access token: a factor may have been added since that was signed.
  *
- * @throws 401 STEP_UP_REQUIRED as RFC 9470 has it: the caller calls `POST /api/auth/step-up`, and then again
+ * Both throw 401 STEP_UP_REQUIRED as RFC 9470 has it: the caller calls `POST /api/auth/step-up`, and then again.
  */
-export function requireRecentSignIn(database: Database): preHandlerAsyncHookHandler {
-  return async ({ identity: { sessionId, userId } }) => {
-    const [session] = await database.run(findRecent, [sessionId, userId, recent])
-    if (!session) throw stepUpRequired()
+export function requireRecentSignIn(database: Database): RecentSignIn {
+  const guard = (strictly: boolean): preHandlerAsyncHookHandler => {
+    return async ({ identity: { sessionId, userId } }) => {
+      const [session] = await database.run<Found>(findSession, [sessionId, userId, recent])
+      const acr = strictly && session?.hasFactor ? 'aal2' : undefined
+      if (!session?.isRecent || (acr && !session.isStrong)) throw stepUpRequired(acr)
+    }
   }
+  return { recently: guard(false), fully: guard(true) }
+}
+
+interface Found {
+  isRecent: boolean
+  isStrong: boolean
+  hasFactor: boolean
 }
 
 /** By the clock of the database, which set the times. */
-const findRecent: Statement = {
+const findSession: Statement = {
   name: 'find_recent_sign_in',
   text: `
-    SELECT FROM auth.sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
-      AND coalesce(authenticated_at, created_at) > now() - $3::float8 * interval '1 second'`,
+    SELECT coalesce(authenticated_at, created_at) > now() - $3::float8 * interval '1 second' AS "isRecent",
+           'mfa' = ANY(amr) AS "isStrong",
+           EXISTS (SELECT FROM auth.totp WHERE user_id = $2) OR EXISTS (SELECT FROM auth.passkeys WHERE user_id = $2)
+             AS "hasFactor"
+    FROM auth.sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL`,
 }
 
-const stepUpRequired = () =>
-  new Problem(401, 'STEP_UP_REQUIRED', 'This needs a recent sign-in', {
-    detail: 'Confirm your password, and try again.',
-    headers: { 'www-authenticate': `Bearer error="insufficient_user_authentication", max_age="${recent}"` },
+function stepUpRequired(acr: 'aal2' | undefined): Problem {
+  const needs = [acr && `acr_values="${acr}"`, `max_age="${recent}"`].filter(Boolean).join(', ')
+  return new Problem(401, 'STEP_UP_REQUIRED', 'This needs a recent sign-in', {
+    detail: 'Confirm that it is you (POST /api/auth/step-up), and try again.',
+    headers: { 'www-authenticate': `Bearer error="insufficient_user_authentication", ${needs}` },
+    members: { ...(acr && { acr }), maxAge: recent },
   })
+}

@@ -1,7 +1,7 @@
-import type { Database, Statement } from '@sallyport/database'
+import { type Database, Prisma, type Statement } from '@sallyport/database'
 import { endSession } from './end.ts'
 import { type Decision, decide, type Presented, type RotationState } from './rotation.ts'
-import { type LiveSession, type SessionLimits, type SessionRow, toLiveSession } from './session.ts'
+import { type LiveSession, type SessionLimits, type SessionRow, sessionColumns, toLiveSession } from './session.ts'
 
 export type RotationOutcome =
   | { kind: 'rotated'; session: LiveSession; forgotten: number }
@@ -26,8 +26,7 @@ const rotate: Statement = {
     WHERE s.id = $1 AND s.user_id = $2 AND u.id = s.user_id
       AND s.revoked_at IS NULL AND s.expires_at > clock.now AND u.disabled_at IS NULL
       AND s.generation <= $3
-    RETURNING floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-      floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
+    RETURNING ${sessionColumns},
       $3 - (SELECT before.generation FROM auth.sessions before WHERE before.id = s.id) AS forgotten`,
 }
 
@@ -92,9 +91,7 @@ async function findForRotation(
       now: number
     })[]
   >`
-    SELECT s.generation, floor(extract(epoch FROM s.rotated_at))::float8 AS rotated_at,
-           floor(extract(epoch FROM s.expires_at))::float8 AS expires_at, u.email, u.name, u.roles,
-           s.attempt_hash, u.disabled_at IS NOT NULL AS disabled,
+    SELECT s.generation, ${Prisma.raw(sessionColumns)}, s.attempt_hash, u.disabled_at IS NOT NULL AS disabled,
            CASE WHEN s.revoked_at IS NOT NULL THEN coalesce(s.revoked_reason, 'revoked_by_admin') END AS revoked_reason,
            extract(epoch FROM s.rotated_at)::float8 AS exact_rotated_at,
            extract(epoch FROM s.expires_at)::float8 AS exact_expires_at,

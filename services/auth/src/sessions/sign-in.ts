@@ -9,6 +9,7 @@ import { circumstancesOf } from './device.ts'
 import { endSessionOfCookie } from './end-by-cookie.ts'
 import type { KnownDevices } from './known-devices.ts'
 import { openSession } from './open.ts'
+import type { Method } from './session.ts'
 
 interface Dependencies {
   config: Config
@@ -35,22 +36,24 @@ type SignedIn = Static<typeof SignedIn>
  * (ASVS V7.2.4), and sets its cookie. The device is known to them from then on; if it was not, they are told by mail,
  * unless they have never signed in before.
  *
- * @param user with the hash that the password was checked against, or was just set to
+ * @param user with the hash that the password was checked against, or was just set to, or that they have
+ * @param amr how they proved it
  * @returns undefined if the user was disabled or the password changed meanwhile
  */
 export type SignIn = (
   request: FastifyRequest,
   reply: FastifyReply,
   user: { id: string; passwordHash: string; passwordVersion: number; deletion?: string | null },
+  amr: Method[],
 ) => Promise<SignedIn | undefined>
 
 export function createSignIn(dependencies: Dependencies): SignIn {
   const { config, database, accessTokens, refreshTokens, devices, notify } = dependencies
-  return async (request, reply, user) => {
+  return async (request, reply, user, amr) => {
     const device = devices.find(request, user)
     const userAgent = request.headers['user-agent']?.slice(0, 512)
     const { id: userId, passwordHash, deletion } = user
-    const by = { userId, passwordHash, userAgent, ip: request.ip, device, deletion }
+    const by = { userId, passwordHash, amr, userAgent, ip: request.ip, device, deletion }
     const session = await openSession(database, by, config.session)
     if (!session) return undefined
     request.log.warn({ event: 'login_succeeded', user: user.id, session: session.id, ip: request.ip })

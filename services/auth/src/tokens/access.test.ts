@@ -1,5 +1,6 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, verify } from 'node:crypto'
 import t from 'tap'
+import type { Method } from '../sessions/session.ts'
 import { createAccessTokens } from './access.ts'
 import { createKeySet } from './key-set.ts'
 
@@ -15,6 +16,7 @@ const session = {
   generation: 3,
   rotatedAt: 1_790_000_000,
   expiresAt: 1_790_604_800,
+  proved: { at: 1_790_000_000, amr: ['pwd', 'otp', 'mfa'] as Method[] },
   user: {
     id: '018f4e6e-9d5c-7cc1-a1b5-0d6f0f5d7c11',
     email: 'zoë@example.com',
@@ -32,7 +34,7 @@ t.test('an access token says who holds it, signed as its key asks (RFC 7518, RFC
       seconds: 900,
       privateKeys: [privateKey] as [string],
     }
-    const current = createKeySet({ accessToken, refreshSecrets: ['a secret that is long enough for a test'] })
+    const current = createKeySet({ accessToken, refreshSecrets: ['a secret'], factorKeys: ['a key'] })
     const [header = '', claims = '', signature = ''] = createAccessTokens(accessToken, { current })
       .sign(session)
       .split('.')
@@ -47,6 +49,9 @@ t.test('an access token says who holds it, signed as its key asks (RFC 7518, RFC
       email: 'zoë@example.com',
       role: 'doctor',
       roles: ['doctor', 'admin'],
+      auth_time: 1_790_000_000,
+      acr: 'aal2',
+      amr: ['pwd', 'otp', 'mfa'],
     })
     const key = { key: createPublicKey(privateKey), dsaEncoding: 'ieee-p1363' } as const
     const content = Buffer.from(`${header}.${claims}`)

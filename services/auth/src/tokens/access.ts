@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../config.ts'
-import type { LiveSession } from '../sessions/session.ts'
+import { type LiveSession, levelOf } from '../sessions/session.ts'
 import type { KeySet } from './key-set.ts'
 
 export interface AccessTokens {
-  /** An access token (RFC 9068) for a live session. */
+  /** An access token (RFC 9068, with section 2.2.1 on how its user signed in) for a live session. */
   sign(session: LiveSession): string
 }
 
@@ -17,7 +17,7 @@ export function createAccessTokens(
   keys: { readonly current: KeySet },
 ): AccessTokens {
   return {
-    sign({ id, user }) {
+    sign({ id, user, proved }) {
       const issuedAt = Math.floor(Date.now() / 1000)
       const lifetime = Math.floor(seconds * (1 - Math.random() * jitter))
       return keys.current.signAccess({
@@ -29,6 +29,9 @@ export function createAccessTokens(
         exp: issuedAt + lifetime,
         jti: randomUUID(),
         sid: id,
+        auth_time: proved.at,
+        acr: levelOf(proved.amr),
+        amr: proved.amr,
         email: user.email,
         role: user.roles[0],
         roles: user.roles,

@@ -1,15 +1,14 @@
-import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { createHmac, hkdfSync } from 'node:crypto'
 import type { KeySet } from './key-set.ts'
+import { open, seal } from './sealing.ts'
 
 /** What a secret of refresh tokens is also good for, each with a key of its own (HKDF, RFC 5869). */
-type Use = 'mail' | 'codes' | 'guessing' | 'devices'
+type Use = 'mail' | 'codes' | 'guessing' | 'devices' | 'challenges'
 
-const cipher = 'aes-256-gcm'
-const ivLength = 12
-const tagLength = 16
+type Keys = [Buffer, ...Buffer[]]
 
 export interface DerivedKeys {
-  /** Encrypts a text for the queue of mails (AES-256-GCM), so that nobody who reads the database has what is in it. */
+  /** Encrypts a text for the queue of mails, so that nobody who reads the database has what is in it. */
   seal(text: string): string
   /**
    * @returns undefined for what was not sealed with one of our secrets
@@ -20,7 +19,9 @@ export interface DerivedKeys {
    *
    * @returns that of the active secret first, then those of the others
    */
-  digests(use: Exclude<Use, 'mail'>, text: string): [Buffer, ...Buffer[]]
+  digests(use: Exclude<Use, 'mail' | 'challenges'>, text: string): [Buffer, ...Buffer[]]
+  /** The keys of the tokens that finish what a request has begun (factors/challenges.ts), the active one first. */
+  readonly challengeKeys: Keys
 }
 
 /** @param keys the keys of the moment */
@@ -33,29 +34,14 @@ export function createDerivedKeys(keys: { readonly current: Pick<KeySet, 'refres
     derived.set(name, key)
     return key
   }
-  const all = (use: Use) => keys.current.refreshSecrets.map((secret) => derive(secret, use)) as [Buffer, ...Buffer[]]
+  const all = (use: Use) => keys.current.refreshSecrets.map((secret) => derive(secret, use)) as Keys
 
   return {
-    seal(text) {
-      const iv = randomBytes(ivLength)
-      const encrypt = createCipheriv(cipher, all('mail')[0], iv)
-      return Buffer.concat([iv, encrypt.update(text, 'utf8'), encrypt.final(), encrypt.getAuthTag()]).toString('base64')
+    seal: (text) => seal(all('mail')[0], text),
+    open: (sealed) => open(all('mail'), sealed),
+    digests: (use, text) => all(use).map((key) => createHmac('sha256', key).update(text).digest()) as Keys,
+    get challengeKeys() {
+      return all('challenges')
     },
-    open(sealed) {
-      const bytes = Buffer.from(sealed, 'base64')
-      for (const key of all('mail')) {
-        try {
-          const decrypt = createDecipheriv(cipher, key, bytes.subarray(0, ivLength), { authTagLength: tagLength })
-          decrypt.setAuthTag(bytes.subarray(-tagLength))
-          const text = decrypt.update(bytes.subarray(ivLength, -tagLength))
-          return Buffer.concat([text, decrypt.final()]).toString()
-        } catch {
-          // Another secret's, perhaps.
-        }
-      }
-      return undefined
-    },
-    digests: (use, text) =>
-      all(use).map((key) => createHmac('sha256', key).update(text).digest()) as [Buffer, ...Buffer[]],
   }
 }

@@ -2,20 +2,27 @@ import { type Logger, openReloadable, type Reloadable } from '@sallyport/chassis
 import { createSigner, publicJwk } from '@sallyport/identity'
 import type { Config } from '../config.ts'
 
-/** The keys of tokens. The first of each kind signs and all are accepted, so that a key is replaced without ending a session. */
+/** Keys, of which the first of each kind signs or seals and all are accepted: so one is replaced without ending a session. */
 export interface KeySet {
   /** Signs the claims of an access token with the active key. */
   signAccess: (claims: object) => string
   /** The public keys for access tokens, as a JWK Set (RFC 7517). */
   jwks: { keys: { kid: string }[] }
   refreshSecrets: [string, ...string[]]
+  /** They seal the secrets of authenticator apps. */
+  factorKeys: [string, ...string[]]
 }
 
-export function createKeySet({ accessToken, refreshSecrets }: Pick<Config, 'accessToken' | 'refreshSecrets'>): KeySet {
+export function createKeySet({
+  accessToken,
+  refreshSecrets,
+  factorKeys,
+}: Pick<Config, 'accessToken' | 'refreshSecrets' | 'factorKeys'>): KeySet {
   return {
     signAccess: createSigner(accessToken.privateKeys[0], 'at+jwt'),
     jwks: { keys: accessToken.privateKeys.map(publicJwk) },
     refreshSecrets,
+    factorKeys,
   }
 }
 
@@ -27,9 +34,14 @@ export function createKeySet({ accessToken, refreshSecrets }: Pick<Config, 'acce
  */
 export function openKeySet(readConfig: () => Config, logger: Logger): Reloadable<KeySet> {
   return openReloadable(readConfig().keyFiles, () => createKeySet(readConfig()), {
-    onReload({ jwks, refreshSecrets }) {
+    onReload({ jwks, refreshSecrets, factorKeys }) {
       const kids = jwks.keys.map(({ kid }) => kid)
-      logger.info({ event: 'keys_reloaded', kids, refreshSecrets: refreshSecrets.length })
+      logger.info({
+        event: 'keys_reloaded',
+        kids,
+        refreshSecrets: refreshSecrets.length,
+        factorKeys: factorKeys.length,
+      })
     },
     onRefuse: (err) => logger.error({ event: 'keys_refused', err }, 'the keys are invalid; those in use stay in use'),
   })

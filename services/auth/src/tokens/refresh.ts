@@ -40,7 +40,7 @@ const longest = 2_048
 /** How refresh tokens are signed: the type keeps them from being taken for any other token (RFC 8725 section 3.11). */
 export const refreshSigning = { algorithm: 'HS256', header: { alg: 'HS256', typ: 'rt+jwt' } } as const
 
-export function refreshClaims({ id, user, generation, rotatedAt, expiresAt }: LiveSession) {
+export function refreshClaims({ id, user, generation, rotatedAt, expiresAt }: Omit<LiveSession, 'proved'>) {
   return { sub: user.id, sid: id, gen: generation, iat: rotatedAt, exp: expiresAt, type: 'refresh' }
 }
 
