@@ -1,5 +1,6 @@
 import type { Database } from '@sallyport/database'
 import Type, { type Static } from 'typebox'
+import { PasskeyView, viewPasskey } from '../factors/passkeys.ts'
 
 const Text = Type.Union([Type.String(), Type.Null()])
 
@@ -20,6 +21,7 @@ export const AccountExport = Type.Object(
         id: Type.String(),
         createdAt: Type.String(),
         authenticatedAt: Text,
+        amr: Type.Array(Type.String()),
         lastUsedAt: Type.String(),
         expiresAt: Type.String(),
         endedAt: Text,
@@ -28,6 +30,26 @@ export const AccountExport = Type.Object(
         ip: Text,
       }),
     ),
+    factors: Type.Object({
+      totp: Type.Union([Type.Object({ createdAt: Type.String() }), Type.Null()]),
+      passkeys: Type.Array(
+        Type.Object({
+          ...PasskeyView.properties,
+          backupEligible: Type.Boolean(),
+          transports: Type.Array(Type.String()),
+        }),
+      ),
+      recoveryCodesLeft: Type.Integer(),
+      begun: Type.Array(
+        Type.Object({
+          purpose: Type.String(),
+          tries: Type.Integer(),
+          createdAt: Type.String(),
+          expiresAt: Type.String(),
+        }),
+        { description: 'what is to be finished within minutes' },
+      ),
+    }),
     securityEvents: Type.Array(
       Type.Object({ at: Type.String(), event: Type.String(), sessionId: Text, ip: Text, reason: Text }),
     ),
@@ -55,6 +77,11 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
     include: { sessions: { orderBy: { createdAt: 'asc' } } },
   })
   if (!user) return null
+  const where = { userId: id }
+  const totp = await database.totp.findUnique({ where })
+  const passkeys = await database.passkey.findMany({ where, orderBy: { createdAt: 'asc' } })
+  const recoveryCodesLeft = await database.recoveryCode.count({ where })
+  const begun = await database.challenge.findMany({ where, orderBy: { createdAt: 'asc' } })
   const { email, name, roles, locale } = user
   const events = await database.securityEvent.findMany({ where: { userId: id }, orderBy: { id: 'asc' } })
   const failures = await database.passwordFailures.findMany({ where: { person: id }, orderBy: { lastAt: 'asc' } })
@@ -73,6 +100,7 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
       id: session.id,
       createdAt: session.createdAt.toISOString(),
       authenticatedAt: text(session.authenticatedAt),
+      amr: session.amr,
       lastUsedAt: session.rotatedAt.toISOString(),
       expiresAt: session.expiresAt.toISOString(),
       endedAt: text(session.revokedAt),
@@ -80,6 +108,20 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
       userAgent: session.userAgent,
       ip: session.ip,
     })),
+    factors: {
+      totp: totp && { createdAt: totp.createdAt.toISOString() },
+      passkeys: passkeys.map((passkey) => ({
+        ...viewPasskey(passkey),
+        backupEligible: passkey.backupEligible,
+        transports: passkey.transports,
+      })),
+      recoveryCodesLeft,
+      begun: begun.map(({ purpose, tries, createdAt, expiresAt }) => ({
+        ...{ purpose, tries },
+        createdAt: createdAt.toISOString(),
+        expiresAt: expiresAt.toISOString(),
+      })),
+    },
     securityEvents: events.map(({ at, event, sessionId, ip, reason }) => ({
       ...{ event, sessionId, ip, reason },
       at: at.toISOString(),
