@@ -50,6 +50,19 @@ t.test('a service learns who is calling, whichever kind of key signs', async (t)
   }
 })
 
+t.test('a service learns how the caller proved who they are, as far as that is known', async (t) => {
+  const { sign } = createAssertions(ours.privateKey)
+  const proof = { acr: 'aal2', authTime: now(), amr: ['pwd', 'otp', 'mfa'] }
+  const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString())
+  const { token } = sign({ ...doctor, ...proof }, 'appointments')
+  t.match(claimsOf(token), { auth_time: proof.authTime, acr: 'aal2', amr: proof.amr })
+  t.strictSame(verify(token), { ...doctor, ...proof })
+  for (const [part, value] of Object.entries(proof))
+    t.strictSame(verify(sign({ ...doctor, [part]: value }, 'appointments').token), { ...doctor, [part]: value }, part)
+  const claims = claimsOf(sign(doctor, 'appointments').token)
+  for (const name of ['auth_time', 'acr', 'amr']) t.notOk(name in claims, name)
+})
+
 t.test('while a key is being replaced, assertions by the old and the new one hold', async (t) => {
   const either = createAssertionVerifier([foreign.publicKey, ours.publicKey], 'appointments')
   for (const { privateKey } of [ours, foreign])
@@ -90,6 +103,9 @@ t.test('what was not signed by the gateway, as an assertion, is invalid', async 
     'no session': forge({ sid: undefined }),
     'no roles': forge({ roles: [] }),
     'a role that is not the first': forge({ role: 'patient' }),
+    'a level that is no word': forge({ acr: 2 }),
+    'a time that is no number': forge({ auth_time: String(now()) }),
+    'methods that are no list': forge({ amr: 'pwd' }),
     'not signed': `${header}.${payload}.`,
     'alg none': `${encode({ alg: 'none', typ: 'identity+jwt' })}.${payload}.`,
     'the public key as a secret': `${hmacInput}.${createHmac('sha256', ours.publicKey).update(hmacInput).digest('base64url')}`,

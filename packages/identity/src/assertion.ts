@@ -29,7 +29,7 @@ export function createAssertions(privateKey: string): Assertions {
     sign(identity, audience) {
       const now = Math.floor(Date.now() / 1000)
       const expiresAt = now + lifetime
-      const { userId: sub, sessionId: sid, email, role, roles } = identity
+      const { userId: sub, sessionId: sid, email, role, roles, authTime: auth_time, acr, amr } = identity
       const token = sign({
         iss: issuer,
         aud: audience,
@@ -38,6 +38,9 @@ export function createAssertions(privateKey: string): Assertions {
         email,
         role,
         roles,
+        auth_time,
+        acr,
+        amr,
         iat: now,
         exp: expiresAt,
         jti: randomUUID(),
@@ -74,8 +77,8 @@ export function createAssertionVerifier(publicKeys: string[], audience: string):
   return (token) => {
     for (const verify of verifiers) {
       try {
-        const { sub, sid, email, role, roles } = verify(token)
-        return identityFrom({ userId: sub, sessionId: sid, email, role, roles })
+        const { sub, sid, email, role, roles, auth_time, acr, amr } = verify(token)
+        return identityFrom({ userId: sub, sessionId: sid, email, role, roles, acr, authTime: auth_time, amr })
       } catch {
         // Not by this key, or not valid: the next key decides.
       }

@@ -27,7 +27,17 @@ t.test('every spelling of an identity header that some server reads as one is kn
       ...[..."_.!#$%&'*+^`|~"].map((separator) => name.replaceAll('-', separator)),
     ])
       t.ok(isIdentityHeader(spelling), spelling)
-  for (const name of ['x-user', 'x-user-identity', 'user-id', 'x-user-id2', 'x--user-id', '', 'cookie'])
+  for (const name of [
+    'x-user',
+    'x-auth',
+    'x-auth-times',
+    'x-user-identity',
+    'user-id',
+    'x-user-id2',
+    'x--user-id',
+    '',
+    'cookie',
+  ])
     t.notOk(isIdentityHeader(name), name)
 })
 
@@ -41,6 +51,40 @@ t.test('who is calling comes out of the headers as it went in', async (t) => {
   ])
     t.strictSame(identityFromHeaders(headersOf({ ...doctor, email })), { ...doctor, email })
   t.equal(identityFromHeaders({ ...headersOf(doctor), 'x-user-roles': undefined }), undefined)
+})
+
+t.test('how the caller proved who they are comes out as it went in, and nothing of what is not known', async (t) => {
+  const character = fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code))
+  const proof = fc.record(
+    {
+      acr: fc.string({ unit: character, minLength: 1, maxLength: 64 }),
+      authTime: fc.integer({ min: 0, max: 1e11 - 1 }),
+    },
+    { requiredKeys: [] },
+  )
+  fc.assert(
+    fc.property(proof, (proof) => {
+      t.strictSame(identityFromHeaders(headersOf({ ...doctor, ...proof })), { ...doctor, ...proof })
+    }),
+  )
+  t.strictSame(headersOf({ ...doctor, acr: 'aal2', authTime: 0, amr: ['pwd'] }), {
+    ...headersOf(doctor),
+    'x-auth-acr': 'aal2',
+    'x-auth-time': '0',
+  })
+})
+
+t.test('a time or a level in another spelling is no identity', async (t) => {
+  for (const time of ['', '-1', '+1', '01', '1.0', '1e3', '0x1', ' 1', '1 ', '1\n', '1, 2', '١', '100000000000', ['1']])
+    t.equal(identityFromHeaders({ ...headersOf(doctor), 'x-auth-time': time }), undefined, JSON.stringify(time))
+  for (const acr of ['', 'aal1, aal2', 'aal 2', 'é', 'a'.repeat(65), ['aal2']])
+    t.equal(identityFromHeaders({ ...headersOf(doctor), 'x-auth-acr': acr }), undefined, JSON.stringify(acr))
+  fc.assert(
+    fc.property(fc.string(), (time) => {
+      const identity = identityFromHeaders({ ...headersOf(doctor), 'x-auth-time': time })
+      return identity === undefined || String(identity.authTime) === time
+    }),
+  )
 })
 
 t.test('an address in ASCII stands in its header as it is, any other as an extended value', async (t) => {

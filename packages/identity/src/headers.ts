@@ -11,6 +11,8 @@ export const identityHeaders = {
   role: 'x-user-role',
   roles: 'x-user-roles',
   sessionId: 'x-session-id',
+  acr: 'x-auth-acr',
+  authTime: 'x-auth-time',
   requestId: 'x-request-id',
   assertion: 'x-identity-token',
 } as const
@@ -35,7 +37,10 @@ export function isIdentityHeader(name: string): boolean {
 /** Begins an e-mail address that is written as an extended value of RFC 8187 section 3.2. */
 const extended = "UTF-8''"
 
-/** The identity headers for a caller, without the assertion and the request id. */
+/** A time in seconds since 1970, in its one spelling. */
+const time = /^(0|[1-9]\d{0,10})$/
+
+/** The identity headers for a caller, without the assertion and the request id. What is not known has none. */
 export function headersOf(identity: Identity): Record<string, string> {
   return {
     [identityHeaders.userId]: identity.userId,
@@ -43,6 +48,8 @@ export function headersOf(identity: Identity): Record<string, string> {
     [identityHeaders.role]: identity.role,
     [identityHeaders.roles]: identity.roles.join(','),
     [identityHeaders.sessionId]: identity.sessionId,
+    ...(identity.acr !== undefined && { [identityHeaders.acr]: identity.acr }),
+    ...(identity.authTime !== undefined && { [identityHeaders.authTime]: String(identity.authTime) }),
   }
 }
 
@@ -50,16 +57,20 @@ export function headersOf(identity: Identity): Record<string, string> {
  * Reads the identity headers alone, as `headersOf` writes them. A doubled header arrives joined or as a list and so fails
  * the check of its form.
  *
- * @returns undefined unless all are there and well-formed. It does not check who sent them.
+ * @returns undefined unless all are well-formed, and there: but for those of how the caller proved who they are, which may
+ *   be absent. It does not check who sent them.
  */
 export function identityFromHeaders(headers: IncomingHttpHeaders): Identity | undefined {
   const roles = headers[identityHeaders.roles]
+  const authTime = headers[identityHeaders.authTime]
   return identityFrom({
     userId: headers[identityHeaders.userId],
     email: decodeEmail(headers[identityHeaders.email]),
     role: headers[identityHeaders.role],
     roles: typeof roles === 'string' ? roles.split(',') : undefined,
     sessionId: headers[identityHeaders.sessionId],
+    acr: headers[identityHeaders.acr],
+    authTime: typeof authTime === 'string' && time.test(authTime) ? Number(authTime) : authTime,
   })
 }
 

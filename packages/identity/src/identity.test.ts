@@ -55,6 +55,25 @@ t.test('an identity with any part missing or malformed is none', async (t) => {
     { role: undefined },
     { role: 'patient' },
     { role: 'admin' },
+    ...[null, '', 2, 'a b', 'a\n', 'é', 'a'.repeat(65), ['aal2']].map((acr) => ({ acr })),
+    ...[null, '1', -1, 1.5, Number.NaN, 1e11, Date.now(), [1]].map((authTime) => ({ authTime })),
+    ...[null, 'pwd', { 0: 'pwd' }, [''], ['pwd otp'], [1], ['a'.repeat(33)], Array(17).fill('pwd')].map((amr) => ({
+      amr,
+    })),
   ]
   for (const fault of faults) t.equal(identityFrom({ ...doctor, ...fault }), undefined, JSON.stringify(fault))
+})
+
+t.test('how the caller proved who they are may be unknown, each part by itself', async (t) => {
+  const proof = { acr: 'aal2', authTime: 1_700_000_000, amr: ['pwd', 'otp', 'mfa'] }
+  t.strictSame(identityFrom({ ...doctor, ...proof }), { ...doctor, ...proof })
+  for (const [part, value] of Object.entries(proof))
+    t.strictSame(identityFrom({ ...doctor, [part]: value }), { ...doctor, [part]: value }, part)
+  t.strictSame(identityFrom({ ...doctor, acr: undefined, authTime: undefined, amr: undefined }), doctor)
+  t.notOk('acr' in (identityFrom({ ...doctor, acr: undefined }) as Identity), 'what is unknown is no member')
+  for (const bounds of [
+    { acr: 'a'.repeat(64), authTime: 0, amr: [] },
+    { acr: 'urn:mace:incommon:iap:silver', authTime: 99_999_999_999, amr: Array(16).fill('a'.repeat(32)) },
+  ])
+    t.strictSame(identityFrom({ ...doctor, ...bounds }), { ...doctor, ...bounds })
 })

@@ -10,6 +10,12 @@ export interface Identity {
   role: string
   roles: string[]
   sessionId: string
+  /** At which level the caller proved who they are (OpenID Connect Core, `acr`), such as `aal2`. Absent: not known. */
+  acr?: string
+  /** When the caller last proved it, in seconds since 1970. Absent: not known. */
+  authTime?: number
+  /** By what (RFC 8176). Headers do not carry it. */
+  amr?: string[]
 }
 
 /** The pattern of a role: lower case, so that it survives a header and a comma-separated list unchanged. */
@@ -41,12 +47,33 @@ export const isEmail = (value: unknown): value is string => typeof value === 'st
 export const areRoles = (value: unknown): value is [string, ...string[]] =>
   Array.isArray(value) && value.length > 0 && value.length <= mostRoles && value.every(isRole)
 
+/** An authentication context class of any issuer. */
+const context = /^[\x21-\x7e]{1,64}$/
+
+/** A method of authentication, and how many of them one caller has at most. */
+const method = /^[\x21-\x7e]{1,32}$/
+const mostMethods = 16
+
+/** A time later than this, in seconds since 1970, is one in milliseconds, or none: the year 5138. */
+const latest = 1e11
+
+const isContext = (value: unknown): value is string => typeof value === 'string' && context.test(value)
+
+const isTime = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < latest
+
+const areMethods = (value: unknown): value is string[] =>
+  Array.isArray(value) &&
+  value.length <= mostMethods &&
+  value.every((item) => typeof item === 'string' && method.test(item))
+
 const isId = (value: unknown): value is string => typeof value === 'string' && id.test(value)
 
 /**
  * Checks untrusted values (a token's claims, or headers) as an identity.
  *
- * @returns undefined unless every part is there and well-formed. It does not check who vouches for the values.
+ * @returns undefined unless every part is well-formed, and there: but for how the caller proved who they are, which older
+ *   tokens do not say. It does not check who vouches for the values.
  */
 export function identityFrom(values: {
   userId: unknown
@@ -54,9 +81,24 @@ export function identityFrom(values: {
   role: unknown
   roles: unknown
   sessionId: unknown
+  acr?: unknown
+  authTime?: unknown
+  amr?: unknown
 }): Identity | undefined {
-  const { userId, email, role, roles, sessionId } = values
+  const { userId, email, role, roles, sessionId, acr, authTime, amr } = values
   if (!isId(userId) || !isId(sessionId) || !isEmail(email)) return undefined
   if (!areRoles(roles) || role !== roles[0]) return undefined
-  return { userId, email, role: roles[0], roles, sessionId }
+  if (acr !== undefined && !isContext(acr)) return undefined
+  if (authTime !== undefined && !isTime(authTime)) return undefined
+  if (amr !== undefined && !areMethods(amr)) return undefined
+  return {
+    userId,
+    email,
+    role: roles[0],
+    roles,
+    sessionId,
+    ...(acr !== undefined && { acr }),
+    ...(authTime !== undefined && { authTime }),
+    ...(amr !== undefined && { amr }),
+  }
 }
