@@ -254,10 +254,31 @@ t.test('every claim is needed, in its own type', async (t) => {
   for (const claims of mistyped) t.equal(typeof (await outcome(withClaims(claims))), 'string', JSON.stringify(claims))
 })
 
+t.test('a token may say how its user proved who they are', async (t) => {
+  const claims = { auth_time: now() - 60, acr: 'aal2', amr: ['pwd', 'otp', 'mfa'] }
+  const { identity } = (await outcome(withClaims(claims))) as Caller
+  t.match(identity, { authTime: claims.auth_time, acr: 'aal2', amr: claims.amr })
+  const older = (await outcome(withClaims({}))) as Caller
+  for (const part of ['authTime', 'acr', 'amr']) t.notOk(part in older.identity, part)
+  const malformed: object[] = [
+    ...[null, '', 2, true, {}, ['aal2'], 'aal 2', 'aal2\r\nx-user-role: admin', 'a'.repeat(65)].map((acr) => ({ acr })),
+    ...[null, '', String(now()), 'soon', true, {}, [now()], -1, now() - 0.5, Date.now(), 1e300].map((time) => ({
+      auth_time: time,
+    })),
+    ...[null, 'pwd', 7, {}, [7], [''], ['p w d'], [['pwd']], ['a'.repeat(33)], Array(17).fill('pwd')].map((amr) => ({
+      amr,
+    })),
+  ]
+  for (const fault of malformed)
+    t.equal(await outcome(withClaims({ ...claims, ...fault })), 'TOKEN_INVALID', JSON.stringify(fault))
+})
+
 t.test('a token from the future is refused, but a clock may have stepped by minutes', async (t) => {
   t.equal(await outcome(withClaims({ iat: now() + 400 })), 'TOKEN_INVALID')
   t.equal(await outcome(withClaims({ nbf: now() + 60 })), 'TOKEN_INVALID')
-  t.type(await outcome(withClaims({ iat: now() + 300 })), 'object')
+  t.equal(await outcome(withClaims({ auth_time: now() + 400 })), 'TOKEN_INVALID')
+  t.throws(() => verifier.verify(withClaims({ auth_time: now() + 400 })), { cause: 'wrong times' })
+  t.type(await outcome(withClaims({ iat: now() + 300, auth_time: now() + 300 })), 'object')
 })
 
 t.test('one token has one spelling', async (t) => {

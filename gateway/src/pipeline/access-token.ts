@@ -42,8 +42,9 @@ const purgeInterval = 60_000
 const skew = 30
 
 /**
- * How far in the future a token may have been issued. More than the skew, as a clock that steps by minutes should sign
- * nobody out, and when a token was issued decides nothing else (RFC 7519 section 4.1.6).
+ * How far in the future a token may have been issued, and its user have proved who they are. More than the skew, as a
+ * clock that steps by minutes should sign nobody out, and when a token was issued decides nothing else (RFC 7519 section
+ * 4.1.6).
  */
 const issuedAhead = 360
 
@@ -109,14 +110,31 @@ function toCaller(
   keyId: string,
   { issuer, audience }: Settings,
 ): Caller {
-  const { iss, aud, sub, sid, email, role, roles, iat, exp, nbf = 0, jti, client_id } = claims ?? {}
+  const {
+    iss,
+    aud,
+    sub,
+    sid,
+    email,
+    role,
+    roles,
+    auth_time,
+    acr,
+    amr,
+    iat,
+    exp,
+    nbf = 0,
+    jti,
+    client_id,
+  } = claims ?? {}
   const now = Date.now() / 1000
   if (iss !== issuer || !(aud === audience || (isTexts(aud) && aud.includes(audience)))) throw invalid('not for here')
   if (!isTime(iat) || !isTime(exp) || !isTime(nbf) || nbf > now + skew || iat > now + issuedAhead)
     throw invalid('wrong times')
   if (typeof jti !== 'string' || typeof client_id !== 'string') throw invalid('wrong claims')
-  const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles })
+  const identity = identityFrom({ userId: sub, sessionId: sid, email, role, roles, acr, authTime: auth_time, amr })
   if (!identity) throw invalid('wrong claims')
+  if (identity.authTime !== undefined && identity.authTime > now + issuedAhead) throw invalid('wrong times')
   if (exp <= now) throw expired()
   return { token, identity, keyId, expiresAt: exp, identityHeaders: new Map() }
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { ConfigurationError } from '@sallyport/chassis'
+import { ConfigurationError, readDuration } from '@sallyport/chassis'
 import { isRole } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
 import type { FromSchema } from 'json-schema-to-ts'
@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import { roundRobin, type Upstream, type Upstreams } from '../proxy/upstreams.ts'
 import { fold } from './path.ts'
 import { faultOf, rewriter, strippedPrefix, withoutEnd } from './route-prefix.ts'
+import { createStepUp, levels, type StepUp } from './step-up.ts'
 
 const texts = { type: 'array', items: { type: 'string' }, minItems: 1 } as const
 const flag = { type: 'boolean', default: false } as const
@@ -23,6 +24,9 @@ const entrySchema = {
     access: { enum: ['public', 'optional', 'authenticated'] },
     /** The caller needs one of these; without them any caller will do. */
     roles: texts,
+    /** The level at which the caller must have proved who they are, and how long ago at most: as `5m`, or in seconds. */
+    acr: { enum: levels },
+    maxAge: { type: ['string', 'integer'] },
     /** How long the upstream may take to begin its response, in milliseconds. */
     timeout: { type: 'integer', minimum: 1, default: 30_000 },
     /** The largest request body, in bytes. */
@@ -50,11 +54,14 @@ const fileSchema = {
 } as const
 
 type RouteEntry = FromSchema<typeof entrySchema>
-const isRouteFile = new Ajv({ useDefaults: true }).compile<FromSchema<typeof fileSchema>>(fileSchema)
+const isRouteFile = new Ajv({ useDefaults: true, allowUnionTypes: true }).compile<FromSchema<typeof fileSchema>>(
+  fileSchema,
+)
 
 /** An entry with its names resolved. */
-export interface Route extends Omit<RouteEntry, 'upstreams'> {
+export interface Route extends Omit<RouteEntry, 'upstreams' | 'acr' | 'maxAge'> {
   upstreams: Upstream[]
+  stepUp: StepUp | undefined
   audience: string
   /** A path that was matched, as the upstream gets it. */
   upstreamPath(path: string): string
@@ -111,6 +118,7 @@ function toRoute(
   if (entry.roles && entry.access !== 'authenticated') throw refuse('roles need `access: authenticated`')
   const wrong = entry.roles?.find((role) => !isRole(role))
   if (wrong !== undefined) throw refuse(`"${wrong}" cannot be a role; roles are lower-case words`)
+  const stepUp = toStepUp(entry, refuse)
 
   const origins = entry.upstreams.map((upstream) => toOrigin(upstream, environment, refuse))
   if (entry.preserveHost && origins.some((origin) => origin.startsWith('https:')))
@@ -120,11 +128,23 @@ function toRoute(
     ...entry,
     prefix,
     upstreams,
+    stepUp,
     audience: entry.audience ?? new URL(origins[0] as string).hostname,
     upstreamPath: rewriter(prefix, rewrite),
     strippedPrefix: strippedPrefix(prefix, rewrite),
     pick: roundRobin(upstreams),
   }
+}
+
+function toStepUp({ access, acr, maxAge }: RouteEntry, refuse: (why: string) => Error): StepUp | undefined {
+  if (acr === undefined && maxAge === undefined) return undefined
+  if (access !== 'authenticated') throw refuse('acr and maxAge need `access: authenticated`')
+  if (maxAge === undefined) return createStepUp(acr, undefined)
+  const span = readDuration(String(maxAge))
+  // In seconds without a fraction, since the challenge says it so; and in no time nobody can step up.
+  if (!Number.isSafeInteger(span) || span === 0)
+    throw refuse(`maxAge "${maxAge}" is not a span of time of one second or more, like 5m or 300`)
+  return createStepUp(acr, span)
 }
 
 /** What takes the place of the prefix; `stripPrefix` is the name under which most look for `rewrite: /`. */

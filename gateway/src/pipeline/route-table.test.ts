@@ -55,6 +55,34 @@ t.test('what a route says counts', async (t) => {
   t.match(readOne(t, entry), entry)
 })
 
+t.test(
+  'how lately and how well a caller must have proved who they are is said in any form that settings take',
+  async (t) => {
+    t.equal(readOne(t, {}).stepUp, undefined)
+    const signedIn = { access: 'authenticated' }
+    t.match(readOne(t, { ...signedIn, acr: 'aal2' }).stepUp?.required.body(), { acr: 'aal2', maxAge: undefined })
+    for (const [maxAge, seconds] of [
+      ['5m', 300],
+      ['300', 300],
+      [300, 300],
+      ['300s', 300],
+      ['1h', 3600],
+      [1, 1],
+      ['1000ms', 1],
+    ])
+      t.match(
+        readOne(t, { ...signedIn, maxAge }).stepUp?.required.body(),
+        { acr: undefined, maxAge: seconds },
+        `${maxAge}`,
+      )
+    const file = write(
+      t,
+      'routes: [{ prefix: /a, upstreams: ["http://a"], access: authenticated, acr: aal1, maxAge: 5m }]',
+    )
+    t.match(readRoutes(file, {}, upstreams).get('/a')?.stepUp?.required.body(), { acr: 'aal1', maxAge: 300 })
+  },
+)
+
 t.test('the file may be YAML, and an upstream may name variables', async (t) => {
   const file = write(t, 'routes:\n  - { prefix: /a/, upstreams: ["http://${HOST}:${PORT}"], access: optional } # why\n')
   const route = readRoutes(file, { HOST: 'auth', PORT: '5001' }, upstreams).get('/a')
@@ -125,6 +153,30 @@ t.test('an invalid file is refused with what to fix', async (t) => {
       `roles on a route that is ${access}`,
       [{ ...plain, access, roles: ['doctor'] }],
       /route \/api: roles need `access: authenticated`/,
+    ]),
+    ...['public', 'optional'].flatMap((access) =>
+      [{ acr: 'aal1' }, { maxAge: '5m' }, { acr: 'aal2', maxAge: 300 }].map((rule): [string, unknown, RegExp] => [
+        `${Object.keys(rule)} on a route that is ${access}`,
+        [{ ...plain, access, ...rule }],
+        /route \/api: acr and maxAge need `access: authenticated`/,
+      ]),
+    ),
+    ...['aal0', 'aal3', 'AAL2', '', 2, null].map((acr): [string, unknown, RegExp] => [
+      `the level ${acr}`,
+      [{ ...plain, access: 'authenticated', acr }],
+      /\/routes\/0\/acr must be equal to one of the allowed values; see docs\/routes\.md/,
+    ]),
+    ...['', 'soon', '5 x', '-5m', -1, 0, '0', '0s', '1500ms', '1ms', '9'.repeat(400), 2 ** 53].map(
+      (maxAge): [string, unknown, RegExp] => [
+        `the age ${maxAge}`,
+        [{ ...plain, access: 'authenticated', maxAge }],
+        /route \/api: maxAge ".*" is not a span of time of one second or more, like 5m or 300/,
+      ],
+    ),
+    ...[1.5, null, ['5m'], { minutes: 5 }, true].map((maxAge): [string, unknown, RegExp] => [
+      `an age that is ${JSON.stringify(maxAge)}`,
+      [{ ...plain, access: 'authenticated', maxAge }],
+      /\/routes\/0\/maxAge must be string,integer; see docs\/routes\.md/,
     ]),
     [
       'a role that no token can hold',

@@ -35,6 +35,7 @@ export {
   positive,
   privateKeys,
   publicKeys,
+  readDuration,
   readSettings,
   redisAddress,
   roles,

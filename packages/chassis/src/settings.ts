@@ -96,11 +96,17 @@ export const durationBetween = (least: number, most: number) =>
   })
 
 function seconds(input: string): number {
+  const span = readDuration(input)
+  if (span === undefined) throw new EnvError('is not a span of time')
+  return span
+}
+
+/** @returns the seconds of a span of time as settings have it; undefined for what is none */
+export function readDuration(input: string): number | undefined {
   // Of "0s" the parser makes nothing.
   const bare = /^(\d+)s?$/.exec(input)?.[1]
   const span = Number(bare ?? (parseDuration(input) ?? Number.NaN) / 1000)
-  if (!(span >= 0)) throw new EnvError('is not a span of time')
-  return span
+  return span >= 0 ? span : undefined
 }
 
 export const webAddress = makeExactValidator<string>((input) => {
