@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto'
-import { createAssertionVerifier, identityHeaders } from '@sallyport/identity'
+import { createAssertionVerifier, type Identity, identityHeaders } from '@sallyport/identity'
 import t from 'tap'
 import { each, exchange, openGateway, type Recorded, Upstream } from '../support/edge.ts'
 
@@ -123,19 +123,24 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
     ],
     { LOG_LEVEL: 'warn' },
   )
-  const token = issuer.token()
   const publicKey = createPublicKey(identityKey).export({ type: 'spki', format: 'pem' }).toString()
   const identityOf = createAssertionVerifier([publicKey], 'api')
-  const user = {
+  /** By a token that does not say how its user proved who they are. */
+  const older: Identity = {
     userId: 'user-1',
     email: 'someone@example.com',
     role: 'doctor',
     roles: ['doctor', 'patient'],
     sessionId: 'session-1',
   }
+  const user: Identity = { ...older, acr: 'aal1', authTime: Math.floor(Date.now() / 1000), amr: ['pwd'] }
 
   /** What is wrong with what reached the upstream, if anything. */
-  function faults({ rawHeaders, trailers }: Recorded, known: boolean, responseId: string | undefined): string[] {
+  function faults(
+    { rawHeaders, trailers }: Recorded,
+    user: Identity | undefined,
+    responseId: string | undefined,
+  ): string[] {
     const pairs = rawHeaders.flatMap((name, at): [string, string][] =>
       at % 2 === 0 ? [[name, rawHeaders[at + 1] as string]] : [],
     )
@@ -144,7 +149,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
     const expected: Record<string, string | undefined> = {
       // The response to an upgrade is the service's own, without our id.
       [identityHeaders.requestId]: responseId ?? /^[0-9a-f-]{36}$/.exec(values[identityHeaders.requestId] ?? '')?.[0],
-      ...(known
+      ...(user
         ? {
             [identityHeaders.userId]: user.userId,
             [identityHeaders.email]: user.email,
@@ -153,14 +158,16 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
             [identityHeaders.sessionId]: user.sessionId,
           }
         : {}),
+      ...(user?.acr ? { [identityHeaders.acr]: user.acr } : {}),
+      ...(user?.authTime ? { [identityHeaders.authTime]: String(user.authTime) } : {}),
     }
     const found: string[] = []
     if (said.length !== Object.keys(values).length) found.push('an identity header is there twice')
     for (const [name, value] of Object.entries(expected)) if (values[name] !== value) found.push(`${name} is not ours`)
-    const proof = values[identityHeaders.assertion]
-    if (known && JSON.stringify(identityOf(proof ?? '')) !== JSON.stringify(user))
+    const assertion = values[identityHeaders.assertion]
+    if (user && JSON.stringify(identityOf(assertion ?? '')) !== JSON.stringify(user))
       found.push('the assertion is not ours')
-    if (said.length !== Object.keys(expected).length + (known ? 1 : 0))
+    if (said.length !== Object.keys(expected).length + (user ? 1 : 0))
       found.push(`more than ours: ${Object.keys(values)}`)
     if (trailers.length > 0) found.push('trailers')
     return found
@@ -175,26 +182,34 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
       body: body(name),
     })),
   ])
-  const signedIn = [`Authorization: Bearer ${token}`]
+  const proof = { acr: user.acr, auth_time: user.authTime, amr: user.amr }
+  const signedIn = [`Authorization: Bearer ${issuer.token(proof)}`]
   const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: x']
   const clients = [
-    { path: '/closed', authorization: signedIn, of: names },
-    { path: '/open', authorization: [], of: names },
-    { path: '/maybe', authorization: [], of: [identityHeaders.userId] },
+    { path: '/closed', authorization: signedIn, user, of: names },
+    {
+      path: '/closed',
+      authorization: [`Authorization: Bearer ${issuer.token()}`],
+      user: older,
+      of: [identityHeaders.acr, identityHeaders.authTime],
+    },
+    { path: '/open', authorization: [], user: undefined, of: names },
+    { path: '/maybe', authorization: [], user: undefined, of: [identityHeaders.userId] },
     {
       path: '/live',
       authorization: [...signedIn, ...upgrade],
-      of: [identityHeaders.userId, identityHeaders.assertion],
+      user,
+      of: [identityHeaders.userId, identityHeaders.authTime, identityHeaders.assertion],
     },
   ]
-  const attempts = clients.flatMap(({ path, authorization, of }) =>
-    attacks.filter(({ name }) => of.includes(name)).map((attack) => ({ ...attack, path, authorization })),
+  const attempts = clients.flatMap(({ of, ...client }) =>
+    attacks.filter(({ name }) => of.includes(name)).map((attack) => ({ ...attack, ...client })),
   )
   let passed = 0
   let refused = 0
   let count = 0
-  await each(attempts, async ({ name, how, lines, body, path, authorization }) => {
-    const what = `${how}: ${name} at ${path}${authorization.length > 0 ? ' with a token' : ''}`
+  await each(attempts, async ({ name, how, lines, body, path, authorization, user }) => {
+    const what = `${how}: ${name} at ${path}${user ? ' with a token' : ''}`
     const target = `${path}/${count++}`
     const head = [
       `${body === '' ? 'GET' : 'POST'} ${target} HTTP/1.1`,
@@ -214,7 +229,7 @@ t.test('no header of a client’s arrives as identity, in whatever shape', async
     else refused += 1
     const wrong =
       status === 200 && seen.length === 1
-        ? faults(seen[0] as Recorded, authorization.length > 0, requestId)
+        ? faults(seen[0] as Recorded, user, requestId)
         : seen.length === 0 && status >= 400 && status < 500
           ? []
           : [`${status} and ${seen.length} requests upstream`]

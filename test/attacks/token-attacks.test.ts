@@ -292,6 +292,17 @@ attacks['claims that are missing or of the wrong kind'] = [
   ...named('roles', [['patient'], ['patient', 'admin'], Array(33).fill('admin'), { 0: 'admin', length: 1 }], (roles) =>
     withClaims({ roles }),
   ),
+  ...named('acr', [null, '', 2, {}, ['aal2'], 'aal 2', 'a\r\nx-user-role: admin', 'é', 'x'.repeat(65)], (acr) =>
+    withClaims({ acr }),
+  ),
+  ...named(
+    'auth_time',
+    [null, '', 'soon', String(now()), true, {}, [now()], -1, 0.5, 1e11, 1e300, Date.now(), now() + 400],
+    (auth_time) => withClaims({ auth_time }),
+  ),
+  ...named('amr', [null, 'pwd', {}, [7], [''], ['p w'], ['é'], ['x'.repeat(33)], Array(17).fill('pwd')], (amr) =>
+    withClaims({ amr }),
+  ),
   ...named('role', ['doctor', 'Admin', 'admin,doctor', 'admin '], (role) => withClaims({ role })),
   ...named(
     'iss',

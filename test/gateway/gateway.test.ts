@@ -88,7 +88,8 @@ t.test('routes and access', async (t) => {
   })
 
   t.test('identity goes upstream as headers and as a signed assertion for this service alone', async (t) => {
-    const token = issuer.token()
+    const proof = { acr: 'aal2', auth_time: Math.floor(Date.now() / 1000), amr: ['pwd', 'otp', 'mfa'] }
+    const token = issuer.token(proof)
     await get('/api/x', token)
     const { headers } = api.last
     t.match(headers, {
@@ -97,6 +98,8 @@ t.test('routes and access', async (t) => {
       'x-user-role': 'doctor',
       'x-user-roles': 'doctor,patient',
       'x-session-id': 'session-1',
+      'x-auth-acr': 'aal2',
+      'x-auth-time': String(proof.auth_time),
       via: '1.1 sallyport',
       'x-forwarded-for': '127.0.0.1',
       'x-forwarded-proto': 'http',
@@ -105,7 +108,13 @@ t.test('routes and access', async (t) => {
     t.equal(headers.authorization, undefined, 'the access token stays here')
     const publicKey = createPublicKey(identityKey).export({ type: 'spki', format: 'pem' }).toString()
     const assertion = headers['x-identity-token'] as string
-    t.match(createAssertionVerifier([publicKey], 'api')(assertion), { userId: 'user-1', roles: ['doctor', 'patient'] })
+    t.match(createAssertionVerifier([publicKey], 'api')(assertion), {
+      userId: 'user-1',
+      roles: ['doctor', 'patient'],
+      acr: 'aal2',
+      authTime: proof.auth_time,
+      amr: proof.amr,
+    })
     t.equal(createAssertionVerifier([publicKey], 'other')(assertion), undefined)
     await get('/api/x', token)
     t.equal(api.last.headers['x-identity-token'], assertion, 'signed once, used again')
