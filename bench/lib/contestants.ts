@@ -35,21 +35,23 @@ export async function startUpstream(): Promise<Contestant> {
   )
 }
 
-/** This gateway, in front of an upstream and with no limit that a bench would meet. */
-export async function startSallyport({ issuer, upstream }: Surroundings): Promise<Contestant> {
-  const routes = join(folder, 'routes.json')
-  const route = {
-    prefix: '/api',
-    upstreams: [`http://127.0.0.1:${upstream}`],
-    access: 'authenticated',
-    audience: 'sample',
-  }
-  writeFileSync(routes, JSON.stringify({ routes: [route] }))
+/**
+ * This gateway, in front of an upstream and with no limit that a bench would meet.
+ *
+ * @param rules what its routes have of their own
+ */
+export async function startSallyport(
+  { issuer, upstream }: Surroundings,
+  rules: object[] = [{ prefix: '/api' }],
+): Promise<Contestant> {
+  const file = join(folder, 'routes.json')
+  const route = { upstreams: [`http://127.0.0.1:${upstream}`], access: 'authenticated', audience: 'sample' }
+  writeFileSync(file, JSON.stringify({ routes: rules.map((rule) => ({ ...route, ...rule })) }))
   const environment = {
     ...process.env,
     NODE_ENV: 'production',
     GATEWAY_PORT: '0',
-    GATEWAY_ROUTES: routes,
+    GATEWAY_ROUTES: file,
     JWKS_URL: issuer.url,
     JWT_ISSUER: issuer.issuer,
     JWT_AUDIENCE: issuer.audience,
@@ -69,7 +71,7 @@ export async function startSallyport({ issuer, upstream }: Surroundings): Promis
 }
 
 export const contestants: Record<string, (around: Surroundings) => Promise<Contestant | undefined>> = {
-  Sallyport: startSallyport,
+  Sallyport: (around) => startSallyport(around),
   'http-proxy, bare': ({ upstream }) => startScript('http-proxy, bare', 'http-proxy', { upstream }),
   'http-proxy, connections kept': ({ upstream }) =>
     startScript('http-proxy, connections kept', 'http-proxy', { upstream, KEPT: 'yes' }),

@@ -30,7 +30,7 @@ export async function startIssuer() {
     identityKey: makeKey().privateKey,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/.well-known/jwks.json`,
     /** A token that holds for an hour. */
-    token() {
+    token(claims: object = {}) {
       const now = Math.floor(Date.now() / 1000)
       return sign({
         iss: issuer,
@@ -44,6 +44,7 @@ export async function startIssuer() {
         email: 'someone@example.com',
         role: 'doctor',
         roles: ['doctor'],
+        ...claims,
       })
     },
     close: () => server.close(),

@@ -1,13 +1,8 @@
-import { execFile } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import autocannon from 'autocannon'
 import { type Contestant, contestants, startUpstream } from '../lib/contestants.ts'
-import { cpuSeconds } from '../lib/cpu.ts'
 import { startIssuer } from '../lib/issuer.ts'
 import { median } from '../lib/quantile.ts'
+import { askingFor, costOf } from '../lib/wrk.ts'
 
 /**
  * What a request through each gateway costs: CPU time of its process per request at full load, and the 99th percentile
@@ -22,7 +17,6 @@ const equalLoad = 2_000
 /** Different tokens in use at once. */
 const tokens = 100
 
-const run = promisify(execFile)
 const issuer = await startIssuer()
 const upstream = await startUpstream()
 const field: Contestant[] = []
@@ -33,36 +27,18 @@ for (const [name, start] of Object.entries(contestants)) {
   else process.stdout.write(`${name} is not installed: left out\n`)
 }
 
-const script = join(mkdtempSync(join(tmpdir(), 'sallyport-bench-')), 'tokens.lua')
-writeFileSync(
-  script,
-  `local tokens = {${Array.from({ length: tokens }, () => `"Bearer ${issuer.token()}"`)}}
-local at = 0
-request = function()
-  at = at % #tokens + 1
-  return wrk.format("GET", "/api/things/42", { authorization = tokens[at] })
-end`,
+const script = askingFor(
+  '/api/things/42',
+  Array.from({ length: tokens }, () => issuer.token()),
 )
 
 const cost = new Map<string, number[]>()
 const slowest = new Map<string, number[]>()
 for (let round = -1; round < rounds; round++) {
   for (const contestant of field) {
-    const used = () => contestant.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
-    const before = used()
-    const { stdout } = await run('wrk', [
-      '-t1',
-      '-c50',
-      `-d${seconds}s`,
-      '-s',
-      script,
-      `http://127.0.0.1:${contestant.port}`,
-    ])
-    const spent = used() - before
-    const requests = Number(/(\d+) requests in/.exec(stdout)?.[1])
-    if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`${contestant.name}: ${stdout}`)
+    const figure = await costOf(contestant, script, seconds)
     // The first round warms up.
-    if (round >= 0) note(cost, contestant.name, (spent / requests) * 1e6)
+    if (round >= 0) note(cost, contestant.name, figure)
   }
 }
 for (let round = 0; round < rounds; round++) {
