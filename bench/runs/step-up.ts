@@ -4,8 +4,8 @@ import { median, quantile } from '../lib/quantile.ts'
 import { askingFor, costOf } from '../lib/wrk.ts'
 
 /**
- * What the rule that callers have proved who they are costs: CPU time of the gateway per request on a route with `acr` and
- * `maxAge`, beside the same route without, in short rounds one after the other, since machines are never quiet for long.
+ * What a rule of step-up costs: CPU time of the gateway per request on a route with `acr` and `maxAge`, beside the same
+ * route without, in short rounds one after the other, since machines are never quiet for long.
  *
  *   npm run bench:step-up            (needs wrk and nginx)
  */
@@ -35,8 +35,10 @@ await Promise.all([gateway.stop(), upstream.stop()])
 issuer.close()
 
 const ratios = costs['/rule'].map((cost, round) => cost / (costs['/bare'][round] as number))
-const show = (share: number) => quantile(ratios, share).toFixed(3)
+const ratioAt = (share: number) => quantile(ratios, share).toFixed(3)
+const costAt = (path: keyof typeof costs) => `${median(costs[path]).toFixed(1)} us`
 process.stdout.write(
-  `CPU per request: ${median(costs['/bare']).toFixed(1)} us without a rule, ${median(costs['/rule']).toFixed(1)} us with ` +
-    `${JSON.stringify(rule)}\nratio of ${rounds} rounds: median ${show(0.5)}, half of them from ${show(0.25)} to ${show(0.75)}\n`,
+  `CPU per request: ${costAt('/bare')} without a rule, ${costAt('/rule')} with ${JSON.stringify(rule)}
+ratio of ${rounds} rounds: median ${ratioAt(0.5)}, half of them from ${ratioAt(0.25)} to ${ratioAt(0.75)}
+`,
 )

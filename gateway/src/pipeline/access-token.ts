@@ -43,8 +43,8 @@ const skew = 30
 
 /**
  * How far in the future a token may have been issued, and its user have proved who they are. More than the skew, as a
- * clock that steps by minutes should sign nobody out, and when a token was issued decides nothing else (RFC 7519 section
- * 4.1.6).
+ * clock that steps by minutes should sign nobody out, and when a token was issued decides nothing else (RFC 7519
+ * section 4.1.6).
  */
 const issuedAhead = 360
 

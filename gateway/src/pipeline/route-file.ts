@@ -24,7 +24,7 @@ const entrySchema = {
     access: { enum: ['public', 'optional', 'authenticated'] },
     /** The caller needs one of these; without them any caller will do. */
     roles: texts,
-    /** The level at which the caller must have proved who they are, and how long ago at most: as `5m`, or in seconds. */
+    /** At which level the caller must have proved who they are, and how long ago at most, such as `5m`. */
     acr: { enum: levels },
     maxAge: { type: ['string', 'integer'] },
     /** How long the upstream may take to begin its response, in milliseconds. */

@@ -57,8 +57,8 @@ export function headersOf(identity: Identity): Record<string, string> {
  * Reads the identity headers alone, as `headersOf` writes them. A doubled header arrives joined or as a list and so fails
  * the check of its form.
  *
- * @returns undefined unless all are well-formed, and there: but for those of how the caller proved who they are, which may
- *   be absent. It does not check who sent them.
+ * @returns undefined unless all are there and well-formed; `x-auth-acr` and `x-auth-time` may be absent. It does not
+ *   check who sent them.
  */
 export function identityFromHeaders(headers: IncomingHttpHeaders): Identity | undefined {
   const roles = headers[identityHeaders.roles]

@@ -72,8 +72,8 @@ const isId = (value: unknown): value is string => typeof value === 'string' && i
 /**
  * Checks untrusted values (a token's claims, or headers) as an identity.
  *
- * @returns undefined unless every part is well-formed, and there: but for how the caller proved who they are, which older
- *   tokens do not say. It does not check who vouches for the values.
+ * @returns undefined unless every part is there and well-formed; `acr`, `authTime` and `amr` may be absent. It does not
+ *   check who vouches for the values.
  */
 export function identityFrom(values: {
   userId: unknown
