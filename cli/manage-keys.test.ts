@@ -203,6 +203,7 @@ t.test('what cannot be done is one line and exit code 1', async (t) => {
     ['new signing --later', /--later/],
     ['new signing', /which file\? name it with --file, or set JWT_PRIVATE_KEY_FILE/],
     ['new refresh', /set JWT_REFRESH_SECRET_FILE/],
+    ['new factor', /set FACTOR_KEY_FILE/],
     [`activate signing nobody --file ${file}`, /holds no signing key nobody; `npm run keys -- list signing`/],
     [`retire signing ${kid} --file ${file} --force`, /is the active one; make another and activate that first/],
     [`activate signing ${kid} --file ${file}`, /is the active one/],
@@ -231,6 +232,7 @@ t.test('a complete set of secrets for a file of settings, new each time', async 
   const read = readSettings(settings, {
     JWT_PRIVATE_KEY: privateKeys({ desc: 'a key' }),
     JWT_REFRESH_SECRET: secrets({ NODE_ENV: 'production' })({ desc: 'a secret' }),
+    FACTOR_KEY: secrets({ NODE_ENV: 'production' })({ desc: 'a secret' }),
     REVOCATIONS_SECRET: secrets({ NODE_ENV: 'production' })({ desc: 'a secret' }),
     IDENTITY_PRIVATE_KEY: privateKeys({ desc: 'a key' }),
     IDENTITY_PUBLIC_KEY: publicKeys({ desc: 'a key' }),

@@ -23,7 +23,15 @@ const operations = Object.entries(paths).flatMap(([path, methods]) =>
 )
 /** A request as `operations` names it. */
 const nameOf = (method: string, path: string) =>
-  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions|invitations)\/[^/]+/, '$1/{id}')}`
+  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions|invitations|passkeys)\/(?!options)[^/]+/, '$1/{id}')}`
+
+/** As browsers send one, of no passkey. */
+const credential = {
+  id: 'x',
+  rawId: 'x',
+  type: 'public-key',
+  response: { clientDataJSON: 'x', attestationObject: 'x', authenticatorData: 'x', signature: 'x' },
+}
 
 /** What is no id, and yet is one to some parsers. */
 const ids = [
@@ -123,6 +131,9 @@ t.test('values that are none', async (t) => {
         ['auth', ['GET', `/api/admin/users/${id}/events`]],
         ['auth', ['POST', `/api/admin/users/${id}/password-reset`]],
         ['auth', ['POST', `/api/admin/users/${id}/unlock`]],
+        ['auth', ['POST', `/api/admin/users/${id}/factors/reset`]],
+        ['auth', ['DELETE', `/api/auth/factors/passkeys/${id}`]],
+        ['auth', ['PATCH', `/api/auth/factors/passkeys/${id}`, { name: 'X' }]],
         ['auth', ['DELETE', `/api/admin/invitations/${id}`]],
         ['auth', ['POST', `/api/admin/invitations/${id}/resend`]],
         ['auth', ['GET', `/api/admin/invitations?cursor=${id}`]],
@@ -152,6 +163,14 @@ t.test('values that are none', async (t) => {
       ['auth', 'POST', '/api/admin/users', { email: 'x@example.com', name: 'X', roles: ['doctor'], locale: 'de' }],
       ['auth', 'POST', '/api/admin/invitations', { email: 'x@example.com', roles: ['doctor'], locale: 'de' }],
       ['auth', 'POST', '/api/auth/step-up', { password: 'wrong' }],
+      ['auth', 'POST', '/api/auth/step-up', { code: '1' }],
+      ['auth', 'POST', '/api/auth/step-up', { challengeId: uuid, credential }],
+      ['auth', 'POST', '/api/auth/login/second-factor', { challenge: secret, code: '1' }],
+      ['auth', 'POST', '/api/auth/login/second-factor', { challenge: secret, credential }],
+      ['auth', 'POST', '/api/auth/login/passkey', { challengeId: uuid, credential }],
+      ['auth', 'POST', '/api/auth/factors/totp/confirm', { code: '1' }],
+      ['auth', 'POST', '/api/auth/factors/passkeys', { challengeId: uuid, credential, name: 'X' }],
+      ['auth', 'PATCH', '/api/auth/factors/passkeys/x', { name: 'X' }],
       ['auth', 'POST', '/api/auth/register', { email: 'x@example.com', locale: 'de' }],
       ['auth', 'POST', '/api/auth/register/complete', { ticket: secret, name: 'X', password: 'Tr0ub4dor&3 and more' }],
       [
@@ -500,6 +519,16 @@ t.test('values that are none', async (t) => {
     const proof = { ticket: secret, name: 'X', password: 'Tr0ub4dor&3 and more' }
     for (const [path, body] of [
       ['step-up', { password: 'wrong' }],
+      ['step-up', { code: '123456' }],
+      ['step-up/options', {}],
+      ['login/second-factor', { challenge: secret, code: '123456' }],
+      ['login/passkey/options', {}],
+      ['login/passkey', { challengeId: uuid, credential }],
+      ['factors/totp', {}],
+      ['factors/totp/confirm', { code: '123456' }],
+      ['factors/passkeys/options', {}],
+      ['factors/passkeys', { challengeId: uuid, credential }],
+      ['factors/recovery-codes', {}],
       ['email', { email: 'x@example.com' }],
       ['register', { email: 'x@example.com' }],
       ['register/complete', proof],
@@ -511,6 +540,10 @@ t.test('values that are none', async (t) => {
     ] as const)
       await client.call('POST', `/api/auth/${path}`, { body })
     await client.call('PATCH', '/api/auth/me', { body: { locale: 'de' } })
+    await client.call('GET', '/api/auth/factors')
+    await client.call('DELETE', '/api/auth/factors/totp')
+    await client.call('PATCH', '/api/auth/factors/passkeys/x', { body: { name: 'X' } })
+    await client.call('DELETE', '/api/auth/factors/passkeys/x')
     await client.call('GET', '/api/auth/me/export')
     await client.call('DELETE', '/api/auth/me')
     await client.login()
@@ -518,6 +551,7 @@ t.test('values that are none', async (t) => {
     await admin.call('GET', `/api/admin/users/${sub}/sessions`)
     await admin.call('GET', `/api/admin/users/${sub}/events`)
     await admin.call('POST', `/api/admin/users/${sub}/unlock`)
+    await admin.call('POST', `/api/admin/users/${sub}/factors/reset`)
     await admin.call('POST', `/api/admin/users/${sub}/password-reset`)
     const invited = { email: 'invited@example.com', roles: ['doctor'] }
     const { id } = (await admin.call('POST', '/api/admin/invitations', { body: invited })).body

@@ -53,6 +53,7 @@ async function start(t: Test, environment: 'development' | 'test' | 'production'
     JWT_PRIVATE_KEY: String(signing?.privateKey.export({ type: 'pkcs8', format: 'pem' })),
     IDENTITY_PUBLIC_KEY: String(gateways?.publicKey.export({ type: 'spki', format: 'pem' })),
     JWT_REFRESH_SECRET: randomBytes(48).toString('hex'),
+    FACTOR_KEY: randomBytes(48).toString('hex'),
     ...settings,
   })
   const routes: { url: string; method: string }[] = []
@@ -87,6 +88,12 @@ for (const environment of ['production', 'test'] as const)
     t.match(loaded, /node_modules\/fastify\//, 'what is loaded can be seen')
     t.notMatch(loaded, /swagger/)
   })
+
+/** As browsers send one, of no passkey. */
+const credential = {
+  ...{ id: 'x', rawId: 'x', type: 'public-key' },
+  response: { clientDataJSON: 'x', attestationObject: 'x', authenticatorData: 'x', signature: 'x' },
+}
 
 t.test('docs/openapi.json is what `npm run openapi` prints now', async (t) => {
   const printed = execFileSync(process.execPath, [`${root}/services/auth/dist/openapi/print.js`])
@@ -133,6 +140,7 @@ t.test('in development', async (t) => {
               headers: { 'content-type': 'application/json' },
               body: JSON.stringify({
                 ...{ currentPassword: 'x', newPassword: 'long enough to do', password: 'long enough to do' },
+                ...{ code: '123456', challenge: 'x', challengeId: '00000000-0000-4000-8000-000000000000', credential },
                 ...{ disabled: false, name: 'Nina', email: 'nina@example.com', roles: ['doctor'] },
               }),
             }

@@ -59,7 +59,7 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     t.equal(code, 1)
     t.strictSame(
       lines.map((line) => /^sallyport auth: (\w+) is not set; it takes ./.exec(line)?.[1]),
-      ['DATABASE_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'JWT_PRIVATE_KEY', 'JWT_REFRESH_SECRET'],
+      ['DATABASE_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'JWT_PRIVATE_KEY', 'JWT_REFRESH_SECRET', 'FACTOR_KEY'],
     )
     const gateway = await run(programs.gateway, {})
     t.strictSame(

@@ -11,6 +11,7 @@ const required = {
     format: 'pem',
   }) as string,
   JWT_REFRESH_SECRET: randomBytes(48).toString('base64'),
+  FACTOR_KEY: randomBytes(48).toString('base64'),
 }
 const mail = {
   SMTP_URL: 'smtp://localhost:25',
