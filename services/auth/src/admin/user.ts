@@ -7,11 +7,12 @@ import { requestDeletion } from '../accounts/deletion.ts'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record, type SecurityEvent } from '../events/security-events.ts'
-import { hasFactor, removeFactors } from '../factors/owned.ts'
+import { hasFactor } from '../factors/owned.ts'
+import { resetFactors } from '../factors/reset.ts'
 import type { Notify } from '../mail/queue.ts'
 import { unlockUser } from '../passwords/throttle.ts'
 import { circumstancesOf } from '../sessions/device.ts'
-import { endAllSessions, endSessionsOf } from '../sessions/end.ts'
+import { endAllSessions } from '../sessions/end.ts'
 import { Sessions, sessionsOf } from '../sessions/own-sessions.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import { type AdminGuards, Id, lastAdmin, unknownUser } from './fields.ts'
@@ -108,8 +109,6 @@ const deleteSchema = {
   problems: { ...changing, 409: ['LAST_ADMIN'] },
 }
 
-const factorMissing = () => new Problem(409, 'FACTOR_MISSING', 'The user has no second factor')
-
 /** What an admin sees of one user, and does to them. */
 export function oneUserRoutes(app: Application, dependencies: Dependencies): void {
   const { config, database, keys, notify, admin, fully } = dependencies
@@ -173,15 +172,9 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
 
   app.post('/api/admin/users/:id/factors/reset', { schema: factorsSchema, preHandler }, async (request) => {
     const { id } = request.params
-    await database.$transaction(async (transaction) => {
-      await lockUser(transaction, id)
-      const user = await transaction.user.findUnique({ where: { id } })
-      if (!user) throw unknownUser()
-      if (!(await removeFactors(transaction, id))) throw factorMissing()
-      await endSessionsOf(transaction, id, 'factors_reset')
-      const { email: to, name, locale } = user
-      await notify(transaction, { template: 'factors_reset', user: id, to, name, locale })
-    })
+    const missing = await resetFactors(database, id, notify)
+    if (missing === 'no user') throw unknownUser()
+    if (missing === 'no factor') throw new Problem(409, 'FACTOR_MISSING', 'The user has no second factor')
     await recordFor(request, id, 'factors_reset')
     return { message: 'The user has no second factor any more, and every session has ended' }
   })

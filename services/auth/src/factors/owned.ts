@@ -12,15 +12,4 @@ export async function endRecoveryWithoutFactor(transaction: Prisma.TransactionCl
   if (!(await hasFactor(transaction, userId))) await transaction.recoveryCode.deleteMany({ where: { userId } })
 }
 
-/** Takes every factor of a user away, and what was begun with them. @returns whether there was one */
-export async function removeFactors(transaction: Prisma.TransactionClient, userId: string): Promise<boolean> {
-  const had = await hasFactor(transaction, userId)
-  const where = { userId }
-  await transaction.totp.deleteMany({ where })
-  await transaction.passkey.deleteMany({ where })
-  await transaction.recoveryCode.deleteMany({ where })
-  await transaction.challenge.deleteMany({ where })
-  return had
-}
-
 export const factorNotFound = () => new Problem(404, 'FACTOR_NOT_FOUND', 'You have no such factor')
