@@ -14,6 +14,10 @@ export interface AccessTokenClaims {
   email: string
   role: string
   roles: string[]
+  /** When the user proved who they are, how well (`aal1`, `aal2`) and by what (RFC 8176). */
+  auth_time?: number
+  acr?: string
+  amr?: string[]
 }
 
 /**

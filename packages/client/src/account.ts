@@ -1,5 +1,6 @@
-import { contentOf, fail } from './auth-error.ts'
+import type { AuthenticationResponseJSON } from '@simplewebauthn/browser'
 import type { Proof } from './auth-service.ts'
+import { callsOf } from './calls.ts'
 import type { AuthClient } from './client.ts'
 
 /** The user's own account, as the server has it now. */
@@ -34,13 +35,25 @@ export interface MailRequest {
   locale?: string
 }
 
+/**
+ * A new password. For somebody with a second factor it rejects with `SECOND_FACTOR_REQUIRED`: the same call is then made
+ * with the `challenge` of the error's `problem`, and `factorCode` or a passkey's `credential`.
+ */
+export type PasswordReset = Proof & {
+  password: string
+  challenge?: string
+  /** One of an authenticator app, or a recovery code. */
+  factorCode?: string
+  credential?: AuthenticationResponseJSON
+}
+
 /** Each rejects with an AuthError, whose codes are those of docs/api.md, and `NETWORK` and `ANSWER_INVALID`. */
 export interface Account {
   /** Asks for an account; `client.completeRegistration` makes it. `REGISTRATION_CLOSED` where nobody may. */
   register(request: MailRequest): Promise<MailAsked>
   forgotPassword(request: MailRequest): Promise<MailAsked>
   /** Ends every session; if one of them is ours, everybody is signed out here. `TICKET_INVALID`, `PASSWORD_WEAK`. */
-  resetPassword(reset: Proof & { password: string }): Promise<void>
+  resetPassword(reset: PasswordReset): Promise<void>
   /** Whose mail it is, and until when its link is valid: uses nothing up. `TICKET_INVALID` if it is not. */
   checkTicket(ticket: { ticket: string }): Promise<TicketCheck>
   /** Asks for a mail to another address, which `confirmEmail` makes the account's. `STEP_UP_REQUIRED`. */
@@ -61,6 +74,7 @@ export interface Account {
 
 /** Calls about the accounts of users. Apart from the client, so that a page without them does not load them. */
 export function accountOf(client: AuthClient): Account {
+  const call = callsOf(client)
   const post =
     (path: string) =>
     <Content>(body: object): Promise<Content> =>
@@ -87,13 +101,5 @@ export function accountOf(client: AuthClient): Account {
   /** The session here may have ended, or be somebody with another address now. */
   async function look(): Promise<void> {
     if (client.getRole() !== null) await client.refresh().catch(() => {})
-  }
-
-  function call<Content>(method: string, path: string, body?: object): Promise<Content> {
-    const json = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
-    return client
-      .fetch(`/api/auth/${path}`, { method, ...json })
-      .then(contentOf)
-      .catch(fail)
   }
 }

@@ -1,9 +1,32 @@
+import type { PublicKeyCredentialRequestOptionsJSON } from '@simplewebauthn/browser'
+
+/** Which proofs there are, beside a password. `code` takes both kinds of code. */
+export type Factor = 'totp' | 'passkey' | 'recovery_code'
+
+/** What a call asks for, of a sign-in or a step-up (RFC 9470). */
+export interface StepUpNeed {
+  /** The level: `aal2` is a second factor or a passkey. */
+  acr?: 'aal1' | 'aal2' | undefined
+  /** How old the proof may be, in seconds. */
+  maxAge?: number | undefined
+}
+
+/** The members of a problem (RFC 9457) beside its code, as far as the server's has them. */
+export interface Problem extends StepUpNeed {
+  /** With `SECOND_FACTOR_REQUIRED`: what the second factor is presented with, for 5 minutes. */
+  challenge?: string
+  methods?: Factor[]
+  /** For a passkey, if it is one of the methods. */
+  options?: PublicKeyCredentialRequestOptionsJSON
+}
+
 interface Details {
   status?: number | undefined
   reason?: string | undefined
   detail?: string | undefined
   /** In milliseconds. */
   retryAfter?: number | undefined
+  problem?: Problem
   cause?: unknown
 }
 
@@ -27,14 +50,21 @@ export class AuthError extends Error {
   readonly detail: string | undefined
   /** How long the server asks to wait, in milliseconds. */
   readonly retryAfter: number | undefined
+  /** What a second factor or a step-up needs; empty if there was no response. */
+  readonly problem: Problem
 
-  constructor(code: string, message: string, { status = 0, reason, detail, retryAfter, cause }: Details = {}) {
+  constructor(
+    code: string,
+    message: string,
+    { status = 0, reason, detail, retryAfter, problem = {}, cause }: Details = {},
+  ) {
     super(message, { cause })
     this.code = code
     this.status = status
     this.reason = reason
     this.detail = detail
     this.retryAfter = retryAfter
+    this.problem = problem
   }
 }
 
@@ -47,7 +77,7 @@ export async function errorOf(response: Response): Promise<AuthError> {
   if (typeof problem?.code !== 'string')
     return new AuthError('ANSWER_INVALID', `The response ${status} is not the auth service's`, { status, retryAfter })
   const { code, title, reason, detail } = problem
-  return new AuthError(code, title, { status, reason, detail, retryAfter })
+  return new AuthError(code, title, { status, reason, detail, retryAfter, problem })
 }
 
 /** The JSON of a response. @throws AuthError that it stands for */

@@ -1,3 +1,4 @@
+import type { AuthenticationResponseJSON } from '@simplewebauthn/browser'
 import { unlessAborted } from './abort.ts'
 import { readAccessToken } from './access-token.ts'
 import { AuthError, contentOf, fail } from './auth-error.ts'
@@ -20,6 +21,18 @@ interface PostInit {
 
 /** Who has the mail of a registration or an invitation: by the ticket of its link, or by the code of a registration. */
 export type Proof = { ticket: string } | { ticketId: string; code: string }
+
+/** What a passkey signed, for a challenge of the server. */
+export interface PasskeyProof {
+  challengeId: string
+  credential: AuthenticationResponseJSON
+}
+
+/** The second step of a sign-in. `code` is one of an authenticator app, or a recovery code. */
+export type SecondFactor = { challenge: string } & ({ code: string } | { credential: AuthenticationResponseJSON })
+
+/** Who is signed in, proved once more. `code` is one of an authenticator app, or a recovery code. */
+export type StepUpProof = { password: string } | { code: string } | PasskeyProof
 
 export type Registration = Proof & { name: string; password: string }
 

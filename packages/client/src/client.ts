@@ -1,4 +1,12 @@
-import { type Credentials, createAuthService, type Registration } from './auth-service.ts'
+import type { StepUpNeed } from './auth-error.ts'
+import {
+  type Credentials,
+  createAuthService,
+  type PasskeyProof,
+  type Registration,
+  type SecondFactor,
+  type StepUpProof,
+} from './auth-service.ts'
 import { findGateway } from './base-url.ts'
 import { createClock } from './clock.ts'
 import { announce } from './events.ts'
@@ -26,9 +34,10 @@ export interface AuthClientOptions {
   storage?: 'localStorage' | 'memory' | KeyValueStorage
   /**
    * Has the user confirm who they are, by `stepUp`, when a call of `fetch` needs that (401 `STEP_UP_REQUIRED`). The call is
-   * sent again if it resolves true, and gives the 401 otherwise. Calls that need it at the same time share one.
+   * sent again if it resolves true, and gives the 401 otherwise. Calls that need it at the same time share one, unless
+   * it proved too little for one of them, which then asks by itself.
    */
-  onStepUp?: () => Promise<boolean>
+  onStepUp?: (need: StepUpNeed) => Promise<boolean>
   /** Says what happens in `console.debug`, or to a function. Never a token, or a part of one. */
   debug?: boolean | ((event: string) => void)
   /** What the client uses instead of the browser's own. */
@@ -36,8 +45,15 @@ export interface AuthClientOptions {
 }
 
 export interface AuthClient {
-  /** @throws AuthError, such as `AUTH_INVALID_CREDENTIALS`, `RATE_LIMITED` (with `retryAfter`) or `NETWORK` */
+  /**
+   * @throws AuthError, such as `AUTH_INVALID_CREDENTIALS`, `RATE_LIMITED` (with `retryAfter`) or `NETWORK`; and
+   *   `SECOND_FACTOR_REQUIRED`, whose `problem` says what `loginWithSecondFactor` goes on with
+   */
   login(credentials: Credentials): Promise<void>
+  /** @throws AuthError, such as `CODE_WRONG`, or `CHALLENGE_INVALID`: begin with `login` again */
+  loginWithSecondFactor(factor: SecondFactor): Promise<void>
+  /** `passkeysOf` gets the proof from the browser. @throws AuthError, such as `PASSKEY_UNKNOWN` or `CHALLENGE_INVALID` */
+  loginWithPasskey(proof: PasskeyProof): Promise<void>
   /**
    * Makes the account that a mail offers, and signs in as `login` does.
    *
@@ -47,9 +63,9 @@ export interface AuthClient {
   /**
    * Proves once more who the signed-in user is. The session goes on, with a new access token.
    *
-   * @throws AuthError, such as `PASSWORD_WRONG`, `SIGNED_OUT` or `NETWORK`
+   * @throws AuthError, such as `PASSWORD_WRONG`, `CODE_WRONG`, `SIGNED_OUT` or `NETWORK`
    */
-  stepUp(proof: { password: string }): Promise<void>
+  stepUp(proof: StepUpProof): Promise<void>
   /**
    * Signs out in all tabs at once, before it returns, also without a network. The promise is for those who want to wait
    * until the server was notified; it never rejects, and what fails is retried while monitoring runs.
@@ -104,6 +120,8 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
 
   return {
     login: (credentials) => signIn('login', credentials),
+    loginWithSecondFactor: (factor) => signIn('login/second-factor', factor),
+    loginWithPasskey: (proof) => signIn('login/passkey', proof),
     completeRegistration: (registration) => signIn('register/complete', registration),
     stepUp: createStepUp({ store, service, refresh, freshAccessToken, locks, log }),
 

@@ -1,5 +1,6 @@
 import { unlessAborted } from './abort.ts'
-import { AuthError, errorOf } from './auth-error.ts'
+import { readAccessToken } from './access-token.ts'
+import { AuthError, errorOf, type StepUpNeed } from './auth-error.ts'
 import type { Clock } from './clock.ts'
 import type { Refresh } from './refresh.ts'
 import { nobody, type Store } from './store.ts'
@@ -13,8 +14,11 @@ interface Parts {
   refresh: Refresh
   send: typeof fetch
   clock: Clock
-  onStepUp: (() => Promise<boolean>) | undefined
+  onStepUp: ((need: StepUpNeed) => Promise<boolean>) | undefined
 }
+
+/** Makes a request acceptable that was sent with this version of the session, or says that it is not to be. */
+type Fix = (version: number, need: StepUpNeed) => Promise<boolean>
 
 /** `fetch` with the access token, for calls to the gateway. */
 export function createFetch({ base, store, refresh, send, clock, onStepUp }: Parts) {
@@ -49,21 +53,21 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
       if (accessToken !== null) headers.set('authorization', `Bearer ${accessToken}`)
       return send(target, { credentials: 'include', ...init, headers })
     }
-    return attempt(await freshAccessToken(), new Set([renew, stepUp]))
+    return attempt(await freshAccessToken(), new Set<Fix>([renew, stepUp]))
 
     /** @param fixes what has not been tried yet to have the request accepted */
-    async function attempt(token: string | null, fixes: Set<typeof renew>): Promise<Response> {
+    async function attempt(token: string | null, fixes: Set<Fix>): Promise<Response> {
       const { version, user } = store.session
       const response = await sendWith(token)
       if (response.status !== 401 || token === null) return response
-      const { code, reason } = await errorOf(response.clone())
+      const { code, reason, problem } = await errorOf(response.clone())
       const fix = code === 'STEP_UP_REQUIRED' ? stepUp : renew
       if ((fix === renew && !fixable.includes(code)) || !fixes.delete(fix)) return response
       if (code === 'SESSION_ENDED' && store.session.version === version) {
         store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
         return response
       }
-      const isFixed = await fix(version)
+      const isFixed = await fix(version, problem)
       const next = store.session.accessToken
       // What one user asked for is not done as another, who has signed in meanwhile.
       if (!isFixed || next === null || store.session.user?.id !== user?.id) return response
@@ -82,15 +86,23 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
     return true
   }
 
-  /** One for all calls that need it, also for those that were sent before it and whose response comes after. */
-  async function stepUp(version: number): Promise<boolean> {
-    if (!onStepUp || version < steppedUp) return version < steppedUp
-    steppingUp ??= onStepUp().finally(() => {
-      steppingUp = undefined
-    })
-    if (!(await steppingUp)) return false
-    steppedUp = store.session.version
-    return true
+  /**
+   * One for all calls that need it, also for those that were sent before it and whose response comes after. A call asks
+   * by itself only if that of others proved too little for it.
+   */
+  async function stepUp(version: number, { acr, maxAge }: StepUpNeed): Promise<boolean> {
+    for (;;) {
+      const level = readAccessToken(store.session.accessToken ?? '')?.acr ?? ''
+      if (version < steppedUp && (acr ?? '') <= level) return true
+      if (!onStepUp) return false
+      const isShared = steppingUp !== undefined
+      steppingUp ??= onStepUp({ acr, maxAge }).finally(() => {
+        steppingUp = undefined
+      })
+      if (!(await steppingUp)) return false
+      steppedUp = store.session.version
+      if (!isShared) return true
+    }
   }
 
   async function freshAccessToken(): Promise<string | null> {

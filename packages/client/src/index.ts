@@ -5,11 +5,28 @@ export {
   accountOf,
   type MailAsked,
   type MailRequest,
+  type PasswordReset,
   type TicketCheck,
 } from './account.ts'
-export { AuthError } from './auth-error.ts'
-export type { Credentials, Proof, Registration } from './auth-service.ts'
+export { AuthError, type Factor, type Problem, type StepUpNeed } from './auth-error.ts'
+export type {
+  Credentials,
+  PasskeyProof,
+  Proof,
+  Registration,
+  SecondFactor,
+  StepUpProof,
+} from './auth-service.ts'
 export { type AuthClient, type AuthClientOptions, createAuthClient } from './client.ts'
+export {
+  type Factors,
+  type FactorsState,
+  factorsOf,
+  type NewFactor,
+  type Passkey,
+  type StepUpOptions,
+  type TotpSecret,
+} from './factors.ts'
 export type { Channel, KeyValueStorage, Locks, Platform } from './platform.ts'
 export type { AuthSnapshot } from './snapshot.ts'
 export type { SignOut, Trouble, User } from './store.ts'

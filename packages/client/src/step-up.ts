@@ -1,5 +1,5 @@
 import { AuthError } from './auth-error.ts'
-import type { AuthService } from './auth-service.ts'
+import type { AuthService, StepUpProof } from './auth-service.ts'
 import { exclusively } from './exclusive.ts'
 import { fixable } from './fetch.ts'
 import type { Locks } from './platform.ts'
@@ -17,7 +17,7 @@ interface Parts {
 
 /** A newer proof of who is signed in, for the same session. No refresh runs meanwhile, which would bring an older one. */
 export function createStepUp({ store, service, refresh, freshAccessToken, locks, log }: Parts) {
-  return async (proof: object): Promise<void> => {
+  return async (proof: StepUpProof): Promise<void> => {
     await freshAccessToken()
     const { version } = store.session
     await exclusively(locks, prove).catch(async (error: AuthError) => {
