@@ -26,7 +26,7 @@ async function openPage(t: Test, path = '/') {
     const name = (request.url as string).split('/').at(-1) as string
     requests.push(name)
     if (name === 'secret' && !requests.includes('step-up'))
-      return response.writeHead(401).end(JSON.stringify({ code: 'STEP_UP_REQUIRED' }))
+      return response.writeHead(401).end(JSON.stringify({ code: 'STEP_UP_REQUIRED', acr: 'aal2', maxAge: 300 }))
     const refused = user.isOver && name === 'refresh'
     const body = refused ? { code: 'SESSION_ENDED', reason: 'disabled' } : { accessToken: tokenOf(user.roles) }
     response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
@@ -283,16 +283,16 @@ t.test('who has to confirm who they are is asked by a component, and may decline
     const stepUp = useStepUp(prompt)
     confirm = stepUp.confirm
     cancel = stepUp.cancel
-    return stepUp.isOpen ? 'is it you?' : 'nothing to ask'
+    return stepUp.isOpen ? `is it you? ${stepUp.need?.acr} ${stepUp.need?.maxAge}` : 'nothing to ask'
   }
   const root = await page.render(client, <Ask />)
   const shows = (what: string) => until(what, () => page.shown() === what)
   await request()
-  await shows('is it you?')
+  await shows('is it you? aal2 300')
   await act(async () => cancel())
   await shows('nothing to ask')
   await request()
-  await shows('is it you?')
+  await shows('is it you? aal2 300')
   await act(() => confirm({ password: 'x' }))
   await shows('nothing to ask')
   await until('the request was repeated', () => statuses.length === 3)
@@ -300,14 +300,14 @@ t.test('who has to confirm who they are is asked by a component, and may decline
 
   page.requests.splice(0)
   await request()
-  await shows('is it you?')
+  await shows('is it you? aal2 300')
   await act(async () => void client.logout())
   await shows('nothing to ask')
   await until('who signs out has declined', () => statuses.length === 4)
 
   await act(() => client.login(doctor))
   await request()
-  await shows('is it you?')
+  await shows('is it you? aal2 300')
   await act(async () => root.unmount())
   await until('so has who leaves', () => statuses.length === 5)
   t.strictSame(statuses.slice(3), [401, 401])

@@ -1,12 +1,13 @@
-import type { AuthClient } from '@sallyport/client'
+import type { AuthClient, StepUpNeed } from '@sallyport/client'
 import { useCallback, useEffect, useSyncExternalStore } from 'react'
 import { useAuth } from './use-auth.ts'
 
 /** What is between the client, which needs a step-up, and the component that has the user confirm. */
 export interface StepUpPrompt {
   /** For the client: `createAuthClient({ baseUrl, onStepUp: prompt.ask })`. Without a component to ask it resolves false. */
-  ask(): Promise<boolean>
-  isOpen(): boolean
+  ask(need: StepUpNeed): Promise<boolean>
+  /** What is to be proved now; null if nobody asks. */
+  getNeed(): StepUpNeed | null
   settle(isConfirmed: boolean): void
   subscribe(listener: () => void): () => void
 }
@@ -14,18 +15,18 @@ export interface StepUpPrompt {
 /** Made once, outside of components, beside the client. */
 export function createStepUpPrompt(): StepUpPrompt {
   const listeners = new Set<() => void>()
-  let resolve: ((isConfirmed: boolean) => void) | undefined
-  const change = (next: typeof resolve) => {
-    resolve = next
+  let asked: { need: StepUpNeed; resolve(isConfirmed: boolean): void } | undefined
+  const change = (next: typeof asked) => {
+    asked = next
     for (const listener of listeners) listener()
   }
   const settle = (isConfirmed: boolean) => {
-    resolve?.(isConfirmed)
+    asked?.resolve(isConfirmed)
     change(undefined)
   }
   return {
-    ask: async () => listeners.size > 0 && new Promise<boolean>(change),
-    isOpen: () => resolve !== undefined,
+    ask: async (need) => listeners.size > 0 && new Promise<boolean>((resolve) => change({ need, resolve })),
+    getNeed: () => asked?.need ?? null,
     settle,
     subscribe(listener) {
       listeners.add(listener)
@@ -40,7 +41,9 @@ export function createStepUpPrompt(): StepUpPrompt {
 export interface StepUp {
   /** Whether the user is to confirm who they are, such as in a dialog. */
   isOpen: boolean
-  /** @throws AuthError, such as `PASSWORD_WRONG`: it is still open then */
+  /** What the request needs; null if it is not open. With `acr: 'aal2'` a password does not do. */
+  need: StepUpNeed | null
+  /** @throws AuthError, such as `PASSWORD_WRONG` or `CODE_WRONG`: it is still open then */
   confirm: AuthClient['stepUp']
   cancel(): void
 }
@@ -48,7 +51,7 @@ export interface StepUp {
 /** For the one component that asks. What is waiting is cancelled when it goes, and when the user is another or nobody. */
 export function useStepUp(prompt: StepUpPrompt): StepUp {
   const { client, user } = useAuth()
-  const isOpen = useSyncExternalStore(prompt.subscribe, prompt.isOpen, () => false)
+  const need = useSyncExternalStore(prompt.subscribe, prompt.getNeed, () => null)
   const id = user?.id
   useEffect(() => () => prompt.settle(false), [prompt, id])
   const confirm = useCallback<StepUp['confirm']>(
@@ -59,5 +62,5 @@ export function useStepUp(prompt: StepUpPrompt): StepUp {
     [client, prompt],
   )
   const cancel = useCallback(() => prompt.settle(false), [prompt])
-  return { isOpen, confirm, cancel }
+  return { isOpen: need !== null, need, confirm, cancel }
 }
