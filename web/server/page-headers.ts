@@ -12,7 +12,8 @@ export function pageHeaders(gateway: string | undefined): Record<string, string>
     'script-src': "'self'",
     'style-src': "'self'",
     'font-src': "'self'",
-    'img-src': "'self'",
+    // A QR code is made by the server, and comes as an answer.
+    'img-src': "'self' data:",
     'connect-src': connectable,
     'base-uri': "'none'",
     'form-action': "'none'",

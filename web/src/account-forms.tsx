@@ -3,6 +3,7 @@ import { useLocation } from 'wouter'
 import { account, client } from './client.ts'
 import { ActionForm } from './parts/action-form.tsx'
 import { AccountField, CodeField, NameField, NewPasswordField } from './parts/fields.tsx'
+import { useSecondFactor } from './second-factor.tsx'
 
 /** How somebody shows that they have the mail: the ticket of its link, or the code, which goes with an id. */
 type MailProof = { ticket: string } | { ticketId: string }
@@ -35,20 +36,38 @@ export function OpenAccountForm({ email, proof }: { email: string; proof: MailPr
   )
 }
 
+/** Also asks for the second factor of somebody who has one. What was typed stays meanwhile. */
 export function NewPasswordForm({ email, proof }: { email: string; proof: MailProof }) {
   const [, navigate] = useLocation()
+  const secondFactor = useSecondFactor('Change password')
+  const isSecondStep = secondFactor.form !== undefined
   return (
-    <ActionForm
-      label="Change password"
-      action={async (fields) => {
-        await account.resetPassword({ ...proofOf(proof, fields), password: fields.newPassword ?? '' })
-        const notice = 'Your password was changed, and every session has ended. Sign in with the new one.'
-        navigate('/login', { replace: true, state: { notice } })
-      }}
-    >
-      {'ticketId' in proof && <CodeField />}
-      <AccountField email={email} />
-      <NewPasswordField />
-    </ActionForm>
+    <>
+      {isSecondStep && <p>Your account has a second step, which a mail does not take the place of.</p>}
+      {secondFactor.form}
+      <div className="step" hidden={isSecondStep}>
+        <ActionForm
+          label="Change password"
+          action={async (fields) => {
+            const reset = { ...proofOf(proof, fields), password: fields.newPassword ?? '' }
+            await account.resetPassword(reset).catch(
+              secondFactor.ask(({ challenge, ...factor }) =>
+                account.resetPassword({
+                  ...reset,
+                  challenge,
+                  ...('code' in factor ? { factorCode: factor.code } : factor),
+                }),
+              ),
+            )
+            const notice = 'Your password was changed, and every session has ended. Sign in with the new one.'
+            navigate('/login', { replace: true, state: { notice } })
+          }}
+        >
+          {'ticketId' in proof && <CodeField />}
+          <AccountField email={email} />
+          <NewPasswordField />
+        </ActionForm>
+      </div>
+    </>
   )
 }

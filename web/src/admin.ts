@@ -45,6 +45,7 @@ export const admin = {
     request<{ sessions: Session[]; ended: EndedSession[] }>('GET', `${userPath(id)}/sessions`),
   endSessionsOf: (id: string) => request('DELETE', `${userPath(id)}/sessions`),
   sendPasswordMail: (id: string) => request('POST', `${userPath(id)}/password-reset`),
+  resetFactors: (id: string) => request('POST', `${userPath(id)}/factors/reset`, {}),
   unlock: (id: string) => request('POST', `${userPath(id)}/unlock`),
   eventsOf: (id: string, cursor: string | null) =>
     request<{ events: SecurityEvent[]; nextCursor: string | null }>('GET', `${userPath(id)}/events?${page(cursor)}`),

@@ -6,6 +6,7 @@ import { AccountPage } from './pages/account.tsx'
 import { AppointmentsPage } from './pages/appointments.tsx'
 import { ConfirmEmailPage, RevertEmailPage } from './pages/change-email.tsx'
 import { AcceptInvitationPage, CompleteRegistrationPage } from './pages/complete-registration.tsx'
+import { FactorsPage } from './pages/factors.tsx'
 import { ForbiddenPage } from './pages/forbidden.tsx'
 import { ForgotPasswordPage } from './pages/forgot-password.tsx'
 import { HomePage } from './pages/home.tsx'
@@ -57,6 +58,7 @@ export function App() {
               )}
             </Route>
             <Route path="/account" component={AccountPage} />
+            <Route path="/account/factors" component={FactorsPage} />
             <Route path="/sessions" component={SessionsPage} />
             <Route path="/token" component={TokenPage} />
             <Route component={MissingPage} />

@@ -1,4 +1,5 @@
-import { accountOf, createAuthClient } from '@sallyport/client'
+import { accountOf, createAuthClient, factorsOf } from '@sallyport/client'
+import { passkeysOf } from '@sallyport/client/passkeys'
 import { createStepUpPrompt } from '@sallyport/react'
 
 /** The server of this page writes its settings there. */
@@ -15,6 +16,8 @@ export const stepUpPrompt = createStepUpPrompt()
 export const client = createAuthClient({ baseUrl: gateway, onStepUp: stepUpPrompt.ask })
 
 export const account = accountOf(client)
+export const factors = factorsOf(client)
+export const passkeys = passkeysOf(client)
 
 /** The address of a WebSocket at the gateway. */
 export const webSocketAddress = (path: string) => gateway.replace(/^http/, 'ws') + path

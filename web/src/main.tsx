@@ -7,6 +7,7 @@ import { createRoot } from 'react-dom/client'
 import { navigate } from 'wouter/use-browser-location'
 import { App } from './app.tsx'
 import { client } from './client.ts'
+import { RecoveryCodesProvider } from './parts/recovery-codes.tsx'
 import { applyTheme } from './parts/theme.tsx'
 import { ToastProvider } from './parts/toasts.tsx'
 import { queries } from './queries.ts'
@@ -17,6 +18,7 @@ import './styles/parts.css'
 import './styles/shell.css'
 import './styles/pages.css'
 import './styles/account.css'
+import './styles/factors.css'
 
 applyTheme()
 createRoot(document.getElementById('root') as HTMLElement).render(
@@ -24,7 +26,9 @@ createRoot(document.getElementById('root') as HTMLElement).render(
     <AuthProvider client={client} navigate={(path) => navigate(path, { replace: true })}>
       <QueryClientProvider client={queries}>
         <ToastProvider>
-          <App />
+          <RecoveryCodesProvider>
+            <App />
+          </RecoveryCodesProvider>
         </ToastProvider>
       </QueryClientProvider>
     </AuthProvider>

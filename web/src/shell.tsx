@@ -70,7 +70,9 @@ function Account() {
         className="account-link"
         href={accountPlace.path}
         title="Account"
-        aria-current={path === accountPlace.path ? 'page' : undefined}
+        aria-current={
+          path === accountPlace.path ? 'page' : path.startsWith(`${accountPlace.path}/`) ? 'true' : undefined
+        }
       >
         <Avatar name={name} />
         <span className="account-name">

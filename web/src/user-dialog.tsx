@@ -8,7 +8,16 @@ import { Failure } from './parts/states.tsx'
 import { useToast } from './parts/toasts.tsx'
 import { RolesDialog } from './roles-dialog.tsx'
 
-export type UserAction = 'name' | 'roles' | 'sessions' | 'password' | 'unlock' | 'disable' | 'enable' | 'delete'
+export type UserAction =
+  | 'name'
+  | 'roles'
+  | 'sessions'
+  | 'password'
+  | 'factors'
+  | 'unlock'
+  | 'disable'
+  | 'enable'
+  | 'delete'
 
 interface Change {
   name?: string
@@ -27,6 +36,8 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
           return admin.endSessionsOf(user.id)
         case 'password':
           return admin.sendPasswordMail(user.id)
+        case 'factors':
+          return admin.resetFactors(user.id)
         case 'unlock':
           return admin.unlock(user.id)
         case 'delete':
@@ -41,6 +52,7 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
         roles: `${user.name} has new roles, from the next request on.`,
         sessions: `Every session of ${user.name} has ended.`,
         password: `A mail to ${user.email} is on its way.`,
+        factors: `${user.name} has no second step any more, and is signed out everywhere.`,
         unlock: `The wrong passwords for ${user.name} are forgotten.`,
         disable: `${user.name} is disabled and signed out everywhere.`,
         enable: `${user.name} may sign in again.`,
@@ -76,6 +88,18 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
         <Confirm title={`Send ${user.name} a mail?`} label="Send mail" onConfirm={() => mutate({})} {...state}>
           It goes to {user.email} and has a link to choose a password, which nobody else ever sees. Until then nothing
           changes; then every session ends.
+        </Confirm>
+      )
+    case 'factors':
+      return (
+        <Confirm
+          title={`Reset the sign-in methods of ${user.name}?`}
+          label="Reset sign-in methods"
+          onConfirm={() => mutate({})}
+          {...state}
+        >
+          Their authenticator app, passkeys and recovery codes no longer work, and every session ends. They sign in with
+          the password alone and get a mail that says so. Make sure that it is {user.name} who asks for it.
         </Confirm>
       )
     case 'unlock':

@@ -24,7 +24,30 @@ export function explain(error: unknown): string {
     case 'PASSWORD_WEAK':
       return 'That password is too easy to guess, or known from a data breach. Take a few words of your own.'
     case 'STEP_UP_REQUIRED':
-      return 'Nothing was done: it needs you to confirm your password.'
+      return 'Nothing was done: it needs you to confirm that it is you.'
+    case 'SECOND_FACTOR_REQUIRED':
+      return 'The password alone is not enough here: use a passkey, or a code.'
+    case 'CODE_WRONG':
+      return 'That code is not right, or was used before. An app shows another every 30 seconds; a recovery code works once.'
+    case 'CHALLENGE_INVALID':
+      return 'That took too long, or too many codes were wrong. Begin once more.'
+    case 'PASSKEY_INVALID':
+    case 'PASSKEY_FAILED':
+      return 'That did not work with this passkey. Try again, or take another way.'
+    case 'PASSKEY_UNKNOWN':
+      return 'This passkey is no longer one of an account here. Take another way.'
+    case 'PASSKEY_CANCELLED':
+      return 'No passkey was used. Try again, or take another way.'
+    case 'PASSKEY_EXISTS':
+      return 'This device or password manager has a passkey of yours already.'
+    case 'PASSKEYS_UNAVAILABLE':
+      return 'This system takes no passkeys. Its operator can allow them.'
+    case 'FACTOR_NOT_FOUND':
+      return 'That was removed already.'
+    case 'FACTOR_MISSING':
+      return 'Set up an authenticator app or a passkey first.'
+    case 'FACTOR_LIMIT':
+      return 'These are as many passkeys as an account can have. Remove one first.'
     case 'MAIL_UNAVAILABLE':
       return 'This system sends no mail. Ask its operator.'
     case 'LOGIN_BUSY':
@@ -59,6 +82,7 @@ const reasons: Record<string, string> = {
   account_deleted: 'Your account will be deleted. To keep it, sign in before the day that your mail says.',
   disabled: 'This account was disabled by an administrator.',
   revoked_by_admin: 'An administrator ended your sessions.',
+  factors_reset: 'An administrator reset your sign-in methods.',
   expired: 'Your session has expired.',
   reuse:
     'Your session was ended for safety: a copy of its key was used elsewhere. If you did not do this, change your password.',
@@ -91,6 +115,7 @@ const endings: Record<string, string> = {
   account_deleted: 'Account deleted',
   disabled: 'Account disabled',
   revoked_by_admin: 'Ended by an administrator',
+  factors_reset: 'Sign-in methods reset by an administrator',
   expired: 'Expired',
   reuse: 'Ended for safety: a copy was used',
 }

@@ -109,6 +109,30 @@ t.test('a ceremony ends the one before, also one that has not begun yet', async 
   t.strictSame(ceremonies, ['get conditional', 'get'])
 })
 
+t.test('who leaves the page ends its own ceremony, and no other', async (t) => {
+  const pending = ({ signal }: { signal: AbortSignal }) =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(new DOMException('', 'AbortError'))))
+  const { passkeys, ceremonies } = await open(t, { ceremony: pending })
+  const leaving = new AbortController()
+  const offered = passkeys.signIn({ autofill: true, signal: leaving.signal })
+  while (ceremonies.length === 0) await new Promise(setImmediate)
+  leaving.abort()
+  await t.rejects(offered, { code: 'PASSKEY_CANCELLED' })
+
+  const early = new AbortController()
+  const notYet = passkeys.signIn({ signal: early.signal })
+  early.abort()
+  await t.rejects(notYet, { code: 'PASSKEY_CANCELLED' })
+  t.equal(ceremonies.length, 1)
+
+  const late = new AbortController()
+  const before = t.rejects(passkeys.signIn({ signal: late.signal }), { code: 'PASSKEY_CANCELLED' })
+  const after = passkeys.secondFactor(requestOptions)
+  late.abort()
+  await before
+  t.equal(await Promise.race([after, 'it goes on']), 'it goes on')
+})
+
 t.test('what the browser says is an AuthError', async (t) => {
   const cases = {
     NotAllowedError: 'PASSKEY_CANCELLED',

@@ -8,6 +8,7 @@ import {
   sendSignal,
   startAuthentication,
   startRegistration,
+  WebAuthnAbortService,
 } from '@simplewebauthn/browser'
 import { AuthError } from './auth-error.ts'
 import { callsOf } from './calls.ts'
@@ -27,11 +28,11 @@ export interface Passkeys {
   isAvailable(): boolean
   /**
    * Signs in with a passkey, and without a password. With `autofill` the browser offers them in the list of an
-   * `<input autocomplete="username webauthn">`, until one is chosen or another ceremony begins.
+   * `<input autocomplete="username webauthn">`, until one is chosen, another ceremony begins or `signal` is aborted.
    *
    * @returns false if this browser has no such list; nothing has happened then
    */
-  signIn(options?: { autofill?: boolean }): Promise<boolean>
+  signIn(options?: { autofill?: boolean; signal?: AbortSignal }): Promise<boolean>
   /** The `credential` for `loginWithSecondFactor` or `stepUp`, of the options that came with the challenge. */
   secondFactor(options: PublicKeyCredentialRequestOptionsJSON): Promise<AuthenticationResponseJSON>
   stepUp(): Promise<void>
@@ -64,9 +65,9 @@ export function passkeysOf(client: AuthClient): Passkeys {
   return {
     isAvailable: browserSupportsWebAuthn,
 
-    async signIn({ autofill = false } = {}) {
+    async signIn({ autofill = false, signal } = {}) {
       if (autofill && !(await browserSupportsWebAuthnAutofill())) return false
-      const { challengeId, options } = await newest(call<Challenge>('POST', 'login/passkey/options', {}))
+      const { challengeId, options } = await newest(call<Challenge>('POST', 'login/passkey/options', {}), signal)
       const credential = await ceremony(startAuthentication({ optionsJSON: options, useBrowserAutofill: autofill }))
       await client.loginWithPasskey({ challengeId, credential }).catch(forgetUnknown(options.rpId, credential.id))
       return true
@@ -92,7 +93,7 @@ export function passkeysOf(client: AuthClient): Passkeys {
       const { rpId, passkeys } = await factors.getFactors().catch(() => ({ rpId: null, passkeys: [] }))
       const userId = client.getSnapshot().user?.id
       if (rpId === null || userId === undefined) return
-      signal({
+      tell({
         signalName: 'allAcceptedCredentials',
         rpID: rpId,
         userID: bufferToBase64URLString(new TextEncoder().encode(userId).buffer),
@@ -120,8 +121,13 @@ export function passkeysOf(client: AuthClient): Passkeys {
     return undefined
   }
 
-  async function newest<Options>(options: Promise<Options>): Promise<Options> {
+  async function newest<Options>(options: Promise<Options>, signal?: AbortSignal): Promise<Options> {
     const mine = ++begun
+    signal?.addEventListener('abort', () => {
+      if (begun !== mine) return
+      begun++
+      WebAuthnAbortService.cancelCeremony()
+    })
     const given = await options
     if (begun !== mine) throw new AuthError('PASSKEY_CANCELLED', 'Another ceremony has begun')
     return given
@@ -145,10 +151,10 @@ const forgetUnknown = (rpId: string | undefined, id: string) => (error: AuthErro
 
 /** The server does not know it: the authenticator shall not offer it. */
 function forget(rpId: string | undefined, id: string): void {
-  if (rpId !== undefined) signal({ signalName: 'unknownCredential', rpID: rpId, credentialID: id })
+  if (rpId !== undefined) tell({ signalName: 'unknownCredential', rpID: rpId, credentialID: id })
 }
 
 /** Where the browser can. Nobody hears whether an authenticator did as it was told. */
-function signal(news: Parameters<typeof sendSignal>[0]): void {
+function tell(news: Parameters<typeof sendSignal>[0]): void {
   void sendSignal(news).catch(() => {})
 }

@@ -1,11 +1,13 @@
-import type { AccountDetails } from '@sallyport/client'
+import type { AccountDetails, FactorsState } from '@sallyport/client'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { type FormEvent, type ReactNode, useState } from 'react'
+import { type FormEvent, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { languageOf, languages } from '../account-forms.tsx'
-import { account } from '../client.ts'
+import { account, factors } from '../client.ts'
 import { Confirm } from '../parts/confirm.tsx'
 import { EmailField, NameField } from '../parts/fields.tsx'
+import { saveFile } from '../parts/save-file.ts'
+import { Section } from '../parts/section.tsx'
 import { Failure, Loading, Notice } from '../parts/states.tsx'
 import { useToast } from '../parts/toasts.tsx'
 import { PasswordDialog } from '../password-dialog.tsx'
@@ -26,6 +28,7 @@ export function AccountPage() {
           <Profile key={`${data.name} ${data.locale}`} {...data} />
           <Email {...data} />
           <Password />
+          <SecondStep />
           <Data />
           <Deletion />
         </div>
@@ -35,18 +38,6 @@ export function AccountPage() {
         <Loading />
       )}
     </>
-  )
-}
-
-function Section({ title, hint, children }: { title: string; hint: ReactNode; children: ReactNode }) {
-  return (
-    <section className="card section">
-      <div>
-        <h2>{title}</h2>
-        <p className="hint">{hint}</p>
-      </div>
-      <div className="section-body">{children}</div>
-    </section>
   )
 }
 
@@ -142,8 +133,29 @@ function Password() {
   )
 }
 
+function SecondStep() {
+  const { data } = useQuery({ queryKey: ['factors'], queryFn: factors.getFactors })
+  return (
+    <Section title="Two-step sign-in" hint={data && describeFactors(data)}>
+      <Link href="/account/factors" className="button">
+        Sign-in methods
+      </Link>
+    </Section>
+  )
+}
+
+function describeFactors({ totp, passkeys: { length: count }, recoveryCodesLeft }: FactorsState): string {
+  const names = [totp && 'an authenticator app', count > 0 && (count === 1 ? 'a passkey' : `${count} passkeys`)]
+  const second = names.filter(Boolean).join(' and ')
+  if (!second) return 'Off: whoever knows your password can sign in. A passkey or an authenticator app keeps them out.'
+  return `On, with ${second}. ${recoveryCodesLeft} recovery codes are left.`
+}
+
 function Data() {
-  const { mutate, isPending, error } = useMutation({ mutationFn: account.exportAccount, onSuccess: save })
+  const { mutate, isPending, error } = useMutation({
+    mutationFn: account.exportAccount,
+    onSuccess: (content) => saveFile('account.json', 'application/json', JSON.stringify(content, null, 2)),
+  })
   return (
     <Section title="Your data" hint="All that is kept about you and your sessions, as a file of JSON.">
       {error && <Failure error={error} />}
@@ -152,12 +164,6 @@ function Data() {
       </button>
     </Section>
   )
-}
-
-function save(content: object): void {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: 'application/json' }))
-  Object.assign(document.createElement('a'), { href: url, download: 'account.json' }).click()
-  setTimeout(() => URL.revokeObjectURL(url), 60_000)
 }
 
 function Deletion() {

@@ -107,6 +107,16 @@ function Account({ user, onChoose }: { user: UserDetails; onChoose: (action: Use
             </button>
           )}
         </Detail>
+        <Detail name="Second step" value="App, passkeys, codes">
+          <button
+            type="button"
+            className="small"
+            aria-label="Reset sign-in methods"
+            onClick={() => onChoose('factors')}
+          >
+            Reset
+          </button>
+        </Detail>
         {user.failures > 0 && (
           <Detail name="Wrong passwords" value={user.failures}>
             <button type="button" className="small" onClick={() => onChoose('unlock')}>

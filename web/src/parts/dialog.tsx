@@ -3,7 +3,8 @@ import { CloseIcon } from './icons.tsx'
 
 interface Props {
   title: string
-  onClose(): void
+  /** Without it, only what is inside ends the dialog. */
+  onClose?: (() => void) | undefined
   children: ReactNode
 }
 
@@ -24,16 +25,20 @@ export function Dialog({ title, onClose, children }: Props) {
       ref={element}
       className="dialog"
       aria-labelledby={heading}
+      // Chromium lets nobody prevent that Escape, pressed twice, closes a dialog that does not say so.
+      closedby={onClose ? 'closerequest' : 'none'}
       onCancel={(event) => {
         event.preventDefault()
-        onClose()
+        onClose?.()
       }}
     >
       <header>
         <h2 id={heading}>{title}</h2>
-        <button type="button" className="quiet square" aria-label="Close" onClick={onClose}>
-          <CloseIcon />
-        </button>
+        {onClose && (
+          <button type="button" className="quiet square" aria-label="Close" onClick={onClose}>
+            <CloseIcon />
+          </button>
+        )}
       </header>
       {children}
     </dialog>

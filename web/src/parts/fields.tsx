@@ -39,6 +39,32 @@ export const CodeField = () => (
   />
 )
 
+export const TotpField = (props: InputProps & { label?: string }) => (
+  <Field
+    label="Code from your authenticator app"
+    name="code"
+    inputMode="numeric"
+    autoComplete="one-time-code"
+    pattern="[0-9 ]{6,7}"
+    maxLength={7}
+    title="6 digits"
+    className="code"
+    {...props}
+  />
+)
+
+export const RecoveryCodeField = (props: InputProps) => (
+  <Field
+    label="Recovery code"
+    name="code"
+    autoComplete="off"
+    autoCapitalize="none"
+    spellCheck={false}
+    maxLength={60}
+    {...props}
+  />
+)
+
 export function PasswordField({ label, ...input }: InputProps & { label: string }) {
   const [shown, setShown] = useState(false)
   return (

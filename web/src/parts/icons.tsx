@@ -33,6 +33,14 @@ export const KeyIcon = icon(
     <path d="m11 12.5 8.5-8.5M16 7.5l2.5 2.5" />
   </>,
 )
+export const PasskeyIcon = icon(
+  <>
+    <circle cx="9" cy="7.5" r="3.5" />
+    <path d="M2.5 19c.5-3.5 3-5.5 6.5-5.5 1 0 1.9.2 2.7.5" />
+    <circle cx="17" cy="12.5" r="3" />
+    <path d="M17 15.5V21l2-1.5M17 18.5l1.5-1" />
+  </>,
+)
 export const SignOutIcon = icon(
   <path d="M14 4.5H6A1.5 1.5 0 0 0 4.5 6v12A1.5 1.5 0 0 0 6 19.5h8M10 12h10.5m-3.5-3.5 3.5 3.5-3.5 3.5" />,
 )
