@@ -5,7 +5,7 @@ export default defineConfig({
     outDir: 'dist/page',
     // A server that runs goes on with the files of its own page while the next one is built.
     emptyOutDir: false,
-    // Every file by itself: the policy of the page allows no data: addresses.
+    // Every file by itself: the policy of the page allows data: addresses for images alone.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     // 'use client' is for servers that render, of which there is none here.

@@ -103,7 +103,7 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
     const login = async (name: string) => {
       await page.locator('[name=email]').fill(`${name}@example.com`)
       await page.locator('[name=password]').fill(demoPassword)
-      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click()
     }
     await visit('/')
     await page.waitForURL('**/login')

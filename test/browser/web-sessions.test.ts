@@ -58,11 +58,11 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
       await page.getByRole('heading', { name: 'Sign in' }).waitFor()
       await page.getByLabel('E-mail').fill(email)
       await page.getByLabel('Password', { exact: true }).fill('wrong')
-      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click()
       t.match(await page.getByRole('alert').textContent(), /do not go together/)
       t.equal(await page.getByLabel('E-mail').inputValue(), email, 'what was typed is there still')
       await page.getByLabel('Password', { exact: true }).fill('correct-horse-battery-staple')
-      await page.getByRole('button', { name: 'Sign in' }).click()
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click()
       await page.getByText('this device').waitFor()
       t.match(page.url(), /\/sessions$/, 'the page that was asked for first')
 

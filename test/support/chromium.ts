@@ -221,7 +221,7 @@ async function openVisitor(context: BrowserContext, { scripts = [], clockOff = 0
       await first.goto('/login')
       await first.getByLabel('E-mail').fill(email)
       await first.getByLabel('Password', { exact: true }).fill(demoPassword)
-      await first.getByRole('button', { name: 'Sign in' }).click()
+      await first.getByRole('button', { name: 'Sign in', exact: true }).click()
       await first.getByRole('navigation').waitFor()
     },
     close: () => context.close(),

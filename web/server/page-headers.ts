@@ -12,7 +12,7 @@ export function pageHeaders(gateway: string | undefined): Record<string, string>
     'script-src': "'self'",
     'style-src': "'self'",
     'font-src': "'self'",
-    // A QR code is made by the server, and comes as an answer.
+    // The QR code of an authenticator app comes in a response. As an image it runs nothing.
     'img-src': "'self' data:",
     'connect-src': connectable,
     'base-uri': "'none'",

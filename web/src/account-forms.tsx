@@ -43,7 +43,7 @@ export function NewPasswordForm({ email, proof }: { email: string; proof: MailPr
   const isSecondStep = secondFactor.form !== undefined
   return (
     <>
-      {isSecondStep && <p>Your account has a second step, which a mail does not take the place of.</p>}
+      {isSecondStep && <p>Your account has a second step. A mail does not take its place.</p>}
       {secondFactor.form}
       <div className="step" hidden={isSecondStep}>
         <ActionForm

@@ -148,7 +148,7 @@ function describeFactors({ totp, passkeys: { length: count }, recoveryCodesLeft 
   const names = [totp && 'an authenticator app', count > 0 && (count === 1 ? 'a passkey' : `${count} passkeys`)]
   const second = names.filter(Boolean).join(' and ')
   if (!second) return 'Off: whoever knows your password can sign in. A passkey or an authenticator app keeps them out.'
-  return `On, with ${second}. ${recoveryCodesLeft} recovery codes are left.`
+  return `On, with ${second}. ${recoveryCodesLeft} recovery ${recoveryCodesLeft === 1 ? 'code is' : 'codes are'} left.`
 }
 
 function Data() {
