@@ -92,9 +92,10 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
    */
   async function stepUp(version: number, { acr, maxAge }: StepUpNeed): Promise<boolean> {
     for (;;) {
-      const level = readAccessToken(store.session.accessToken ?? '')?.acr ?? ''
+      const { accessToken } = store.session
+      if (!onStepUp || accessToken === null) return false
+      const level = readAccessToken(accessToken)?.acr ?? ''
       if (version < steppedUp && (acr ?? '') <= level) return true
-      if (!onStepUp) return false
       const isShared = steppingUp !== undefined
       steppingUp ??= onStepUp({ acr, maxAge }).finally(() => {
         steppingUp = undefined

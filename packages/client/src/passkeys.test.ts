@@ -119,6 +119,8 @@ t.test('who leaves the page ends its own ceremony, and no other', async (t) => {
   leaving.abort()
   await t.rejects(offered, { code: 'PASSKEY_CANCELLED' })
 
+  t.equal(await passkeys.signIn({ autofill: true, signal: leaving.signal }), false, 'it has left already')
+
   const early = new AbortController()
   const notYet = passkeys.signIn({ signal: early.signal })
   early.abort()

@@ -30,7 +30,7 @@ export interface Passkeys {
    * Signs in with a passkey, and without a password. With `autofill` the browser offers them in the list of an
    * `<input autocomplete="username webauthn">`, until one is chosen, another ceremony begins or `signal` is aborted.
    *
-   * @returns false if this browser has no such list; nothing has happened then
+   * @returns false if this browser has no such list, or `signal` was aborted at once; nothing has happened then
    */
   signIn(options?: { autofill?: boolean; signal?: AbortSignal }): Promise<boolean>
   /** The `credential` for `loginWithSecondFactor` or `stepUp`, of the options that came with the challenge. */
@@ -67,6 +67,7 @@ export function passkeysOf(client: AuthClient): Passkeys {
 
     async signIn({ autofill = false, signal } = {}) {
       if (autofill && !(await browserSupportsWebAuthnAutofill())) return false
+      if (signal?.aborted) return false
       const { challengeId, options } = await newest(call<Challenge>('POST', 'login/passkey/options', {}), signal)
       const credential = await ceremony(startAuthentication({ optionsJSON: options, useBrowserAutofill: autofill }))
       await client.loginWithPasskey({ challengeId, credential }).catch(forgetUnknown(options.rpId, credential.id))

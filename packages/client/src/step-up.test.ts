@@ -11,7 +11,7 @@ async function guarded(onStepUp: (need: StepUpNeed, client: AuthClient) => Promi
     ({ path, body, acr }) => {
       if (path === 'step-up') {
         isRecent = true
-        return { accessToken: tokenOf((body as { code: string }).code) }
+        return { accessToken: tokenOf((body as { code?: string }).code) }
       }
       if (path === '/recent' && !isRecent) return { status: 401, code: 'STEP_UP_REQUIRED', maxAge: 300 }
       if (path === '/high' && acr !== 'aal2') return { status: 401, code: 'STEP_UP_REQUIRED', acr: 'aal2', maxAge: 300 }
@@ -71,5 +71,23 @@ t.test('a call asks by itself at most once', async (t) => {
 t.test('a user who declines is not asked for the other calls that wait', async (t) => {
   const { asked, get } = await guarded(async () => false)
   t.strictSame(await Promise.all(['/recent', '/high'].map(get)), [401, 401])
+  t.equal(asked.length, 1)
+})
+
+t.test('who signs out meanwhile is asked nothing more', async (t) => {
+  const { asked, get } = await guarded(async (_, client) => {
+    void client.logout()
+    return true
+  })
+  t.strictSame(await Promise.all(['/recent', '/high'].map(get)), [401, 401])
+  t.equal(asked.length, 1)
+})
+
+t.test('calls that need no level share a step-up of a server that names none', async (t) => {
+  const { asked, get } = await guarded(async (_, client) => {
+    await client.stepUp({ password: 'x' })
+    return true
+  })
+  t.strictSame(await Promise.all(['/recent', '/recent'].map(get)), [200, 200])
   t.equal(asked.length, 1)
 })
