@@ -175,7 +175,7 @@ export class SoftwarePasskey {
   #sent(response: Record<string, unknown>, { sent }: Bent): Sent {
     const id = this.credentialId
     const credential = { id, rawId: id, type: 'public-key', clientExtensionResults: {}, response }
-    return (sent?.(credential) ?? credential) as Sent
+    return (sent ? sent(credential) : credential) as Sent
   }
 }
 

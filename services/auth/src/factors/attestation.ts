@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { decodeCBOR, decodePartialCBOR } from '@levischuck/tiny-cbor'
 
 type Cbor = ReturnType<typeof decodeCBOR>
@@ -22,28 +23,42 @@ const idLengthAt = 53
  */
 export function readAttestation(encoded: string): void {
   const object = decodeCBOR(new Uint8Array(Buffer.from(encoded, 'base64url'))) as Map<string, Cbor>
-  const statement = object.get('attStmt') as Map<string, Cbor>
-  const format = object.get('fmt')
-  const isSelf = format === 'packed' && !statement.has('x5c') && !statement.has('ecdaaKeyId')
-  if (format !== 'none' && !isSelf) throw new Error(`attestation ${format} was not asked for`)
   const data = Buffer.from(object.get('authData') as Uint8Array)
   const idLength = data.readUInt16BE(idLengthAt)
   if (idLength < 16 || idLength > 1_023) throw new Error(`its id has ${idLength} bytes`)
   // A copy: of a part of a buffer, the whole would be read.
   const rest = new Uint8Array(data.subarray(idLengthAt + 2 + idLength))
-  requireUsableKey(rest, (data[32] as number) >= 0x80)
+  const algorithm = readUsableKey(rest, (data[32] as number) >= 0x80)
+  requireUncertified(object.get('fmt'), object.get('attStmt'), algorithm)
 }
 
-/** @param hasMore whether extensions follow the key */
-function requireUsableKey(bytes: Uint8Array, hasMore: boolean): void {
+/** @param algorithm of the key, by which it attests itself, if it does */
+function requireUncertified(format: Cbor | undefined, statement: Cbor | undefined, algorithm: number): void {
+  if (!(statement instanceof Map)) throw new Error('it has no attestation statement')
+  const isSelf =
+    format === 'packed' && !statement.has('x5c') && !statement.has('ecdaaKeyId') && statement.get('alg') === algorithm
+  if (format !== 'none' && !isSelf) throw new Error(`attestation ${format} was not asked for`)
+}
+
+/**
+ * @param hasMore whether extensions follow the key
+ * @returns its algorithm
+ */
+function readUsableKey(bytes: Uint8Array, hasMore: boolean): number {
   const key = (hasMore ? decodePartialCBOR(bytes, 0)[0] : decodeCBOR(bytes)) as Map<unknown, unknown>
-  const kind = kinds[key.get(3) as number]
+  const algorithm = key.get(3) as number
+  const kind = kinds[algorithm]
   if (!kind || key.get(1) !== kind.kty || (kind.crv !== undefined && key.get(-1) !== kind.crv))
     throw new Error('its key is of another kind than it says')
   const jwk = kind.toJwk(key)
-  const { asymmetricKeyDetails } = createPublicKey({ key: jwk as never, format: 'jwk' })
-  const { modulusLength = 2_048 } = asymmetricKeyDetails ?? {}
+  // Beside its algorithm, a key has what it needs, each part in its shortest form.
+  const publicKey = createPublicKey({ key: jwk as never, format: 'jwk' })
+  if (key.size !== Object.keys(jwk).length + 1 || !isDeepStrictEqual(publicKey.export({ format: 'jwk' }), jwk))
+    throw new Error('its key is written otherwise than it should be')
+  const { modulusLength = 2_048, publicExponent = 65_537n } = publicKey.asymmetricKeyDetails ?? {}
   if (modulusLength < 2_048 || modulusLength > 4_096) throw new Error(`its key has ${modulusLength} bits`)
+  if (publicExponent !== 65_537n) throw new Error(`its key has the exponent ${publicExponent}`)
+  return algorithm
 }
 
 const text = (bytes: unknown) => Buffer.from(bytes as Uint8Array).toString('base64url')

@@ -10,7 +10,9 @@ import {
   verifyRegistrationResponse,
 } from '@simplewebauthn/server'
 import Type, { type Static } from 'typebox'
+import { readAssertion } from './assertion.ts'
 import { readAttestation } from './attestation.ts'
+import { readClientData } from './client-data.ts'
 import type { RelyingParty } from './relying-party.ts'
 
 /** ES256, RS256 (Windows Hello) and EdDSA, by their COSE numbers. */
@@ -125,7 +127,7 @@ export async function verifyCreation(
 ): Promise<NewPasskey> {
   try {
     readAttestation(response.attestationObject)
-    requireTopLevel(response.clientDataJSON)
+    readClientData(response.clientDataJSON)
     const { verified, registrationInfo: made } = await verifyRegistrationResponse({
       response: { id, rawId, type, response: response as never, clientExtensionResults: {} },
       ...expectedOf(relyingParty, challenge),
@@ -174,12 +176,14 @@ export async function verifyUse(
     const says = handleOf(passkey.userId).toString('base64url')
     if (userId === undefined ? userHandle !== says : userId !== passkey.userId || (userHandle ?? says) !== says)
       throw new Error('the passkey is of another user')
-    requireTopLevel(response.clientDataJSON)
+    readClientData(response.clientDataJSON)
+    const publicKey = new Uint8Array(passkey.publicKey)
+    readAssertion(response, publicKey)
     const { verified, authenticationInfo: used } = await verifyAuthenticationResponse({
       response: { id, rawId, type, response: rest, clientExtensionResults: {} },
       ...expectedOf(relyingParty, challenge),
       // The counter is compared below.
-      credential: { id: passkey.id, publicKey: new Uint8Array(passkey.publicKey), counter: 0 },
+      credential: { id: passkey.id, publicKey, counter: 0 },
     })
     if (!verified) throw new Error('the signature is not of this passkey')
     if ((used.credentialDeviceType === 'multiDevice') !== passkey.backupEligible)
@@ -198,13 +202,6 @@ const expectedOf = ({ id, origins }: RelyingParty, challenge: string) => ({
   expectedRPID: id,
   requireUserVerification: true,
 })
-
-/** Not in a frame of another site: our pages forbid to be framed. */
-function requireTopLevel(clientDataJSON: string): void {
-  const { crossOrigin, topOrigin } = JSON.parse(Buffer.from(clientDataJSON, 'base64url').toString())
-  if (crossOrigin !== undefined && crossOrigin !== false) throw new Error('it was asked for in a frame')
-  if (topOrigin !== undefined) throw new Error('it was asked for in a frame')
-}
 
 const passkeyInvalid = (cause: unknown) =>
   new Problem(403, 'PASSKEY_INVALID', 'The passkey was not accepted', {
