@@ -28,8 +28,8 @@ interface ApplicationOptions {
   formats?: Formats
 }
 
-/** The most characters a part of a path may have that a route takes as a parameter. */
-const maxParamLength = 200
+/** The most characters a part of a path may have that a route takes as a parameter: the longest id of a passkey has so many. */
+const maxParamLength = 1_364
 
 /**
  * A Fastify application as every service of ours starts out: JSON bodies only, validated without coercion and

@@ -115,6 +115,7 @@ export interface ChallengeTokens {
 }
 
 const typ = 'challenge+jwt'
+const expected = { algorithms: ['HS256' as const], checkTyp: typ, requiredClaims: ['jti', 'aud', 'exp'] }
 
 export function createChallengeTokens(keys: Pick<DerivedKeys, 'challengeKeys'>): ChallengeTokens {
   return {
@@ -126,7 +127,7 @@ export function createChallengeTokens(keys: Pick<DerivedKeys, 'challengeKeys'>):
     read(token, purpose) {
       for (const key of keys.challengeKeys)
         try {
-          const verify = createVerifier({ key, algorithms: ['HS256'], checkTyp: typ, allowedAud: purpose })
+          const verify = createVerifier({ ...expected, key, allowedAud: purpose })
           const { jti } = verify(token)
           if (isUuid(jti)) return jti
         } catch {

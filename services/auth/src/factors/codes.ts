@@ -10,7 +10,7 @@ import { circumstancesOf } from '../sessions/device.ts'
 import type { Method } from '../sessions/session.ts'
 import type { FactorKey } from './factor-key.ts'
 import { readRecoveryCode, useRecoveryCode } from './recovery-codes.ts'
-import { useTotp } from './totp.ts'
+import { looksLikeTotp, useTotp } from './totp.ts'
 
 /** A code of an authenticator app, or a recovery code. */
 export const Code = Type.String({ maxLength: 100, description: '6 digits of an authenticator app, or a recovery code' })
@@ -72,7 +72,7 @@ export function createCheckCode({ database, factorKey, notify }: Dependencies): 
   }
 
   async function findWrongTotp(request: FastifyRequest, user: Holder, from: string, code: string) {
-    if (!/^\d{6}$/.test(code)) return 'no code'
+    if (!looksLikeTotp(code)) return 'no code'
     const bucket = { person: user.id, hasAccount: true, device: `codes ${from}`.trim() }
     const failures = await reserveAttempt(database, bucket)
     if (failures === undefined) {

@@ -16,11 +16,16 @@ export const makeSecret = () => new Secret({ size: 20 }).base32
 export function keyUriOf(secret: string, issuer: string, label: string): { uri: string; qr: string } {
   // The colon parts the issuer from the account there.
   const uri = new TOTP({ ...parameters, issuer: issuer.replaceAll(':', ' '), label, secret }).toString()
-  return { uri, qr: renderSVG(uri, { border: 2 }) }
+  // The margin that ISO/IEC 18004 asks for.
+  return { uri, qr: renderSVG(uri, { border: 4 }) }
 }
+
+export const looksLikeTotp = (text: string) => /^\d{6}$/.test(text)
 
 /** The time step that a code is of, the one of the moment or the one before. Compares in constant time. */
 export function stepOf(secret: string, code: string, now = Date.now()): number | undefined {
+  // Six other characters may be more bytes than six, and only what is equally long is compared in constant time.
+  if (!looksLikeTotp(code)) return undefined
   const totp = new TOTP({ ...parameters, secret })
   const current = Math.floor(now / 1000 / parameters.period)
   const steps = Array.from({ length: stepsBack + 1 }, (_, back) => current - back)
