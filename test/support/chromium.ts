@@ -52,26 +52,30 @@ interface OpenOptions {
 /**
  * The whole system with the web app, and a real browser: the page has an origin of its own and sends requests to the
  * gateway's, or `sharesOrigin` with the gateway, which forwards to it what is not an API request.
+ *
+ * @param at `localhost` for passkeys, which browsers make for no IP address; with a shared origin alone
  */
 export async function startWebApp(
   t: Test,
   settings: Record<string, string> = {},
   sharesOrigin = false,
+  at = '127.0.0.1',
 ): Promise<WebApp> {
   const port = await freePort()
   const own = `http://127.0.0.1:${port}`
+  const shared = await freePort()
   const routes = { GATEWAY_ROUTES: routesWithPage(t), WEB_URL: own }
   const system = await startSystem(
     t,
     {
       DIRECTORY_ROLES: 'admin,doctor',
-      CORS_ORIGINS: own,
+      CORS_ORIGINS: at === 'localhost' ? `http://localhost:${shared}` : own,
       ...(sharesOrigin && routes),
       ...settings,
     },
     ['appointments', 'notifications'],
   )
-  const network = await openNetwork(t, Number(new URL(system.gateway).port))
+  const network = await openNetwork(t, Number(new URL(system.gateway).port), sharesOrigin ? shared : 0)
   const web = await startProcess(
     'web',
     {
@@ -82,7 +86,7 @@ export async function startWebApp(
     },
     (line) => system.log.push(line),
   )
-  const address = sharesOrigin ? network.address : own
+  const address = sharesOrigin ? `http://${at}:${shared}` : own
   t.teardown(() => endProcesses([web]))
   const openAt = await startBrowser(t)
   let users = 0
@@ -133,7 +137,7 @@ function routesWithPage(t: Test): string {
 }
 
 /** A proxy that can lose a response after the server has acted. */
-async function openNetwork(t: Test, port: number) {
+async function openNetwork(t: Test, port: number, listenAt: number) {
   const sockets = new Set<Socket>()
   const state = { lost: 0, loses: undefined as { request: string; holding: string } | undefined }
 
@@ -164,7 +168,7 @@ async function openNetwork(t: Test, port: number) {
       state.lost += 1
       client.destroy()
     })
-  }).listen(0, '127.0.0.1')
+  }).listen(listenAt, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
     for (const socket of sockets) socket.destroy()

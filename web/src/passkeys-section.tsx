@@ -12,11 +12,12 @@ import { Failure } from './parts/states.tsx'
 import { useToast } from './parts/toasts.tsx'
 import { formatAgo, formatDate } from './times.ts'
 
-export function PasskeysSection({ passkeys: list, rpId }: FactorsState) {
+/** Has the browser make a passkey, and shows the recovery codes that come with the first factor. */
+export function useNewPasskey() {
   const queries = useQueryClient()
   const tell = useToast()
   const showRecoveryCodes = useRecoveryCodes()
-  const { mutate, isPending, error } = useMutation({
+  return useMutation({
     mutationFn: () => passkeys.create(),
     onSuccess: async ({ recoveryCodes }) => {
       tell('The passkey was added.')
@@ -24,6 +25,10 @@ export function PasskeysSection({ passkeys: list, rpId }: FactorsState) {
       await queries.invalidateQueries({ queryKey: ['factors'] })
     },
   })
+}
+
+export function PasskeysSection({ passkeys: list, rpId }: FactorsState) {
+  const { mutate, isPending, error } = useNewPasskey()
   return (
     <Section
       title="Passkeys"

@@ -2,6 +2,7 @@ import type { FactorsState } from '@sallyport/client'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
+import { useHistoryState } from 'wouter/use-browser-location'
 import { factors } from '../client.ts'
 import { Confirm } from '../parts/confirm.tsx'
 import { useRecoveryCodes } from '../parts/recovery-codes.tsx'
@@ -14,6 +15,8 @@ import { TotpDialog } from '../totp-dialog.tsx'
 /** What the user signs in with beside the password. */
 export function FactorsPage() {
   const { data, error, refetch } = useQuery({ queryKey: ['factors'], queryFn: factors.getFactors })
+  /** What a page that led here has to say. */
+  const notice = useHistoryState<{ notice?: string } | null>()?.notice
   return (
     <>
       <header className="page-head">
@@ -25,6 +28,7 @@ export function FactorsPage() {
           <p>With one of these, a password that somebody else knows is not enough</p>
         </div>
       </header>
+      {notice && <Notice tone="info">{notice}</Notice>}
       {data ? (
         <div className="sections">
           <PasskeysSection {...data} />

@@ -3,6 +3,7 @@ import { Link } from 'wouter'
 import { useAppointments } from '../appointments.ts'
 import { type Change, useLive } from '../live.tsx'
 import { Empty, Failure, Loading } from '../parts/states.tsx'
+import { PasskeyOffer } from '../passkey-offer.tsx'
 import { useName, useNames } from '../people.ts'
 import { formatDay, formatMoment, formatSeconds, formatTime, isSameDay } from '../times.ts'
 import { statusNames } from '../words.ts'
@@ -19,6 +20,7 @@ export function HomePage() {
           </h1>
         </div>
       </header>
+      <PasskeyOffer />
       <Figures />
       <div className="columns">
         <Next />

@@ -1,4 +1,4 @@
-import type { AuthError } from '@sallyport/client'
+import type { AuthError, SecondFactor } from '@sallyport/client'
 import { takeReturnPath, useAuth } from '@sallyport/react'
 import { type FormEvent, useEffect, useRef, useState } from 'react'
 import { Link, useLocation } from 'wouter'
@@ -26,10 +26,14 @@ export function LoginPage() {
   const isSecondStep = secondFactor.form !== undefined
   const takesPasskeys = useAutofill(busy !== 'passkey' && !isSecondStep, setError)
   const createPasskey = useAutomaticPasskey()
+  /** Whether the second step was a recovery code. */
+  const recovered = useRef(false)
 
   // Also when the user signed in in another tab.
   useEffect(() => {
-    if (status === 'signed-in') navigate(takeReturnPath(), { replace: true })
+    if (status !== 'signed-in') return
+    if (recovered.current) navigate('/account/factors', { replace: true, state: { notice: afterRecovery } })
+    else navigate(takeReturnPath(), { replace: true })
   }, [status, navigate])
 
   async function submit(event: FormEvent<HTMLFormElement>) {
@@ -39,13 +43,18 @@ export function LoginPage() {
     setError(undefined)
     try {
       const credentials = { email: String(form.get('email')).trim(), password: String(form.get('password')) }
-      await login(credentials).then(createPasskey, secondFactor.ask(client.loginWithSecondFactor))
+      await login(credentials).then(createPasskey, secondFactor.ask(signInWith))
     } catch (failure) {
       setError(failure)
       setBusy(undefined)
       // Once it is shown again, if there was a second step.
       setTimeout(() => formElement.current?.querySelector<HTMLInputElement>('#current-password')?.select())
     }
+  }
+
+  function signInWith(factor: SecondFactor) {
+    recovered.current = 'code' in factor && factor.code.length > 6
+    return client.loginWithSecondFactor(factor)
   }
 
   async function signInWithPasskey() {
@@ -119,6 +128,10 @@ export function LoginPage() {
     </Card>
   )
 }
+
+/** Whoever has lost a phone has something to do. */
+const afterRecovery =
+  'You signed in with a recovery code. If your phone is lost, remove what was on it here, and add what you use now.'
 
 /** Shorter than the server waits for an answer to its challenge, and a page of a login may be open for long. */
 const offeredFor = 4 * 60_000
