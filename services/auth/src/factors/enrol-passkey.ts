@@ -11,7 +11,7 @@ import { describeDevice } from '../sessions/device.ts'
 import { nameOfAuthenticator } from './authenticator-names.ts'
 import { beginChallenge, finishChallenge, takeWebauthn } from './challenges.ts'
 import type { ChangeFactors } from './change.ts'
-import { endRecoveryWithoutFactor, factorNotFound, hasFactor } from './owned.ts'
+import { endWithLastFactor, factorNotFound, hasFactor } from './owned.ts'
 import { PasskeyView, passkeysUnavailable, viewPasskey } from './passkeys.ts'
 import { makeRecoveryCodes } from './recovery-codes.ts'
 import { passkeysOf } from './second-factor.ts'
@@ -155,7 +155,7 @@ export function passkeyRoutes(app: Application, dependencies: Dependencies): voi
     await changeFactors(request, removed, async (transaction, { id: userId }) => {
       const { count } = await transaction.passkey.deleteMany({ where: { id: request.params.id, userId } })
       if (count === 0) throw factorNotFound()
-      await endRecoveryWithoutFactor(transaction, userId)
+      await endWithLastFactor(transaction, userId)
     })
     return { message: 'The passkey was removed' }
   })

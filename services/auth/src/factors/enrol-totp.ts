@@ -10,7 +10,7 @@ import { beginChallenge, challengeInvalid, finishChallenge, tryChallenge } from 
 import type { ChangeFactors } from './change.ts'
 import { codeWrong } from './codes.ts'
 import type { FactorKey } from './factor-key.ts'
-import { endRecoveryWithoutFactor, factorNotFound, hasFactor } from './owned.ts'
+import { endWithLastFactor, factorNotFound, hasFactor } from './owned.ts'
 import { makeRecoveryCodes } from './recovery-codes.ts'
 import { keyUriOf, makeSecret, stepOf, storeTotp } from './totp.ts'
 
@@ -107,7 +107,7 @@ export function totpRoutes(app: Application, dependencies: Dependencies): void {
     await changeFactors(request, removed, async (transaction, { id: userId }) => {
       const { count } = await transaction.totp.deleteMany({ where: { userId } })
       if (count === 0) throw factorNotFound()
-      await endRecoveryWithoutFactor(transaction, userId)
+      await endWithLastFactor(transaction, userId)
     })
     return { message: 'The authenticator app was removed' }
   })

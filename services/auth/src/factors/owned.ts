@@ -7,9 +7,15 @@ export async function hasFactor(transaction: Prisma.TransactionClient, userId: s
   return (await transaction.totp.count({ where })) + (await transaction.passkey.count({ where })) > 0
 }
 
-/** Takes the recovery codes away with the last factor that they stand in for. */
-export async function endRecoveryWithoutFactor(transaction: Prisma.TransactionClient, userId: string): Promise<void> {
-  if (!(await hasFactor(transaction, userId))) await transaction.recoveryCode.deleteMany({ where: { userId } })
+/**
+ * Ends with the last factor what depends on there being one: the recovery codes that stand in for it, and the level of
+ * sessions, which a password, all that is left, could never confirm.
+ */
+export async function endWithLastFactor(transaction: Prisma.TransactionClient, userId: string): Promise<void> {
+  if (await hasFactor(transaction, userId)) return
+  await transaction.recoveryCode.deleteMany({ where: { userId } })
+  await transaction.$executeRaw`
+    UPDATE auth.sessions SET amr = array_remove(amr, 'mfa') WHERE user_id = ${userId}::uuid AND revoked_at IS NULL`
 }
 
 export const factorNotFound = () => new Problem(404, 'FACTOR_NOT_FOUND', 'You have no such factor')
