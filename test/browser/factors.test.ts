@@ -104,13 +104,14 @@ t.test('second factors in a browser', { skip: withoutBrowser }, async (t) => {
       await signOut(visitor)
       t.equal(await page.getByLabel('E-mail').getAttribute('autocomplete'), 'username webauthn')
       await authenticator.touches(true)
+      await visitor.visit('/login')
       await page.getByRole('navigation').waitFor()
       t.match(await claims(page), { email, acr: 'aal2' }, 'by autofill, without a click')
 
       await authenticator.touches(false)
       await visitor.visit('/account/factors')
       await button(page, /^Rename/).click()
-      await page.getByLabel('Name').fill('My laptop')
+      await page.getByRole('textbox', { name: 'Name' }).fill('My laptop')
       await button(page, 'Save').click()
       await button(page, 'Remove My laptop').click()
       await button(page, 'Remove').click()
@@ -202,7 +203,7 @@ t.test('second factors in a browser', { skip: withoutBrowser }, async (t) => {
     await visitor.close()
   })
 
-  await t.test('a new password by mail takes the second factor, in place', async (t) => {
+  await t.test('a new password by mail takes the second factor, in place', async () => {
     const email = await app.newUser('doctor')
     const visitor = await app.open()
     const { page } = visitor
@@ -238,6 +239,7 @@ t.test('second factors in a browser', { skip: withoutBrowser }, async (t) => {
     await admin.page.getByRole('dialog').getByRole('button', { name: /Reset/ }).click()
     await visitor.page.getByText(/An administrator reset/).waitFor()
     await visitor.signIn(email)
+    t.match(await claims(visitor.page), { acr: 'aal1' })
     for (const { close } of [visitor, admin]) await close()
   })
 })
