@@ -564,11 +564,13 @@ t.test('of bent answers of passkeys none is accepted, and none is too much', asy
   const bend = (kind: Kinds[string], passkey: SoftwarePasskey, options: Options) =>
     typeof kind === 'function' ? kind(passkey, options) : kind
 
-  for (const name of names)
+  // Each kind at the sign-in and at one more door: what checks it there is the same, and takes a password each time.
+  for (const [at, name] of names.entries())
     await t.test(`where a passkey is used: ${name}`, async (t) => {
       const { doors, passkey } = anna
-      for (const [what, kind] of Object.entries(uses)) {
-        if (name === 'sign-in') await good(t, name, anna)
+      for (const [index, [what, kind]] of Object.entries(uses).entries()) {
+        if (name !== 'sign-in' && index % 3 !== at - 1) continue
+        if (name === 'sign-in' && index % 15 === 0) await good(t, name, anna)
         const { options, answer } = await doors[name]()
         refused(t, await answer(passkey.get(options, bend(kind, passkey, options))), what)
       }
@@ -588,9 +590,9 @@ t.test('of bent answers of passkeys none is accepted, and none is too much', asy
       t.equal((await add(bent, kind)).status, 201, what)
       await sql('DELETE FROM auth.passkeys WHERE user_id = $1', [client.id])
     }
-    for (const [what, kind] of Object.entries(made)) {
+    for (const [index, [what, kind]] of Object.entries(made).entries()) {
       refused(t, await add(kind), what)
-      await accepted('a good one')
+      if (index % 15 === 0) await accepted('a good one')
     }
     for (const algorithm of ['ES256', 'EdDSA', 'RS256']) await accepted(algorithm, undefined, { algorithm })
     await accepted('one that attests itself', (passkey) => selfAttested(passkey))
