@@ -35,8 +35,8 @@ t.test('accounts, and who may change them', async (t) => {
       'x'.repeat(1024),
     ])
       t.match(await change(demoPassword, usual), { status: 400, body: { code: 'PASSWORD_WEAK' } }, usual.slice(0, 20))
-    for (const short of ['short', 'fourteen chars'])
-      t.match(await change(demoPassword, short), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    t.match(await change(demoPassword, 'short'), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    t.match(await change(demoPassword, 'fourteen chars'), { status: 400, body: { code: 'PASSWORD_WEAK' } })
     t.equal((await change(demoPassword, next)).status, 200)
 
     t.equal((await client.call('GET', '/api/auth/me')).status, 200, 'this session goes on')
@@ -66,7 +66,7 @@ t.test('accounts, and who may change them', async (t) => {
     t.equal((await client.login(email, 'tiny')).status, 200)
     const change = (newPassword: string) =>
       client.call('POST', '/api/auth/password', { body: { currentPassword: 'tiny', newPassword } })
-    t.match(await change('fourteen chars'), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    t.match(await change('fourteen chars'), { status: 400, body: { code: 'PASSWORD_WEAK' } })
     t.equal((await change('fifteen of them')).status, 200)
     t.equal((await client.login(email, 'fifteen of them')).status, 200)
     await sql('DELETE FROM auth.users WHERE id = $1', [id])

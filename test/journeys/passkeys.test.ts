@@ -158,6 +158,26 @@ t.test('passkeys', async (t) => {
     t.match(await loginWithPasskey(passkey), { status: 403, body: { code: 'ACCOUNT_INVALID' } })
   })
 
+  await t.test('let a password be shorter, which is not all that a sign-in takes then', async (t) => {
+    const client = await register('short@example.com')
+    const change = (currentPassword: string, newPassword: string) =>
+      post('password', { currentPassword, newPassword }, client)
+    const weak = { status: 400, body: { code: 'PASSWORD_WEAK', title: 'The new password is too short' } }
+    t.match(await change(password, 'tQ4)vw2K'), weak)
+    const { passkey } = await enrolPasskey(client)
+    t.match(await change(password, 'owl tid'), { status: 400, body: { code: 'REQUEST_INVALID' } })
+    t.match(
+      await change(password, 'password1'),
+      { status: 400, body: { code: 'PASSWORD_WEAK' } },
+      'and is still no usual one',
+    )
+    t.equal((await change(password, 'tQ4)vw2K')).status, 200)
+    const { ticket } = await system.ask('password/forgot', 'short@example.com')
+    const reset = (more: object) => post('password/reset', { ticket, password: 'mX7-eb9Z', ...more })
+    const { challenge, options } = (await reset({})).body
+    t.equal((await reset({ challenge, credential: passkey.get(options) })).status, 200)
+  })
+
   await t.test('go on after the password was reset, with a passkey as the second factor', async (t) => {
     const client = await register('reset@example.com')
     const { passkey } = await enrolPasskey(client)

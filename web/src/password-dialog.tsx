@@ -1,8 +1,8 @@
 import type { AuthError } from '@sallyport/client'
 import { useAuth } from '@sallyport/react'
-import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
-import { account } from './client.ts'
+import { account, factors } from './client.ts'
 import { Dialog } from './parts/dialog.tsx'
 import { AccountField, CurrentPasswordField, NewPasswordField } from './parts/fields.tsx'
 import { Failure, Notice } from './parts/states.tsx'
@@ -11,6 +11,8 @@ import { useToast } from './parts/toasts.tsx'
 export function PasswordDialog({ onClose }: { onClose: () => void }) {
   const { user } = useAuth()
   const queries = useQueryClient()
+  const { data } = useQuery({ queryKey: ['factors'], queryFn: factors.getFactors })
+  const hasFactor = data !== undefined && (data.totp || data.passkeys.length > 0)
   const tell = useToast()
   const { mutate, isPending, error } = useMutation({
     mutationFn: account.changePassword,
@@ -35,7 +37,7 @@ export function PasswordDialog({ onClose }: { onClose: () => void }) {
         {isWrong ? <Notice tone="bad">The current password is not right.</Notice> : error && <Failure error={error} />}
         <AccountField email={user?.email ?? ''} />
         <CurrentPasswordField />
-        <NewPasswordField />
+        <NewPasswordField shortest={hasFactor ? 8 : 15} />
         <p className="hint">Every other session ends.</p>
         <footer>
           <button type="button" onClick={onClose}>

@@ -22,7 +22,7 @@ export function explain(error: unknown): string {
     case 'REGISTRATION_CLOSED':
       return 'Nobody can create an account here by themselves just now. An administrator can invite you.'
     case 'PASSWORD_WEAK':
-      return 'That password is too easy to guess, or known from a data breach. Take a few words of your own.'
+      return `${message}. ${detail}`
     case 'STEP_UP_REQUIRED':
       return 'Nothing was done: it needs you to confirm that it is you.'
     case 'SECOND_FACTOR_REQUIRED':

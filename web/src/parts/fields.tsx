@@ -93,8 +93,11 @@ export const CurrentPasswordField = ({ label = 'Current password' }: { label?: s
 /** For password managers that make one (the `passwordrules` of Safari). */
 const rules: object = { passwordrules: 'minlength: 15; maxlength: 1024; allowed: unicode;' }
 
-/** @param label says whether there was one before */
-export function NewPasswordField({ label = 'New password' }: { label?: string }) {
+/**
+ * @param label says whether there was one before
+ * @param shortest in characters; with a second factor it may be shorter
+ */
+export function NewPasswordField({ label = 'New password', shortest = 15 }: { label?: string; shortest?: number }) {
   return (
     <div className="field">
       <PasswordField
@@ -102,13 +105,13 @@ export function NewPasswordField({ label = 'New password' }: { label?: string })
         id="new-password"
         name="newPassword"
         autoComplete="new-password"
-        minLength={15}
+        minLength={shortest}
         aria-describedby="new-password-hint"
         onInput={checkLength}
         {...rules}
       />
       <p className="hint" id="new-password-hint">
-        At least 15 characters. A few words that only you put together are good.
+        At least {shortest} characters. A few words that only you put together are good.
       </p>
     </div>
   )
@@ -117,5 +120,6 @@ export function NewPasswordField({ label = 'New password' }: { label?: string })
 /** As the service counts: code points, after normalization, and not the halves of them that `minLength` counts. */
 function checkLength({ currentTarget }: FormEvent<HTMLInputElement>) {
   const length = [...currentTarget.value.normalize('NFC')].length
-  currentTarget.setCustomValidity(length < 15 || length > 1024 ? 'Use 15 to 1024 characters.' : '')
+  const { minLength } = currentTarget
+  currentTarget.setCustomValidity(length < minLength || length > 1024 ? `Use ${minLength} to 1024 characters.` : '')
 }

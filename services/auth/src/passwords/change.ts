@@ -6,6 +6,7 @@ import Type from 'typebox'
 import { lockUser } from '../accounts/lock-user.ts'
 import type { Config } from '../config.ts'
 import { record } from '../events/security-events.ts'
+import type { SecondFactor } from '../factors/second-factor.ts'
 import type { Notify } from '../mail/queue.ts'
 import { circumstancesOf } from '../sessions/device.ts'
 import { endSessionsOf } from '../sessions/end.ts'
@@ -21,6 +22,7 @@ interface Dependencies {
   throttle: Throttle
   devices: KnownDevices
   notify: Notify
+  secondFactor: SecondFactor
   signedIn: Guard
   fully: preHandlerAsyncHookHandler
 }
@@ -45,7 +47,7 @@ const reasons: Partial<Record<Verdict | 'throttled', string>> = {
 /** Changes the caller's password, given the present one, and ends every session but the caller's own. */
 export function changePasswordRoute(
   app: Application,
-  { config, database, passwords, throttle, devices, notify, signedIn, fully }: Dependencies,
+  { config, database, passwords, throttle, devices, notify, secondFactor, signedIn, fully }: Dependencies,
 ): void {
   app.post(
     '/api/auth/password',
@@ -62,7 +64,8 @@ export function changePasswordRoute(
           throw new Problem(400, 'PASSWORD_WEAK', 'The new password must be another one')
 
         const user = await database.user.findUnique({ where: { id: userId } })
-        if (user) await requireStrong(passwords, newPassword, user)
+        const hasFactor = await secondFactor.isRequiredOf(userId)
+        if (user) await requireStrong(passwords, newPassword, user, hasFactor)
         const bucket = bucketOfSession(request.identity)
         const verdict = await throttle.verify(request, bucket, user?.passwordHash, currentPassword)
         const matches = verdict === 'right' || verdict === 'outdated'

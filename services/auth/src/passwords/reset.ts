@@ -100,8 +100,9 @@ export function resetRoutes(app: Application, dependencies: Dependencies): void 
           userId && (await from.user.findUnique({ where: { id: userId, email, disabledAt: null } }))
         const user = await findUser(database)
         if (!user) throw ticketInvalid()
-        await requireStrong(passwords, password, user)
-        if (await secondFactor.isRequiredOf(user.id)) {
+        const hasFactor = await secondFactor.isRequiredOf(user.id)
+        await requireStrong(passwords, password, user, hasFactor)
+        if (hasFactor) {
           if (challenge === undefined) throw await secondFactor.ask(user, 'password_reset', id)
           const second = { challenge, credential, code: factorCode ?? (isByLink ? code : undefined) }
           await secondFactor.finish(request, second, 'password_reset', () => 'mail', id)
