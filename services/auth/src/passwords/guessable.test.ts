@@ -17,3 +17,9 @@ t.test('words that only their owner puts together cannot, and the words of the u
   t.equal(isGuessable('Wilhelmina Vanderbilt', []), false)
   t.equal(isGuessable('Wilhelmina Vanderbilt', ['Wilhelmina', 'Vanderbilt', 'Wilhelmina Vanderbilt']), true)
 })
+
+t.test('a short one, which a second factor goes with, withstands a million guesses', async (t) => {
+  t.equal(isGuessable('tQ4)vw2K', []), false)
+  t.equal(isGuessable('password1', []), true)
+  t.equal(isGuessable('Zz1Zz1Zz', []), true)
+})

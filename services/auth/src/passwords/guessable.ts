@@ -1,11 +1,12 @@
 import { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import { adjacencyGraphs, dictionary } from '@zxcvbn-ts/language-common'
+import { isAcceptable } from './policy.ts'
 
 /** Longer passwords are judged by their beginning, as the time to judge them grows faster than they do. */
 const maxLength = 64
 
-/** Of 0 to 4: below, a hundred million guesses would do. */
-const acceptable = 3
+/** Of 0 to 4: below, a hundred million guesses would do; a million for one that is so short that a second factor goes with it. */
+const acceptable = { alone: 3, withFactor: 2 }
 
 const estimator = new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs, maxLength })
 
@@ -17,5 +18,6 @@ const estimator = new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs, maxLe
  * @param words such as the user's name
  */
 export function isGuessable(password: string, words: string[]): boolean {
-  return estimator.check(password, words).score < acceptable
+  const least = isAcceptable(password) ? acceptable.alone : acceptable.withFactor
+  return estimator.check(password, words).score < least
 }
