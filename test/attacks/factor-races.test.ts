@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import t from 'tap'
+import pg from 'pg'
+import t, { type Test } from 'tap'
 import { otherPassword, password } from '../support/accounts.ts'
 import { SoftwarePasskey } from '../support/authenticator.ts'
 import { codeOf, openFactors, steadyStep } from '../support/factors.ts'
-import { Client, type ClientResponse, claimsOf } from '../support/system.ts'
+import { Client, type ClientResponse, claimsOf, eventually } from '../support/system.ts'
 
 t.setTimeout(240_000)
 
@@ -21,7 +22,7 @@ const statuses = (answers: ClientResponse[]) => {
 t.test('second factors under attack', async (t) => {
   const system = await openFactors(t)
   const { gateway, sql, call, post, register, ask, registerWithTotp, enrolTotp, enrolPasskey } = system
-  const { beginLogin, age, eventsOf } = system
+  const { beginLogin, loginWithPasskey, age, eventsOf, url } = system
   const address = () => `${randomUUID()}@example.com`
   const factors = async (client: Client) => (await call('GET', 'factors', undefined, client)).body
   const login = async (email: string, typed = password) => {
@@ -200,6 +201,56 @@ t.test('second factors under attack', async (t) => {
       for (const { status, body } of logins) t.ok(status === 200 || body.code === 'PASSKEY_UNKNOWN', `${status}`)
     }
   })
+
+  await t.test('a sign-in under way when the last factor is taken away opens no session', async (t) => {
+    const person = await register(address())
+    const { passkey } = await enrolPasskey(person)
+    const { answer, client } = await meanwhile(t, person.id, async (take) => {
+      const client = new Client(gateway)
+      const answer = loginWithPasskey(passkey, client)
+      await take('DELETE FROM auth.passkeys WHERE user_id = $1')
+      return { answer: await answer, client }
+    })
+    t.match(answer, { status: 401, body: { code: 'AUTH_INVALID_CREDENTIALS' } })
+    t.equal((await client.refresh()).status, 401)
+    const live = 'SELECT FROM auth.sessions WHERE user_id = $1 AND revoked_at IS NULL AND id <> $2'
+    t.equal((await sql(live, [person.id, claimsOf(person.accessToken as string).sid])).rowCount, 0)
+  })
+
+  await t.test('a step-up under way when the last factor is taken away leaves the level of a password', async (t) => {
+    const { client: person, secret } = await registerWithTotp(address())
+    await sql("UPDATE auth.sessions SET amr = '{pwd}' WHERE user_id = $1", [person.id])
+    await steadyStep()
+    const answer = await meanwhile(t, person.id, async (take) => {
+      const answer = post('step-up', { code: codeOf(secret) }, person)
+      await take('DELETE FROM auth.totp WHERE user_id = $1')
+      return answer
+    })
+    t.match(answer, { status: 403, body: { code: 'CODE_WRONG' } })
+    t.match(await post('step-up', { password }, person), { status: 200 }, 'a password still confirms it')
+    t.match(claimsOf(person.accessToken as string), { acr: 'aal1', amr: ['pwd'] })
+  })
+
+  /** Takes a factor away in a transaction that has locked the user, once what was begun waits for that. */
+  async function meanwhile<Result>(
+    t: Test,
+    userId: string,
+    work: (take: (statement: string) => Promise<void>) => Promise<Result>,
+  ): Promise<Result> {
+    const other = new pg.Client(url)
+    await other.connect()
+    t.teardown(() => other.end())
+    await other.query('BEGIN')
+    await other.query('SELECT FROM auth.users WHERE id = $1 FOR UPDATE', [userId])
+    return work(async (statement) => {
+      await eventually('it waits', async () => {
+        const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+        return (await sql(waiting)).rowCount === 1
+      })
+      await other.query(statement, [userId])
+      await other.query('COMMIT')
+    })
+  }
 
   await t.test('the recovery codes end with the last factor, also of two that are removed at once', async (t) => {
     const { client } = await registerWithTotp(address())

@@ -68,12 +68,23 @@ const undoDeletion: Statement = {
     INSERT INTO auth.security_events (event, user_id, ip) SELECT 'deletion_undone', id, $4 FROM restored`,
 }
 
+/** By a statement of its own, which sees what was committed while the one before waited for the user's row. */
+const endWithoutFactor: Statement = {
+  name: 'end_without_factor',
+  text: `
+    UPDATE auth.sessions s SET revoked_at = now(), revoked_reason = 'factors_reset'
+    WHERE s.id = $1 AND NOT EXISTS (SELECT FROM auth.totp t WHERE t.user_id = s.user_id)
+      AND NOT EXISTS (SELECT FROM auth.passkeys p WHERE p.user_id = s.user_id)
+    RETURNING s.id`,
+}
+
 /**
  * Opens a session for a user who was just checked. The user's row is locked and looked at once more in the
  * same statement, so that no session opens after the user was disabled or the password changed. The security event
  * of the login is written with it, so that there is never one without the other; the wrong passwords before it that came
  * from where it comes from are forgotten. An account that was to be deleted is not deleted then, which is written before,
- * so that there is no session of a user who will be erased all the same.
+ * so that there is no session of a user who will be erased all the same. Nor is there one by a factor of a user who has
+ * none any more: whoever took the last one away before it was opened could not end it.
  *
  * @returns undefined if that happened
  */
@@ -87,6 +98,7 @@ export async function openSession(
   const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds, device ?? null, amr]
   const [opened] = await database.run<SessionRow & { locale: string | null; is_first: boolean }>(open, values)
   if (!opened) return undefined
+  if (amr.includes('mfa') && (await database.run(endWithoutFactor, [id])).length > 0) return undefined
   const { locale, is_first: isFirst } = opened
   return { ...toLiveSession({ id, userId, generation: 0 }, opened), locale, isFirst }
 }
