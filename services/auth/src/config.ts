@@ -149,7 +149,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
       maxSeconds: settings.SESSION_MAX_AGE,
       graceSeconds: settings.REFRESH_GRACE,
     },
-    /** Per client, of each route that takes a password or a ticket. */
+    /** Per client, of each route that takes a password, a ticket or a second factor, or changes one. */
     loginRateLimit: { max: settings.LOGIN_RATE_LIMIT_MAX, timeWindow: '1 minute', ipv6Subnet: 64 },
     redisUrl: settings.REDIS_URL,
     breachedPasswords: settings.BREACHED_PASSWORDS,

@@ -98,9 +98,9 @@ const removeSchema = {
 export function passkeyRoutes(app: Application, dependencies: Dependencies): void {
   const { config, database, changeFactors, signedIn, fully } = dependencies
   const { relyingParty, appName } = config
-  const preHandler = [signedIn, fully]
+  const guarded = { preHandler: [signedIn, fully], config: { rateLimit: config.loginRateLimit } }
 
-  app.post('/api/auth/factors/passkeys/options', { schema: optionsSchema, preHandler }, async ({ identity }) => {
+  app.post('/api/auth/factors/passkeys/options', { schema: optionsSchema, ...guarded }, async ({ identity }) => {
     if (!relyingParty) throw passkeysUnavailable()
     const { userId, sessionId: boundTo } = identity
     const user = await database.user.findUnique({ where: { id: userId } })
@@ -111,7 +111,7 @@ export function passkeyRoutes(app: Application, dependencies: Dependencies): voi
     return { challengeId, options: await creationOptions(relyingParty, appName, user, existing, webauthn) }
   })
 
-  app.post('/api/auth/factors/passkeys', { schema: addSchema, preHandler }, async (request, reply) => {
+  app.post('/api/auth/factors/passkeys', { schema: addSchema, ...guarded }, async (request, reply) => {
     if (!relyingParty) throw passkeysUnavailable()
     const { sessionId: boundTo } = request.identity
     const { challengeId, credential, name } = request.body
@@ -139,7 +139,7 @@ export function passkeyRoutes(app: Application, dependencies: Dependencies): voi
 
   app.patch(
     '/api/auth/factors/passkeys/:id',
-    { schema: renameSchema, preHandler },
+    { schema: renameSchema, ...guarded },
     async ({ identity, params, body }) => {
       const [renamed] = await database.passkey.updateManyAndReturn({
         where: { id: params.id, userId: identity.userId },
@@ -150,7 +150,7 @@ export function passkeyRoutes(app: Application, dependencies: Dependencies): voi
     },
   )
 
-  app.delete('/api/auth/factors/passkeys/:id', { schema: removeSchema, preHandler }, async (request) => {
+  app.delete('/api/auth/factors/passkeys/:id', { schema: removeSchema, ...guarded }, async (request) => {
     const removed = { event: 'factor_removed', factor: 'passkey' } as const
     await changeFactors(request, removed, async (transaction, { id: userId }) => {
       const { count } = await transaction.passkey.deleteMany({ where: { id: request.params.id, userId } })

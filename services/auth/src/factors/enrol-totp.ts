@@ -70,9 +70,9 @@ const removeSchema = {
 /** Adds and removes an authenticator app (TOTP, RFC 6238). */
 export function totpRoutes(app: Application, dependencies: Dependencies): void {
   const { config, database, factorKey, changeFactors, signedIn, fully } = dependencies
-  const preHandler = [signedIn, fully]
+  const guarded = { preHandler: [signedIn, fully], config: { rateLimit: config.loginRateLimit } }
 
-  app.post('/api/auth/factors/totp', { schema: beginSchema, preHandler }, async ({ identity }) => {
+  app.post('/api/auth/factors/totp', { schema: beginSchema, ...guarded }, async ({ identity }) => {
     const { userId, sessionId: boundTo } = identity
     const user = await database.user.findUnique({ where: { id: userId }, select: { email: true } })
     if (!user) throw unknownUser()
@@ -82,7 +82,7 @@ export function totpRoutes(app: Application, dependencies: Dependencies): void {
     return { secret, ...keyUriOf(secret, config.appName, user.email) }
   })
 
-  app.post('/api/auth/factors/totp/confirm', { schema: confirmSchema, preHandler }, async (request) => {
+  app.post('/api/auth/factors/totp/confirm', { schema: confirmSchema, ...guarded }, async (request) => {
     const { userId, sessionId: boundTo } = request.identity
     const begun = await database.challenge.findFirst({ where: { purpose: 'totp', userId, boundTo } })
     if (!begun) throw challengeInvalid()
@@ -102,7 +102,7 @@ export function totpRoutes(app: Application, dependencies: Dependencies): void {
     return { message: 'The authenticator app was added', ...(recoveryCodes && { recoveryCodes }) }
   })
 
-  app.delete('/api/auth/factors/totp', { schema: removeSchema, preHandler }, async (request) => {
+  app.delete('/api/auth/factors/totp', { schema: removeSchema, ...guarded }, async (request) => {
     const removed = { event: 'factor_removed', factor: 'totp' } as const
     await changeFactors(request, removed, async (transaction, { id: userId }) => {
       const { count } = await transaction.totp.deleteMany({ where: { userId } })

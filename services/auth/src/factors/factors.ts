@@ -64,7 +64,7 @@ export function factorRoutes(app: Application, dependencies: Dependencies): void
 
   app.post(
     '/api/auth/factors/recovery-codes',
-    { schema: codesSchema, preHandler: [signedIn, fully] },
+    { schema: codesSchema, preHandler: [signedIn, fully], config: { rateLimit: config.loginRateLimit } },
     async (request) => {
       const recoveryCodes = await changeFactors(
         request,
