@@ -106,7 +106,10 @@ t.test('an authenticator app', async (t) => {
     t.equal(answers.filter(({ body }) => body.code === 'CODE_WRONG').length, 5)
     t.equal(answers.filter(({ body }) => body.code === 'CHALLENGE_INVALID').length, 7)
     t.match(await second(challenge, codeOf(secret)), over)
-    t.match((await mail.next('five@example.com', ({ subject }) => /wrong/.test(subject))).text, /past your password/)
+    t.match(
+      (await mail.next('five@example.com', ({ subject }) => /wrong/.test(subject))).text,
+      /knows your password, reads your mail/,
+    )
 
     const { challenge: next } = await beginLogin('five@example.com')
     t.match(await second(next, codeOf(secret)), wrong, 'the right one is not tried for a while')

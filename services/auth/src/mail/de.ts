@@ -109,7 +109,11 @@ export const de: Language = {
           ? `zu Ihrem Konto bei ${app} kam ein Passkey hinzu. Mit ihm meldet man sich an, ohne Ihr Passwort.`
           : `zu Ihrem Konto bei ${app} kam eine Authentifizierungs-App hinzu. Nach Ihrem Passwort wird ein Code von ihr verlangt.`,
       button: 'Anmeldemethoden ansehen',
-      advice: [nothingToDo, notMe],
+      advice: [
+        nothingToDo,
+        notMe,
+        `Kommen Sie deshalb nicht mehr hinein, wenden Sie sich an die, die ${app} betreiben.`,
+      ],
     }),
     factor_removed: (app, { factor }) => ({
       title: factor === 'passkey' ? 'Ein Passkey wurde entfernt' : 'Die Authentifizierungs-App wurde entfernt',
@@ -137,11 +141,11 @@ export const de: Language = {
     }),
     wrong_codes: (app) => ({
       title: 'Mehrere falsche Codes',
-      intro: `für Ihr Konto bei ${app} kamen mehrere falsche Codes. Wer sie geschickt hat, ist an Ihrem Passwort vorbei. Der letzte kam von hier:`,
+      intro: `für Ihr Konto bei ${app} kamen mehrere falsche Codes. Wer sie geschickt hat, kennt Ihr Passwort, liest Ihre E-Mails oder benutzt eine Ihrer Sitzungen. Der letzte kam von hier:`,
       button: 'Neues Passwort wählen',
       advice: [
         'Waren Sie das, warten Sie einen Moment, und versuchen Sie es mit dem Code, den Ihre App dann zeigt.',
-        'Waren Sie es nicht, wählen Sie sofort ein neues Passwort: Jemand kennt das Ihre.',
+        'Waren Sie es nicht, wählen Sie sofort ein neues Passwort, und auch eines für Ihr Postfach.',
       ],
     }),
     factors_reset: (app) => ({

@@ -108,7 +108,7 @@ export const en: Language = {
           ? `A passkey was added to your account at ${app}. It signs in, without your password.`
           : `An authenticator app was added to your account at ${app}. Its codes are asked for after your password.`,
       button: 'See how you sign in',
-      advice: [nothingToDo, notMe],
+      advice: [nothingToDo, notMe, `If it keeps you out, contact whoever runs ${app}.`],
     }),
     factor_removed: (app, { factor }) => ({
       title: factor === 'passkey' ? 'A passkey was removed' : 'An authenticator app was removed',
@@ -136,11 +136,11 @@ export const en: Language = {
     }),
     wrong_codes: (app) => ({
       title: 'Several wrong codes',
-      intro: `Several wrong codes have come for your account at ${app}. Whoever sent them is past your password. The last one came from here:`,
+      intro: `Several wrong codes have come for your account at ${app}. Whoever sent them knows your password, reads your mail or uses a session of yours. The last one came from here:`,
       button: 'Choose a new password',
       advice: [
         'If this was you, wait a moment and try the code that your app shows then.',
-        'If it was not, choose a new password now: somebody knows yours.',
+        'If it was not, choose a new password now, and another one for your mailbox.',
       ],
     }),
     factors_reset: (app) => ({
