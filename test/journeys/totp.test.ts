@@ -234,6 +234,24 @@ t.test('an authenticator app', async (t) => {
     },
   )
 
+  await t.test('an enrolment whose secret cannot be opened any more is begun anew', async (t) => {
+    const client = await register('unsealed@example.com')
+    const { body } = await post('factors/totp', {}, client)
+    await sql("UPDATE auth.challenges SET secret = 'x' WHERE user_id = $1", [client.id])
+    t.match(await post('factors/totp/confirm', { code: codeOf(body.secret) }, client), over)
+  })
+
+  await t.test('a session whose user is gone has no factors to add', async (t) => {
+    const client = await register('gone@example.com')
+    // In the moment in which that happens, which here does not end: no trigger runs, and the session stays.
+    await sql(`
+      SET session_replication_role = replica;
+      DELETE FROM auth.users WHERE email = 'gone@example.com';
+      SET session_replication_role = DEFAULT`)
+    for (const path of ['totp', 'passkeys/options', 'recovery-codes'])
+      t.match(await post(`factors/${path}`, {}, client), { status: 404, body: { code: 'USER_NOT_FOUND' } }, path)
+  })
+
   await t.test('an admin takes the factors of somebody away who lost them, who is told', async (t) => {
     const { client } = await registerWithTotp('helpless@example.com')
     const admin = new Client(gateway)

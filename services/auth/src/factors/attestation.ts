@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto'
+import { type AsymmetricKeyDetails, createPublicKey } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { decodeCBOR, decodePartialCBOR } from '@levischuck/tiny-cbor'
 
@@ -55,7 +55,7 @@ function readUsableKey(bytes: Uint8Array, hasMore: boolean): number {
   const publicKey = createPublicKey({ key: jwk as never, format: 'jwk' })
   if (key.size !== Object.keys(jwk).length + 1 || !isDeepStrictEqual(publicKey.export({ format: 'jwk' }), jwk))
     throw new Error('its key is written otherwise than it should be')
-  const { modulusLength = 2_048, publicExponent = 65_537n } = publicKey.asymmetricKeyDetails ?? {}
+  const { modulusLength = 2_048, publicExponent = 65_537n } = publicKey.asymmetricKeyDetails as AsymmetricKeyDetails
   if (modulusLength < 2_048 || modulusLength > 4_096) throw new Error(`its key has ${modulusLength} bits`)
   if (publicExponent !== 65_537n) throw new Error(`its key has the exponent ${publicExponent}`)
   return algorithm

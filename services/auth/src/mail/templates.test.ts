@@ -20,7 +20,8 @@ const readable = (html: string) =>
     .replace(/&amp;/g, '&')
 
 t.test('every mail says the same in text and in HTML, in English and in German', async (t) => {
-  for (const mail of samples)
+  const others = [sample('factor_added', { factor: 'totp' }), sample('factor_removed', { factor: 'passkey' })]
+  for (const mail of [...samples, ...others])
     for (const locale of ['en', 'de']) {
       const name = `${mail.template} ${locale}`
       const { subject, text, html } = show({ ...mail, locale })
