@@ -14,6 +14,11 @@ interface Descriptor {
 type Create = Ceremony<{ rp: { id: string }; user: { id: ArrayBuffer }; excludeCredentials?: Descriptor[] }>
 type Get = Ceremony<{ rpId?: string; allowCredentials?: Descriptor[] }>
 
+interface Unknown {
+  rpId: string
+  credentialId: string
+}
+
 interface Accepted {
   rpId: string
   userId: string
@@ -40,6 +45,8 @@ export function openCredentials(t: Test, origin: string, { autofill = true, ...c
     passkeys: [] as SoftwarePasskey[],
     /** What the page asked for, such as `get conditional`. */
     ceremonies: [] as string[],
+    /** What the page signalled, whether or not it made sense. */
+    signals: [] as object[],
     /** The user, who agrees unless this throws. */
     async user(): Promise<void> {},
     makePasskey: () => new SoftwarePasskey(origin),
@@ -74,18 +81,21 @@ export function openCredentials(t: Test, origin: string, { autofill = true, ...c
     },
   }
 
-  function keep(rpId: string, isKept: (passkey: SoftwarePasskey) => boolean): void {
-    if (rpId !== hostname) throw new DOMException('', 'SecurityError')
+  function hear(signal: { rpId: string }, isKept: (passkey: SoftwarePasskey) => boolean): void {
+    page.signals.push(signal)
+    if (signal.rpId !== hostname) throw new DOMException('', 'SecurityError')
     page.passkeys = page.passkeys.filter(isKept)
   }
 
   const PublicKeyCredential = Object.assign(() => {}, {
     isConditionalMediationAvailable: async () => autofill,
     getClientCapabilities: async () => capabilities,
-    signalUnknownCredential: async ({ rpId, credentialId }: { rpId: string; credentialId: string }) =>
-      keep(rpId, (passkey) => passkey.credentialId !== credentialId),
-    signalAllAcceptedCredentials: async ({ rpId, userId, allAcceptedCredentialIds: ids }: Accepted) =>
-      keep(rpId, ({ userHandle, credentialId }) => userHandle !== userId || ids.includes(credentialId)),
+    signalUnknownCredential: async (unknown: Unknown) =>
+      hear(unknown, ({ credentialId }) => credentialId !== unknown.credentialId),
+    signalAllAcceptedCredentials: async (accepted: Accepted) =>
+      hear(accepted, ({ userHandle, credentialId }) => {
+        return userHandle !== accepted.userId || accepted.allAcceptedCredentialIds.includes(credentialId)
+      }),
   })
 
   const globals = { navigator: { credentials }, document: { querySelectorAll: () => [{}] }, PublicKeyCredential }
