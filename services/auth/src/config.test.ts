@@ -63,6 +63,7 @@ t.test('what is no such setting is named', async (t) => {
     REGISTRATION: ['yes', 'OPEN'],
     REGISTRATION_ROLES: ['Patient', 'a b', ','],
     REGISTRATION_DOMAINS: ['@example.com', 'https://example.com', 'a b', 'example.com,'],
+    RP_ID: ['https://example.com', 'a b', '10.0.0.1', '[::1]', 'Example.com', 'example.com:8443'],
     MAIL_RATE_LIMIT_MAX: ['0', '-1', 'many'],
     ACCOUNT_DELETION_GRACE: ['-1s', 'soon'],
     SECURITY_EVENTS_RETENTION: ['89d', '3651d', 'forever'],

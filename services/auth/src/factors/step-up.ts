@@ -14,7 +14,7 @@ import { beginChallenge, finishChallenge, takeWebauthn } from './challenges.ts'
 import { type CheckCode, Code, codeWrong } from './codes.ts'
 import { passkeysUnavailable, usePasskey } from './passkeys.ts'
 import { oneProof, passkeysOf, type SecondFactor } from './second-factor.ts'
-import { Assertion, makeWebauthnChallenge, requestOptions } from './webauthn.ts'
+import { Assertion, makeWebauthnChallenge, passkeyInvalid, requestOptions } from './webauthn.ts'
 
 interface Dependencies {
   config: Config
@@ -132,9 +132,7 @@ export function stepUpRoutes(app: Application, dependencies: Dependencies): void
     const { userId, sessionId } = request.identity
     const user = await findUserById(database, userId)
     const amr = user && (await checkCode(request, user, `session ${sessionId}`, code))
-    const proved = amr && (await confirmSession(database, request.identity, amr))
-    if (!proved) throw codeWrong()
-    return proved
+    return required(amr && (await confirmSession(database, request.identity, amr)), codeWrong())
   }
 
   async function byPasskey(
@@ -146,8 +144,12 @@ export function stepUpRoutes(app: Application, dependencies: Dependencies): void
     const { webauthn } = await takeWebauthn(database, { id, purpose: 'step_up', boundTo })
     const { amr } = await usePasskey(database, relyingParty, request, { credential, webauthn, userId })
     await finishChallenge(database, id)
-    const proved = await confirmSession(database, request.identity, amr)
-    if (!proved) throw new Problem(403, 'PASSKEY_INVALID', 'The session has ended')
+    return required(await confirmSession(database, request.identity, amr), passkeyInvalid('nothing to confirm'))
+  }
+
+  /** The session may have ended meanwhile, or the factor been taken away. */
+  function required(proved: LiveSession | undefined, problem: Problem): LiveSession {
+    if (!proved) throw problem
     return proved
   }
 

@@ -203,7 +203,7 @@ const expectedOf = ({ id, origins }: RelyingParty, challenge: string) => ({
   requireUserVerification: true,
 })
 
-const passkeyInvalid = (cause: unknown) =>
+export const passkeyInvalid = (cause: unknown) =>
   new Problem(403, 'PASSKEY_INVALID', 'The passkey was not accepted', {
     detail: 'Try again, or use another way to confirm that it is you.',
     cause,
