@@ -188,6 +188,8 @@ t.test('second factors under attack', async (t) => {
       body: { code: 'CODE_WRONG' },
     })
 
+    /** Before it was looked at, or before the session was opened. */
+    const removedMeanwhile = ['PASSKEY_UNKNOWN', 'AUTH_INVALID_CREDENTIALS']
     for (let round = 0; round < 5; round++) {
       const { passkey } = await enrolPasskey(client)
       const begun = await many(4, () => post('login/passkey/options', {}))
@@ -198,7 +200,7 @@ t.test('second factors under attack', async (t) => {
         ),
       ])
       t.equal(removed.status, 200)
-      for (const { status, body } of logins) t.ok(status === 200 || body.code === 'PASSKEY_UNKNOWN', `${status}`)
+      for (const { status, body } of logins) t.ok(status === 200 || removedMeanwhile.includes(body.code), `${status}`)
     }
   })
 
