@@ -10,7 +10,7 @@ const usage =
 /** Milliseconds until every gateway has a key that was published: the most that JWKS_MAX_AGE can be. */
 const spread = 300_000
 
-/** Milliseconds in which auth seals with the active key what is sealed with another one: a thousand a minute. */
+/** Milliseconds in which auth seals with the active key what is sealed with another one: ten thousand a minute. */
 const resealedWithin = 86_400_000
 
 /** What it costs to do without waiting. */
