@@ -14,6 +14,7 @@ import {
   tryChallenge,
 } from './challenges.ts'
 import { type CheckCode, Code } from './codes.ts'
+import { hasFactor } from './owned.ts'
 import { passkeysUnavailable, usePasskey } from './passkeys.ts'
 import { Assertion, makeWebauthnChallenge, requestOptions } from './webauthn.ts'
 
@@ -78,10 +79,9 @@ export function createSecondFactor(dependencies: Dependencies): SecondFactor {
   const { config, database, challengeTokens, checkCode } = dependencies
   const { relyingParty } = config
 
-  const factorsOf = async (userId: string) => (await database.run<Factors>(findFactors, [userId]))[0] as Factors
-
   async function methodsOf(userId: string): Promise<FactorMethod[]> {
-    const { totp, passkey, recovery_code } = await factorsOf(userId)
+    const [found] = await database.run<Factors>(findFactors, [userId])
+    const { totp, passkey, recovery_code } = found as Factors
     const methods = { totp, passkey: passkey && relyingParty !== undefined, recovery_code }
     return (Object.keys(methods) as FactorMethod[]).filter((method) => methods[method])
   }
@@ -89,10 +89,7 @@ export function createSecondFactor(dependencies: Dependencies): SecondFactor {
   return {
     methodsOf,
 
-    async isRequiredOf(userId) {
-      const { totp, passkey } = await factorsOf(userId)
-      return totp || passkey
-    },
+    isRequiredOf: (userId) => hasFactor(database, userId),
 
     async ask({ id: userId, passwordVersion }, purpose, boundTo) {
       const methods = await methodsOf(userId)

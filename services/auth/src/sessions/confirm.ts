@@ -1,5 +1,6 @@
 import type { Database } from '@sallyport/database'
 import { lockUser } from '../accounts/lock-user.ts'
+import { hasFactorOf } from '../factors/owned.ts'
 import { type LiveSession, type Method, type SessionRow, sessionColumns, toLiveSession } from './session.ts'
 
 const confirm = `
@@ -10,9 +11,7 @@ const confirm = `
   WHERE s.id = $1::uuid AND s.user_id = $2::uuid AND u.id = s.user_id AND u.disabled_at IS NULL
     AND s.revoked_at IS NULL AND s.expires_at > now()
     AND ($4::text IS NULL OR (u.password_hash = $4 AND NOT 'mfa' = ANY(s.amr)))
-    AND (NOT 'mfa' = ANY($3::text[])
-      OR EXISTS (SELECT FROM auth.totp t WHERE t.user_id = u.id)
-      OR EXISTS (SELECT FROM auth.passkeys p WHERE p.user_id = u.id))
+    AND (NOT 'mfa' = ANY($3::text[]) OR ${hasFactorOf('u.id')})
   RETURNING s.generation, ${sessionColumns}`
 
 /**

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Database, Statement } from '@sallyport/database'
+import { hasFactorOf } from '../factors/owned.ts'
 import {
   type LiveSession,
   type Method,
@@ -73,8 +74,7 @@ const endWithoutFactor: Statement = {
   name: 'end_without_factor',
   text: `
     UPDATE auth.sessions s SET revoked_at = now(), revoked_reason = 'factors_reset'
-    WHERE s.id = $1 AND NOT EXISTS (SELECT FROM auth.totp t WHERE t.user_id = s.user_id)
-      AND NOT EXISTS (SELECT FROM auth.passkeys p WHERE p.user_id = s.user_id)
+    WHERE s.id = $1 AND NOT ${hasFactorOf('s.user_id')}
     RETURNING s.id`,
 }
 

@@ -1,6 +1,7 @@
 import { Problem } from '@sallyport/chassis'
 import type { Database, Statement } from '@sallyport/database'
 import type { preHandlerAsyncHookHandler } from 'fastify'
+import { hasFactorOf } from '../factors/owned.ts'
 
 /** For how long who signed in, or stepped up, need not do so again, in seconds. */
 const recent = 300
@@ -41,8 +42,7 @@ const findSession: Statement = {
   text: `
     SELECT coalesce(authenticated_at, created_at) > now() - $3::float8 * interval '1 second' AS "isRecent",
            'mfa' = ANY(amr) AS "isStrong",
-           EXISTS (SELECT FROM auth.totp WHERE user_id = $2) OR EXISTS (SELECT FROM auth.passkeys WHERE user_id = $2)
-             AS "hasFactor"
+           ${hasFactorOf('$2')} AS "hasFactor"
     FROM auth.sessions WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL`,
 }
 
