@@ -1,7 +1,7 @@
 // Runs the commands of the README, docs/getting-started.md, docs/service.md and of "One process each" in
-// docs/operations.md, word for word in a fresh clone, and looks for what they say the responses hold. One value is changed:
-// the DATABASE_URL of "One process each" names a database that is there. Of the README's commands, `npm cit` (npm ci and npm test) and
-// what .ci/run names are run there.
+// docs/operations.md, word for word in a fresh clone, and looks for what they say the responses hold. Two values are changed:
+// the DATABASE_URL of "One process each" names a database that is there, and what the README makes in /tmp is made in a
+// folder of its own there. Of the README's commands, `npm cit` (npm ci and npm test) and what .ci/run names are run there.
 import { execFileSync, spawn } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { blocksOf, play, playJourney, sectionOf } from './journey.mjs'
 
 const clone = mkdtempSync(join(tmpdir(), 'sallyport-readme-'))
+const made = mkdtempSync(join(tmpdir(), 'sallyport-made-'))
 const running = []
 // Whoever has the web app open on its own port keeps it.
 // The benches are for their figures elsewhere; here they need only run.
@@ -77,8 +78,26 @@ try {
   await reach('http://localhost:5010/api/reports/mine')
   await reach('http://localhost:5000/api/reports/mine')
   await play(clone, 'docs/service.md', calls)
+
+  writeFileSync(join(clone, 'agenda.mjs'), example('README.md', 'A service that calls another', 'js'))
+  appendFileSync(
+    join(clone, 'gateway/routes.yaml'),
+    `  ${example('docs/service.md', 'Calling other services', 'yaml')}`,
+  )
+  const [account, agenda, ...ofCaller] = blocksOf('docs/service.md', 'Calling other services')
+  run(account.command)
+  await start(agenda.command, '3 appointments in all')
+  await reach('http://localhost:5000/api/agenda')
+  await play(clone, 'docs/service.md', ofCaller)
   for (const child of running.splice(0)) await stop(child)
   run('git checkout --quiet gateway/routes.yaml')
+
+  const [make, project] = blocksOf('README.md', 'A project of your own').map(({ command }) =>
+    command.replaceAll(' /tmp/', ` ${made}/`).replaceAll('=/tmp/', `=${made}/`),
+  )
+  run(make)
+  await start(project, 'Sign in as')
+  for (const child of running.splice(0)) await stop(child)
 
   const ci = readFileSync(join(clone, '.ci/run'), 'utf8')
   for (const [, command, name] of sectionOf('README.md', 'What sets it apart').matchAll(/\| `(npm run (\S+))` \|/g))
@@ -112,6 +131,6 @@ try {
       // Ended already.
     }
   }
-  rmSync(clone, { recursive: true, force: true })
+  for (const folder of [clone, made]) rmSync(folder, { recursive: true, force: true })
   process.exit()
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { privateKeys, readSettings, secrets } from '@sallyport/chassis/settings'
 import { publicJwk } from '@sallyport/identity'
@@ -45,9 +45,11 @@ export type Kind = keyof typeof kinds
 const record = /^# kid (\S+)(?: created (\S+))?(?: active until (\S+))?\s*$/gm
 
 /** @throws if the file cannot be read, or holds anything that the auth service would refuse */
-export function readKeys(kind: Kind, file: string): Key[] {
+export const readKeys = (kind: Kind, file: string) => parseKeys(kind, readFileSync(file, 'utf8'))
+
+/** The keys in the content of a file. */
+export function parseKeys(kind: Kind, content: string): Key[] {
   const { setting, validator, nameOf } = kinds[kind]
-  const content = readFileSync(file, 'utf8')
   const found: string[] = readSettings({ [setting]: content }, { [setting]: validator })[setting] as string[]
   const records = new Map([...content.matchAll(record)].map(([, kid, ...times]) => [kid, times]))
   return found.map((text) => {
@@ -62,15 +64,25 @@ export function readKeysIfAny(kind: Kind, file: string): Key[] {
   return statSync(file, { throwIfNoEntry: false })?.size ? readKeys(kind, file) : []
 }
 
-/** A process that reads the file meanwhile sees the old keys or the new ones, and never half of them. */
-export function writeKeys(file: string, keys: Key[]): void {
-  const content = keys.map(({ kid, text, created, activeUntil }) => {
+/** The content of a file that holds these keys, the active one first. */
+export function formatKeys(keys: Key[]): string {
+  const records = keys.map(({ kid, text, created, activeUntil }) => {
     const times = [created && ` created ${created}`, activeUntil && ` active until ${activeUntil}`]
     return `# kid ${kid}${times.filter(Boolean).join('')}\n${text.trim()}\n`
   })
+  return records.join('')
+}
+
+/**
+ * A process that reads the file meanwhile sees the old keys or the new ones, and never half of them. Whoever could read the
+ * file before can do so after; a new one is its owner's alone.
+ */
+export function writeKeys(file: string, keys: Key[]): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? 0o600
   const temporary = `${file}.${process.pid}`
-  writeFileSync(temporary, content.join(''), { mode: 0o600, flush: true })
+  writeFileSync(temporary, formatKeys(keys), { mode: 0o600, flush: true })
+  chmodSync(temporary, mode & 0o777)
   renameSync(temporary, file)
 }
 

@@ -1,13 +1,18 @@
-/** For tests: takes the lines that a program says and warns of. */
-export function takeOutput() {
+import { Readable } from 'node:stream'
+import { run } from './program.ts'
+
+/** For tests: runs the program as a terminal does, and takes what it says. */
+export async function takeOutput(words: string[], env: Record<string, string | undefined> = {}, input = '') {
   const taken = { output: '', errors: '' }
-  return {
-    taken,
-    say(line: string): void {
+  const code = await run(words, {
+    env,
+    stdin: Readable.from([input]),
+    say: (line) => {
       taken.output += `${line}\n`
     },
-    warn(line: string): void {
+    warn: (line) => {
       taken.errors += `${line}\n`
     },
-  }
+  })
+  return { code, ...taken }
 }

@@ -1,5 +1,5 @@
 import { makeSecret } from '@sallyport/cli/secrets'
-import { createDatabase, migrate, seed } from '@sallyport/database'
+import { createDatabase, type Database, migrate } from '@sallyport/database'
 
 /** DATABASE_URL of each service. */
 export interface DatabaseUrls {
@@ -9,15 +9,20 @@ export interface DatabaseUrls {
 }
 
 /**
- * Prepares a database that is ours alone: brings it up to date, makes the demo users, whose password is published, and
- * gives each service a role that may do what the service does.
+ * Prepares a database that is ours alone: brings it up to date, puts in it what there is to be, and gives each service a
+ * role that may do what the service does.
+ *
+ * @param fill makes the first users, unless they are there
  */
-export async function prepareOwnDatabase(url: string): Promise<DatabaseUrls> {
+export async function prepareOwnDatabase(
+  url: string,
+  fill: (database: Database) => Promise<void>,
+): Promise<DatabaseUrls> {
   const auth = { name: 'sallyport_auth', password: makeSecret() }
   const appointments = { name: 'sallyport_appointments', password: makeSecret() }
   await migrate(url, { auth, appointments })
   const database = createDatabase(url, { connections: 1, onError: process.emitWarning })
-  await seed(database).finally(() => database.$disconnect())
+  await fill(database).finally(() => database.$disconnect())
   const as = ({ name, password }: typeof auth) => Object.assign(new URL(url), { username: name, password }).toString()
   return { auth: as(auth), appointments: as(appointments), notifications: as(appointments) }
 }

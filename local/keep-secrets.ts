@@ -12,27 +12,32 @@ import { makeKey, makeSecret } from '@sallyport/cli/secrets'
  * @throws ConfigurationError with the file that holds none
  */
 export function keepSecrets(folder: string): Record<string, string> {
-  const keep = <Secret>(name: string, read: (file: string) => Secret): Secret => {
-    const file = join(folder, name)
-    try {
-      return read(file)
-    } catch (error) {
-      throw new ConfigurationError(
-        `${file} is of no use (${(error as Error).message}); restore it, or delete it to have another made`,
-      )
-    }
-  }
-  const identity = keep('identity-private-key.pem', (file) => {
+  const identity = keep(join(folder, 'identity-private-key.pem'), (file) => {
     const text = keepText(file, makeKey)
     return { text, publicKey: createPublicKey(text).export({ type: 'spki', format: 'pem' }).toString() }
   })
   return {
-    JWT_PRIVATE_KEY: keep('jwt-private-key.pem', (file) => keepKeys('signing', file)),
-    JWT_REFRESH_SECRET: keep('jwt-refresh-secret', (file) => keepKeys('refresh', file)),
-    FACTOR_KEY: keep('factor-key', (file) => keepKeys('factor', file)),
-    REVOCATIONS_SECRET: keep('revocations-secret', (file) => keepText(file, makeSecret)),
+    JWT_PRIVATE_KEY: keep(join(folder, 'jwt-private-key.pem'), (file) => keepKeys('signing', file)),
+    JWT_REFRESH_SECRET: keep(join(folder, 'jwt-refresh-secret'), (file) => keepKeys('refresh', file)),
+    FACTOR_KEY: keep(join(folder, 'factor-key'), (file) => keepKeys('factor', file)),
+    REVOCATIONS_SECRET: keep(join(folder, 'revocations-secret'), (file) => keepText(file, makeSecret)),
     IDENTITY_PRIVATE_KEY: identity.text,
     IDENTITY_PUBLIC_KEY: identity.publicKey,
+  }
+}
+
+/**
+ * What a file holds.
+ *
+ * @throws ConfigurationError with the file, if it cannot be read as what it is to hold
+ */
+export function keep<Secret>(file: string, read: (file: string) => Secret): Secret {
+  try {
+    return read(file)
+  } catch (error) {
+    throw new ConfigurationError(
+      `${file} is of no use (${(error as Error).message}); restore it, or delete it to have another made`,
+    )
   }
 }
 
@@ -44,7 +49,8 @@ function keepKeys(kind: Kind, file: string): string {
     .join('\n')
 }
 
-function keepText(file: string, make: () => string): string {
+/** A text that is made if it is not there. */
+export function keepText(file: string, make: () => string): string {
   // An empty file was begun by one who was killed.
   if (!statSync(file, { throwIfNoEntry: false })?.size) {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })

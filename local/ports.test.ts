@@ -1,7 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
-import { choosePorts } from './ports.ts'
+import { choosePorts as chooseFor } from './ports.ts'
+
+const usual = { gateway: 5000, auth: 5001, appointments: 5002, notifications: 5003, web: 5173 }
+const choosePorts = (environment: NodeJS.ProcessEnv, timeout?: number) => chooseFor(environment, usual, timeout)
 
 const anyPort = {
   EMBEDDED_PG_PORT: '0',
@@ -31,7 +34,7 @@ t.test('where any port will do, each has one of its own', async (t) => {
 t.test('health and metrics are at the port + 1000, unless that is set', async (t) => {
   const { of } = await choosePorts(anyPort)
   const WEB_PORT = String(of.web)
-  t.equal((await choosePorts({ ...anyPort, WEB_PORT })).settings.WEB_MANAGEMENT_PORT, String(of.web + 1000))
+  t.equal((await choosePorts({ ...anyPort, WEB_PORT })).settings.WEB_MANAGEMENT_PORT, String(Number(WEB_PORT) + 1000))
   t.equal((await choosePorts({ ...anyPort, WEB_PORT, MANAGEMENT_PORT: '0' })).settings.WEB_MANAGEMENT_PORT, '0')
   const WEB_MANAGEMENT_PORT = String(of.gateway)
   const { settings } = await choosePorts({ ...anyPort, WEB_PORT, WEB_MANAGEMENT_PORT })
@@ -52,13 +55,13 @@ t.test('every port that cannot be had has a line, with the variable that helps',
     message: `AUTH_PORT and WEB_PORT are both ${of.auth}; set one of them to another port`,
   })
   await t.rejects(choosePorts({ ...anyPort, MANAGEMENT_PORT: '6000' }), {
-    message: /MANAGEMENT_PORT is for one process, and here are five; set GATEWAY_MANAGEMENT_PORT, AUTH_/,
+    message: /MANAGEMENT_PORT is for one process, and here are 5; set GATEWAY_MANAGEMENT_PORT, AUTH_/,
   })
   await t.rejects(choosePorts({ ...anyPort, HOST: '203.0.113.1' }), {
     message: /cannot listen on 203.0.113.1 port \d+ \(.*\); set HOST to an address of this machine/,
   })
-  const usual = /port 5000 [\s\S]*port 6000 [\s\S]*port 5173 [\s\S]*port 6173 /
-  await t.rejects(choosePorts({ HOST: '203.0.113.1' }), { message: usual })
+  const each = /port 5000 [\s\S]*port 6000 [\s\S]*port 5173 [\s\S]*port 6173 /
+  await t.rejects(choosePorts({ HOST: '203.0.113.1' }), { message: each })
   await t.rejects(choosePorts({ ...anyPort, WEB_PORT: '65000' }), {
     message: /cannot listen on 127.0.0.1 port 66000 \(.*\); set WEB_MANAGEMENT_PORT to another one/,
   })
@@ -69,11 +72,11 @@ t.test('the ports of the mailbox are like the others', async (t) => {
   await t.rejects(choosePorts({ ...anyPort, MAILBOX_PORT: port }), {
     message: `port ${port} is taken; set MAILBOX_PORT to a free one, or stop what listens there`,
   })
-  const usual = await choosePorts({ ...anyPort, MAILBOX_SMTP_PORT: undefined, MAILBOX_PORT: undefined }).catch(
+  const chosen = await choosePorts({ ...anyPort, MAILBOX_SMTP_PORT: undefined, MAILBOX_PORT: undefined }).catch(
     ({ message }) => message,
   )
   // Something may have them.
-  t.match(typeof usual === 'string' ? usual : JSON.stringify(usual.mailbox), /1025|8025/)
+  t.match(typeof chosen === 'string' ? chosen : JSON.stringify(chosen.mailbox), /1025|8025/)
 })
 
 t.test('ports that are about to be free are waited for', async (t) => {

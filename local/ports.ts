@@ -2,19 +2,13 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigurationError, port, readSettings } from '@sallyport/chassis'
-import { freePort, type programs } from './system.ts'
-
-type Name = keyof typeof programs
-
-/** The port of each process unless it is set. */
-const defaults: Record<Name, number> = { gateway: 5000, auth: 5001, appointments: 5002, notifications: 5003, web: 5173 }
-const names = Object.keys(defaults) as Name[]
+import { freePort } from './system.ts'
 
 export interface Ports {
   postgres: number
   /** Where the mailbox takes mail, and where it shows it. */
   mailbox: { smtp: number; page: number }
-  of: Record<Name, number>
+  of: Record<string, number>
   /** What each process listens on, also for health and metrics, as settings for all of them. */
   settings: Record<string, string>
 }
@@ -30,12 +24,18 @@ const portOf = (name: string) => `${name.toUpperCase()}_PORT`
 const managementPortOf = (name: string) => `${name.toUpperCase()}_MANAGEMENT_PORT`
 
 /**
- * The ports of a whole system on this machine. 0 asks for a free one.
+ * The ports of a whole system on this machine; of database and mailbox, if it has an auth service. 0 asks for a free one.
  *
+ * @param defaults the port of each process unless it is set
  * @param timeout how long to wait for ports that are taken, in milliseconds
  * @throws ConfigurationError with a line for each port that cannot be had, and the variable that helps
  */
-export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): Promise<Ports> {
+export async function choosePorts(
+  environment: NodeJS.ProcessEnv,
+  defaults: Record<string, number>,
+  timeout = 0,
+): Promise<Ports> {
+  const names = Object.keys(defaults)
   const free = port({ default: undefined, desc: 'a port number' })
   const settings = readSettings(environment, {
     EMBEDDED_PG_PORT: free,
@@ -46,7 +46,7 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): 
   }) as unknown as Record<string, number | undefined>
   if (settings.MANAGEMENT_PORT)
     throw new ConfigurationError(
-      `MANAGEMENT_PORT is for one process, and here are five; set ${names.map(managementPortOf).join(', ')}`,
+      `MANAGEMENT_PORT is for one process, and here are ${names.length}; set ${names.map(managementPortOf).join(', ')}`,
     )
 
   const host = environment.HOST || '127.0.0.1'
@@ -58,19 +58,28 @@ export async function choosePorts(environment: NodeJS.ProcessEnv, timeout = 0): 
   }
   const ofProcesses: Listener[] = []
   const of = { ...defaults }
-  for (const name of names) {
-    const wanted = settings[portOf(name)] ?? defaults[name]
+  for (const [name, usual] of Object.entries(defaults)) {
+    const wanted = settings[portOf(name)] ?? usual
     of[name] = await chosen(wanted)
     const isAnyFree = wanted === 0 || settings.MANAGEMENT_PORT !== undefined
     const management = settings[managementPortOf(name)] ?? (isAnyFree ? 0 : wanted + 1000)
     ofProcesses.push({ variable: portOf(name), host, port: of[name] })
     ofProcesses.push({ variable: managementPortOf(name), host, port: management })
   }
-  const listeners: Listener[] = [
-    { variable: 'EMBEDDED_PG_PORT', host: '127.0.0.1', port: postgres },
+  const only = (isNeeded: boolean, ...listeners: Listener[]) => (isNeeded ? listeners : [])
+  const hasAuth = 'auth' in defaults
+  const listeners = [
+    ...only(hasAuth && !environment.DATABASE_URL, {
+      variable: 'EMBEDDED_PG_PORT',
+      host: '127.0.0.1',
+      port: postgres,
+    }),
     ...ofProcesses,
-    { variable: 'MAILBOX_SMTP_PORT', host: '127.0.0.1', port: mailbox.smtp },
-    { variable: 'MAILBOX_PORT', host: '127.0.0.1', port: mailbox.page },
+    ...only(
+      hasAuth,
+      { variable: 'MAILBOX_SMTP_PORT', host: '127.0.0.1', port: mailbox.smtp },
+      { variable: 'MAILBOX_PORT', host: '127.0.0.1', port: mailbox.page },
+    ),
   ]
   const deadline = Date.now() + timeout
   for (;;) {

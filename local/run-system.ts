@@ -2,38 +2,58 @@ import { once } from 'node:events'
 import { existsSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigurationError, origins, readSettings, text } from '@sallyport/chassis'
-import { demoPassword, demoUsers } from '@sallyport/database'
-import { prepareOwnDatabase } from './database.ts'
+import { type DatabaseUrls, prepareOwnDatabase } from './database.ts'
+import { makeFirstUser } from './first-user.ts'
 import { openFolder, watchFolder } from './folder.ts'
+import { greet } from './greeting.ts'
 import { keepSecrets } from './keep-secrets.ts'
 import { lockFolder } from './lock.ts'
 import { startMailbox } from './mailbox.ts'
-import { choosePorts, type Ports } from './ports.ts'
+import { choosePorts } from './ports.ts'
 import { endLeftover, startPostgres } from './postgres.ts'
-import { endProcesses, type programs, routesFile, type StartedProcess, spawnProcess } from './system.ts'
+import type { Project, ProjectUsers, Settings } from './project.ts'
+import { endProcesses, type StartedProcess, spawnProcess } from './system.ts'
+import { local, named, settingsOf, unlessSet } from './system-settings.ts'
 
 /** Milliseconds in which whatever a killed start left behind ends by itself. */
 const leftoversTimeout = 10_000
 
+/** What runs, once it does. */
+export interface RunningSystem {
+  /** What browsers open. */
+  page: string
+  gateway: string
+  /** Where mail arrives; undefined, as what follows, where no auth service runs. */
+  mailbox: string | undefined
+  /** As the auth service has it. */
+  databaseUrl: string | undefined
+  users: ProjectUsers
+}
+
 /**
- * Everything on one machine: database, services, gateway, web app. What was started is ended in the opposite order,
- * whenever and by whatever it is stopped.
+ * Everything on one machine: database, services, gateway. What was started is ended in the opposite order, whenever and
+ * by whatever it is stopped.
  *
  * @param stop ends all of it when it is aborted, and is aborted when it cannot go on
  * @param say gets what the user should read
  * @throws what it was stopped for, or what kept it from starting
  */
 export async function runSystem(
+  project: Project,
   environment: NodeJS.ProcessEnv,
   stop: AbortController,
   say: (text: string) => void,
+  onRunning: (system: RunningSystem) => void = () => {},
 ): Promise<never> {
   const stopped = once(stop.signal, 'abort').then((): never => {
     throw stop.signal.reason
   })
+  // What fails before may be all that anybody waits for.
+  stopped.catch(() => {})
   const endings: (() => unknown)[] = []
+  const set = { ...environment, ...unlessSet(environment, project.settings ?? {}) }
   try {
-    await start(environment, stop, { stopped, endings, say })
+    onRunning(await start(project, set, stop, { stopped, endings, say }))
     return await stopped
   } finally {
     for (const end of endings.reverse()) await end()
@@ -48,15 +68,21 @@ interface Run {
   say: (text: string) => void
 }
 
-async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { stopped, endings, say }: Run) {
+async function start(
+  project: Project,
+  environment: NodeJS.ProcessEnv,
+  stop: AbortController,
+  { stopped, endings, say }: Run,
+): Promise<RunningSystem> {
   const settings = readSettings(environment, {
     DATA_DIR: text({ default: '.data', desc: 'the folder for the database and the secrets (.data if not set)' }),
     CORS_ORIGINS: origins({
       default: [],
       desc: 'further origins allowed to send cross-origin requests, such as http://localhost:3000',
     }),
+    DATABASE_URL: text({ default: undefined, desc: 'the database, in the place of one of its own' }),
   })
-  refuseToDeploy(environment)
+  refuseToDeploy(project, environment)
   const folder = openFolder(settings.DATA_DIR)
   await lockFolder(folder)
   const fail = (why: string) => stop.abort(new ConfigurationError(why))
@@ -67,26 +93,37 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
   writeFileSync(mark, '')
   endings.push(() => rmSync(mark, { force: true }))
   await Promise.race([endLeftover(folder), stopped])
-  const ports = await Promise.race([choosePorts(environment, wasKilled ? leftoversTimeout : 0), stopped])
-  const secrets = keepSecrets(join(folder, 'secrets'))
-
-  const postgres = await startPostgres({ folder, port: ports.postgres, signal: stop.signal })
-  endings.push(postgres.stop)
-  postgres.ended.then(() => fail(`PostgreSQL has ended; see ${postgres.logFile}`))
-  const databases = await Promise.race([prepareOwnDatabase(postgres.url), stopped])
-
-  const mailbox = await startMailbox(ports.mailbox)
-  endings.push(mailbox.close)
+  const ports = await Promise.race([
+    choosePorts(environment, defaultPortsOf(project), wasKilled ? leftoversTimeout : 0),
+    stopped,
+  ])
+  const secretsFolder = join(folder, 'secrets')
+  const secrets = keepSecrets(secretsFolder)
 
   const log = join(folder, 'sallyport.log')
   rmSync(log, { force: true })
   // Once, so that a folder that is taken away meanwhile is no fault of its own.
   const logFile = openSync(log, 'a')
+  const page = named(ports.of[project.page ?? 'gateway'] as number)
+  const common = settingsOf(project, environment, { folder, ports, secrets, page, origins: settings.CORS_ORIGINS })
+
+  let users: ProjectUsers = { emails: [], password: '' }
+  let databases: DatabaseUrls | undefined
+  let prepared: Record<string, Settings> = {}
+  if (project.signIn === 'auth') {
+    databases = await openDatabase()
+    const mailbox = await startMailbox(ports.mailbox)
+    endings.push(mailbox.close)
+    const { JWT_AUDIENCE: audience } = readSettings(common, { JWT_AUDIENCE: text({ desc: 'who tokens are for' }) })
+    const gateway = local(ports.of.gateway as number)
+    const system = { databases, secrets: secretsFolder, audience, gateway }
+    prepared = (await Promise.race([project.prepare?.(system), stopped])) ?? {}
+  }
+
   const processes: StartedProcess[] = []
   endings.push(() => endProcesses(processes.splice(0)))
-  const common = settingsOf(environment, { folder, ports, secrets, origins: settings.CORS_ORIGINS })
-  const run = async (name: keyof typeof programs, more: NodeJS.ProcessEnv) => {
-    const started = spawnProcess(name, { ...common, ...more }, (line) => writeSync(logFile, `${line}\n`))
+  const run = async (name: string, more: Settings, program?: string) => {
+    const started = spawnProcess(name, { ...common, ...more }, (line) => writeSync(logFile, `${line}\n`), program)
     processes.push(started)
     await Promise.race([started.listening, stopped])
     started.ended.then(([code, signal]) => {
@@ -94,104 +131,54 @@ async function start(environment: NodeJS.ProcessEnv, stop: AbortController, { st
       if (processes.includes(started)) say(`${name} ended with ${signal ?? `code ${code}`}; see ${log}\n`)
     })
   }
-  const services = ['auth', 'appointments', 'notifications'] as const
-  await Promise.all(services.map((name) => run(name, { DATABASE_URL: databases[name] })))
-  // Nothing but the browser is in front of these two, so they believe no X-Forwarded-For.
-  const outermost = { TRUSTED_PROXIES: environment.TRUSTED_PROXIES }
-  await Promise.all([run('gateway', outermost), run('web', outermost)])
-  say(greeting(folder, ports, log))
+  await Promise.all([
+    databases && run('auth', { DATABASE_URL: databases.auth }),
+    ...Object.entries(project.services).map(([name, { program, settings }]) =>
+      run(name, unlessSet(environment, { ...settings, ...prepared[name] }), program),
+    ),
+  ])
+  // Nothing but the browser is in front of it, so it believes no X-Forwarded-For.
+  await run('gateway', { TRUSTED_PROXIES: environment.TRUSTED_PROXIES })
+  const running = {
+    page: common.APP_ORIGIN ?? page,
+    gateway: named(ports.of.gateway as number),
+    mailbox: databases && named(ports.mailbox.page),
+    databaseUrl: databases?.auth,
+    users,
+  }
+  say(greet(project, running, { folder, log, ports, ownsDatabase: settings.DATABASE_URL === undefined }))
+  return running
+
+  /** That of DATABASE_URL as it is, or one of its own with its first users. */
+  async function openDatabase(): Promise<DatabaseUrls> {
+    const { DATABASE_URL: given } = settings
+    if (given !== undefined) return { auth: given, appointments: given, notifications: given }
+    const postgres = await startPostgres({ folder, port: ports.postgres, signal: stop.signal })
+    endings.push(postgres.stop)
+    postgres.ended.then(() => fail(`PostgreSQL has ended; see ${postgres.logFile}`))
+    const preparing = prepareOwnDatabase(postgres.url, async (database) => {
+      users = await (project.fill?.(database) ?? makeFirstUser(database, secretsFolder))
+    })
+    return await Promise.race([preparing, stopped])
+  }
 }
 
-/** The users that we make have a password that is published. */
-function refuseToDeploy(environment: NodeJS.ProcessEnv): void {
+function defaultPortsOf({ signIn, services }: Project): Record<string, number> {
+  const ofServices = Object.entries(services).map(([name, { port }]) => [name, port])
+  return { gateway: 5000, ...(signIn === 'auth' && { auth: 5001 }), ...Object.fromEntries(ofServices) }
+}
+
+/** What runs here is for one machine: mail goes to its mailbox, and the users that it makes have a password that it says. */
+function refuseToDeploy({ isDemo, production }: Project, environment: NodeJS.ProcessEnv): void {
   const { NODE_ENV, DATABASE_URL } = readSettings(environment, {
     NODE_ENV: text({ default: undefined, desc: 'development' }),
     DATABASE_URL: text({ default: undefined, desc: 'nothing' }),
   })
-  const instead =
-    'it makes users whose password is published. Run `npm run migrate` and then each process (docs/operations.md, "One process each")'
   const complaints = [
-    NODE_ENV === 'production' && `NODE_ENV is production, which \`npm start\` is not for: ${instead}`,
-    DATABASE_URL && `DATABASE_URL is set, and \`npm start\` has a database of its own: ${instead}, or unset it`,
-  ].filter((complaint) => typeof complaint === 'string')
+    NODE_ENV === 'production' && `NODE_ENV is production, which \`npm start\` is not for: ${production}`,
+    isDemo &&
+      DATABASE_URL &&
+      `DATABASE_URL is set, and \`npm start\` has a database of its own: ${production}, or unset it`,
+  ].filter((complaint) => typeof complaint === 'string' && complaint !== '')
   if (complaints.length > 0) throw new ConfigurationError(complaints.join('\n'))
 }
-
-interface SettingsSources {
-  folder: string
-  ports: Ports
-  secrets: Record<string, string>
-  /** Origins allowed to send cross-origin requests, beside our own. */
-  origins: string[]
-}
-
-const local = (port: number) => `http://127.0.0.1:${port}`
-const named = (port: number) => `http://localhost:${port}`
-
-/** The settings of all processes. What is set from outside wins, but for ports and origins, which are complete here. */
-function settingsOf(
-  environment: NodeJS.ProcessEnv,
-  { folder, ports, secrets, origins }: SettingsSources,
-): NodeJS.ProcessEnv {
-  const { gateway, auth, appointments, notifications, web } = ports.of
-  const { JWT_PRIVATE_KEY: _key, JWT_REFRESH_SECRET: _secret, ...others } = secrets
-  const defaults = {
-    TRUSTED_PROXIES: '127.0.0.1',
-    JWT_ISSUER: named(gateway),
-    JWT_AUDIENCE: named(gateway),
-    DIRECTORY_ROLES: 'admin,doctor',
-    GATEWAY_ORIGIN: named(gateway),
-    JWKS_URL: `${local(auth)}/.well-known/jwks.json`,
-    REVOCATIONS_URL: `${local(auth)}/internal/revocations`,
-    GATEWAY_ROUTES: routesFile,
-    AUTH_URL: local(auth),
-    APPOINTMENTS_URL: local(appointments),
-    NOTIFICATIONS_URL: local(notifications),
-    SMTP_URL: `smtp://127.0.0.1:${ports.mailbox.smtp}`,
-    MAIL_FROM: 'Sallyport <no-reply@sallyport.localhost>',
-    APP_ORIGIN: named(web),
-    REGISTRATION: 'open',
-    REGISTRATION_ROLES: 'patient',
-    // By file, so that `npm run keys` moves them while the system runs.
-    JWT_PRIVATE_KEY_FILE: join(folder, 'secrets/jwt-private-key.pem'),
-    JWT_REFRESH_SECRET_FILE: join(folder, 'secrets/jwt-refresh-secret'),
-    ...others,
-  }
-  const complete = {
-    ...ports.settings,
-    MANAGEMENT_PORT: undefined,
-    CORS_ORIGINS: [...[web, gateway, auth].flatMap((port) => [named(port), local(port)]), ...origins].join(),
-  }
-  return {
-    ...environment,
-    ...Object.fromEntries(Object.entries(defaults).filter(([name]) => !isSet(environment, name))),
-    ...Object.fromEntries(Object.keys(complete).map((name) => [`${name}_FILE`, undefined])),
-    ...complete,
-  }
-}
-
-/** By its value or by a file that holds it. */
-function isSet(environment: NodeJS.ProcessEnv, name: string): boolean {
-  const setting = name.replace(/_FILE$/, '')
-  return Boolean(environment[setting] || environment[`${setting}_FILE`])
-}
-
-const greeting = (folder: string, { postgres, mailbox, of }: Ports, log: string) => `
-Sallyport is running. Ctrl-C stops it; the data stays in ${folder}.
-
-  Open           ${named(of.web)}
-  Mailbox        ${named(mailbox.page)}
-
-  Gateway        ${named(of.gateway)}
-  Auth           ${local(of.auth)}
-  Appointments   ${local(of.appointments)}
-  Notifications  ${local(of.notifications)}
-  Database       export DATABASE_URL="postgresql://postgres:$(cat '${join(folder, 'postgres-password')}')@127.0.0.1:${postgres}/sallyport"
-  Log            ${log}
-
-  Sign in as     ${demoUsers.map(({ email }) => email).join(', ')}
-  Password       ${demoPassword}
-
-  Try            curl -s ${named(of.gateway)}/api/auth/login -H 'content-type: application/json' \\
-                   -d '{"email":"doctor@example.com","password":"${demoPassword}"}'
-`

@@ -5,19 +5,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ConfigurationError } from '@sallyport/chassis'
 
-export const programs = {
-  auth: fileURLToPath(new URL('../../services/auth/dist/server.js', import.meta.url)),
-  appointments: fileURLToPath(new URL('../../services/appointments/dist/server.js', import.meta.url)),
-  notifications: fileURLToPath(new URL('../../services/notifications/dist/server.js', import.meta.url)),
-  gateway: fileURLToPath(new URL('../../gateway/dist/server.js', import.meta.url)),
-  web: fileURLToPath(new URL('../../web/dist/server/server.js', import.meta.url)),
-}
+/** Where a service has its program: that of the package `@sallyport/<name>`, unless it is said. */
+export const programOf = (name: string) => fileURLToPath(import.meta.resolve(`@sallyport/${name}/server`))
 /** Their garbage is short-lived and small: helper threads cost more of the CPU than they save of the time. */
-const flags: Partial<Record<keyof typeof programs, string[]>> = {
-  auth: ['--single-threaded-gc'],
-  gateway: ['--single-threaded-gc'],
-}
-export const routesFile = fileURLToPath(new URL('../../gateway/routes.yaml', import.meta.url))
+const flags: Record<string, string[]> = { auth: ['--single-threaded-gc'], gateway: ['--single-threaded-gc'] }
 
 /** What a process listens on. */
 interface Listening {
@@ -26,7 +17,7 @@ interface Listening {
 }
 
 export interface StartedProcess {
-  name: keyof typeof programs
+  name: string
   child: ChildProcess
   /** Resolves when the process has ended. */
   ended: Promise<unknown[]>
@@ -66,13 +57,14 @@ export async function startProcess(...how: Parameters<typeof spawnProcess>): Pro
 
 /** As startProcess, for a caller that may have to end it before it listens. */
 export function spawnProcess(
-  name: keyof typeof programs,
+  name: string,
   environment: Record<string, string | undefined>,
   onLine: (line: string) => void,
+  program = programOf(name),
 ): StartedProcess {
   // A process group of its own: Ctrl-C reaches us alone, and we end the processes in order. The channel tells the
   // process when we are gone.
-  const child = spawn(process.execPath, [...(flags[name] ?? []), programs[name]], {
+  const child = spawn(process.execPath, [...(flags[name] ?? []), program], {
     env: environment,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -15,7 +15,11 @@ const sessionSettings = `
   SET default_transaction_isolation TO 'read committed';
   SET default_transaction_deferrable TO off;
   SET search_path TO public;
-  SET idle_session_timeout TO 0`
+  SET idle_session_timeout TO 0;
+  SHOW transaction_read_only`
+
+/** The SQLSTATE of a server that takes no writes. */
+const readOnly = '25006'
 
 /**
  * A connection to PostgreSQL as all of ours are, in a pool or alone. The settings are statements and no startup
@@ -41,12 +45,35 @@ export class Connection extends pg.Client {
 
   async #open(): Promise<this> {
     await super.connect()
+    // A server that has become a standby behind an address that leads to another one by now: the next connection does.
+    this.connection.on('errorMessage', ({ code }: pg.DatabaseError) => {
+      if (code === readOnly) void this.end()
+    })
     try {
-      await this.query(sessionSettings)
+      await this.prepare()
     } catch (error) {
       this.connection.stream.destroy()
       throw error
     }
     return this
   }
+
+  /** What a connection says first. One to a server that takes no writes is none: a pool would keep it. */
+  protected async prepare(): Promise<void> {
+    // One for each statement.
+    const results = [await this.query<{ transaction_read_only?: string }>(sessionSettings)].flat()
+    if (results.at(-1)?.rows[0]?.transaction_read_only === 'on')
+      throw Object.assign(new pg.DatabaseError('the server takes no writes', 0, 'error'), {
+        severity: 'FATAL',
+        code: readOnly,
+      })
+  }
+}
+
+/**
+ * A connection to a pooler that gives each transaction any of its own connections: what is said here would be heard by
+ * somebody else. waitForDatabase looks whether the pooler's connections are as ours are.
+ */
+export class PooledConnection extends Connection {
+  protected override async prepare(): Promise<void> {}
 }

@@ -127,3 +127,9 @@ t.test(
     t.match(explain(error).message, /does not answer \(ECONNREFUSED\); start it, or correct DATABASE_URL/)
   },
 )
+
+t.test('a server that takes no writes, and a pooler that mixes statements up, are explained', async (t) => {
+  t.match(explain(refused('25006')).message, /takes no writes .* have DATABASE_URL lead to the primary/)
+  for (const error of [refused('42P05'), raw('26000')])
+    t.match(explain(error).message, /does not keep sessions; .*pool_mode=session.*DATABASE_DIRECT_URL/)
+})

@@ -4,7 +4,7 @@ import { PrismaPg } from '@prisma/adapter-pg'
 import { ConfigurationError } from '@sallyport/chassis'
 import pg from 'pg'
 import { Gauge } from 'prom-client'
-import { Connection } from './connection.ts'
+import { Connection, PooledConnection } from './connection.ts'
 import { Prisma, PrismaClient } from './generated/client.ts'
 import { migrationNames } from './migration-files.ts'
 
@@ -17,6 +17,8 @@ export interface Statement {
 }
 
 export interface Database extends PrismaClient {
+  /** Whether it is reached by a pooler that gives each transaction any of its own connections. */
+  readonly pooled: boolean
   /**
    * Runs a statement on the connections of Prisma, past Prisma itself.
    *
@@ -31,6 +33,8 @@ interface DatabaseOptions {
   connections: number
   /** Receives errors on connections that nobody is waiting for. */
   onError: (error: Error) => void
+  /** Whether the address may be that of a pooler which gives each transaction any of its own connections. */
+  pooled?: boolean
 }
 
 /** How long a statement may wait for a connection, and for its result, in milliseconds. */
@@ -45,9 +49,9 @@ const idleTimeout = 60_000
 setFlagsFromString('--liftoff-only')
 
 /** Opens a pool of connections, for what works on pg itself. Nothing connects before the first query. */
-export function createPool(url: string, { connections, onError }: DatabaseOptions): pg.Pool {
+export function createPool(url: string, { connections, onError, pooled = false }: DatabaseOptions): pg.Pool {
   const pool = new pg.Pool({
-    Client: Connection,
+    Client: pooled ? PooledConnection : Connection,
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: connectTimeout,
@@ -64,14 +68,18 @@ export function createPool(url: string, { connections, onError }: DatabaseOption
 }
 
 /** Opens Prisma on a pool of connections. Nothing connects before the first query. */
-export function createDatabase(url: string, { connections, onError }: DatabaseOptions): Database {
-  const pool = createPool(url, { connections, onError })
-  const adapter = new PrismaPg(pool, { onConnectionError: onError, statementNameGenerator: nameStatements() })
+export function createDatabase(url: string, options: DatabaseOptions): Database {
+  const { onError, pooled = false } = options
+  const pool = createPool(url, options)
+  // A name would be known to one connection of the pooler, or be somebody else's there.
+  const naming = pooled ? {} : { statementNameGenerator: nameStatements() }
+  const adapter = new PrismaPg(pool, { onConnectionError: onError, ...naming })
   const prisma = new PrismaClient({ adapter })
   const disconnect = prisma.$disconnect.bind(prisma)
   return Object.assign(prisma, {
-    async run<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]) {
-      const { rows } = await pool.query<Row>({ ...statement, values: values.map(toWritable) })
+    pooled,
+    async run<Row extends pg.QueryResultRow>({ name, text }: Statement, values: unknown[]) {
+      const { rows } = await pool.query<Row>({ ...(!pooled && { name }), text, values: values.map(toWritable) })
       return rows
     },
     // Prisma ends the pool only if it has used it.
@@ -154,6 +162,7 @@ export function isUniqueViolation(error: unknown): boolean {
 
 /** The SQLSTATE by which Postgres refused, if it is that. */
 function stateOf(error: unknown): string | undefined {
+  if (error instanceof pg.DatabaseError) return error.code
   if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return undefined
   return (error.meta?.driverAdapterError as { cause?: { originalCode?: string } } | undefined)?.cause?.originalCode
 }
@@ -174,7 +183,10 @@ function isOutageOfDriver(error: unknown): boolean {
  * @throws ConfigurationError saying what to correct
  */
 export function waitForDatabase(database: Database, seconds: number): Promise<void> {
-  return retry(seconds, () => checkVersion(database))
+  const check = database.pooled
+    ? () => database.$transaction((transaction) => checkPooled(transaction))
+    : () => checkVersion(database)
+  return retry(seconds, check)
 }
 
 /**
@@ -194,27 +206,44 @@ export async function retry<Result>(seconds: number, ask: () => Promise<Result>)
   }
 }
 
-interface Version {
-  count: number
-  /** So says a standby too, whatever it is set to. */
-  readOnly: boolean
-}
-
-async function checkVersion(database: Database): Promise<void> {
+async function checkVersion(database: Prisma.TransactionClient): Promise<void> {
   const newest = migrationNames.at(-1) as string
-  const [found] = await database.$queryRaw<Version[]>`
-    SELECT count(*)::int AS count, current_setting('transaction_read_only')::bool AS "readOnly"
-    FROM _prisma_migrations WHERE migration_name = ${newest} AND finished_at IS NOT NULL`
-  const { count, readOnly } = found as Version
-  if (readOnly)
-    throw new ConfigurationError(
-      'the database takes no writes (it is a standby, or default_transaction_read_only is on); have DATABASE_URL lead to the primary, or let it write',
-    )
-  if (count === 0)
+  const found = await database.$queryRaw<unknown[]>`
+    SELECT FROM _prisma_migrations WHERE migration_name = ${newest} AND finished_at IS NOT NULL`
+  if (found.length === 0)
     throw new ConfigurationError(
       `the database is older than this version (${newest} is missing); run \`npm run migrate\``,
     )
 }
+
+/** Settings of a session that ours have by their first statement (connection.ts): a value by which statements do as well. */
+const fitting: Record<string, RegExp> = {
+  TimeZone: /^(Etc\/)?(UTC|GMT)$/i,
+  DateStyle: /^ISO/,
+  IntervalStyle: /^postgres$/,
+  extra_float_digits: /^[1-3]$/,
+  default_transaction_isolation: /^read committed$/,
+  default_transaction_deferrable: /^off$/,
+}
+
+/** A pooler's connections have the settings of the role. In a transaction, which not every pooler lets pass. */
+async function checkPooled(transaction: Prisma.TransactionClient): Promise<void> {
+  await checkVersion(transaction)
+  const found = await transaction.$queryRaw<{ name: string; setting: string }[]>`
+    SELECT name, setting FROM pg_settings WHERE name = ANY(${Object.keys(fitting)})`
+  const wrong = found.find(({ name, setting }) => !fitting[name]?.test(setting))
+  if (wrong)
+    throw new ConfigurationError(
+      `${wrong.name} is ${wrong.setting} on the connections of the pooler; run \`ALTER ROLE ... SET\` as docs/operations.md has it (A pooler), and let the pooler connect again`,
+    )
+}
+
+const takesNoWrites =
+  'the database takes no writes (it is a standby, or default_transaction_read_only is on); have DATABASE_URL lead to the primary, or let it write'
+
+/** What to do about an address that leads to a pooler which gives each transaction any of its connections. */
+export const howToKeepSessions =
+  'let it lead to PostgreSQL itself or to a pooler that keeps sessions (PgBouncer: pool_mode=session), or name PostgreSQL itself in DATABASE_DIRECT_URL'
 
 /** What a user can do about a database that does not serve. */
 export function explain(error: unknown): ConfigurationError {
@@ -223,6 +252,14 @@ export function explain(error: unknown): ConfigurationError {
   switch (stateOf(error)) {
     case '42P01':
       return new ConfigurationError('the database has no tables yet; run `npm run migrate`', { cause: error })
+    case '25006':
+      return new ConfigurationError(takesNoWrites, { cause: error })
+    // A statement that was prepared on another connection, or by another process.
+    case '26000':
+    case '42P05':
+      return new ConfigurationError(`the address in DATABASE_URL does not keep sessions; ${howToKeepSessions}`, {
+        cause: error,
+      })
     case '42501':
       return new ConfigurationError(
         'the role in DATABASE_URL has no rights in the database; run `npm run migrate` with its name in AUTH_DATABASE_ROLE or APPOINTMENTS_DATABASE_ROLE',

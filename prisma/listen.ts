@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ConfigurationError } from '@sallyport/chassis'
 import { Connection } from './connection.ts'
+import { howToKeepSessions, retry } from './database.ts'
 
 export interface Listener {
   /** Whether messages are being received now: not before the connection has proved it. */
@@ -23,8 +25,10 @@ interface ListenerOptions {
    * Sends a NOTIFY, by the connections on which messages are sent. Without it the connection that listens does: that
    * proves that the connection lives, and not that what others send arrives.
    */
-  notify?: (channel: string, message: string) => Promise<unknown>
+  notify?: Notify
 }
+
+type Notify = (channel: string, message: string) => Promise<unknown>
 
 /** Milliseconds: until a lost connection is opened again, how often a proof is sent; and how many may be missing. */
 const usualTiming = { retryAfter: 500, proveEvery: 1_000, mayMiss: 3 }
@@ -52,13 +56,7 @@ export function listen(url: string, channel: string, options: ListenerOptions, t
   }
 
   async function follow(): Promise<void> {
-    const connection = new Connection({
-      connectionString: url,
-      keepAlive: true,
-      connectionTimeoutMillis: 2_000,
-      query_timeout: 4_000,
-      application_name: 'sallyport',
-    })
+    const connection = openAlone(url)
     const { stream } = connection.connection
     /** Says goodbye, and waits for nobody to hear it. */
     const drop = () => {
@@ -126,9 +124,56 @@ export function listen(url: string, channel: string, options: ListenerOptions, t
   }
 }
 
+/** A connection of its own, for what a pool has no use for. */
+const openAlone = (url: string) =>
+  new Connection({
+    connectionString: url,
+    keepAlive: true,
+    connectionTimeoutMillis: 2_000,
+    query_timeout: 4_000,
+    application_name: 'sallyport',
+  })
+
+const silent = 'what is sent by NOTIFY does not arrive where it is LISTENed for'
+
 /** Why a connection is given up on which no proof arrives. */
 function explain(proved: boolean, unsent: unknown): string {
   if (unsent) return `nothing could be sent to the connection that listens (${(unsent as Error).message})`
   if (proved) return 'the connection that listens has fallen silent'
-  return 'what is sent by NOTIFY does not arrive where it is LISTENed for; let DATABASE_URL lead to PostgreSQL itself, or to a pooler that keeps sessions (PgBouncer: pool_mode=session)'
+  return `${silent}; ${howToKeepSessions}`
+}
+
+/** Milliseconds for a message to arrive that was sent. */
+const arrival = 4_000
+
+/**
+ * Waits until what is sent by NOTIFY arrives on a connection of an address: it does where a connection stays with the
+ * client that LISTENs, and the address leads to the database of those who send.
+ *
+ * @param notify as others send
+ * @throws ConfigurationError if it does not within so many seconds, saying what to correct
+ */
+export function waitForSessions(url: string, seconds: number, notify: Notify): Promise<void> {
+  return retry(seconds, async () => {
+    const listening = openAlone(url)
+    const own = `sallyport_${randomBytes(8).toString('hex')}`
+    let timer: NodeJS.Timeout | undefined
+    try {
+      await listening.connect().catch((cause) => {
+        throw new ConfigurationError(
+          `the database does not answer for what listens (${cause.message}); correct DATABASE_DIRECT_URL, or DATABASE_URL where that is not set`,
+          { cause },
+        )
+      })
+      await listening.query(`LISTEN ${own}`)
+      const heard = new Promise<void>((resolve, reject) => {
+        listening.once('notification', () => resolve())
+        timer = setTimeout(reject, arrival, new ConfigurationError(`${silent}; ${howToKeepSessions}`))
+      })
+      await Promise.all([heard, notify(own, '')])
+    } finally {
+      clearTimeout(timer)
+      void listening.end()
+    }
+  })
 }

@@ -1,15 +1,16 @@
 import '@sallyport/chassis/node-version'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { bindMigrationAwareSqlAdapterFactory } from '@prisma/driver-adapter-utils'
 import * as engine from '@prisma/schema-engine-wasm/schema_engine_bg'
-import { databaseAddress, duration, readSettings, text } from '@sallyport/chassis'
+import { databaseAddress, databaseSettings, duration, readSettings, text } from '@sallyport/chassis'
 import pg from 'pg'
 import { Connection } from './connection.ts'
 import { retry } from './database.ts'
+import { waitForSessions } from './listen.ts'
 import { migrationNames, migrationsFolder, readMigrationFile } from './migration-files.ts'
 import { grantRights, queueSchema, type Role, type Roles } from './roles.ts'
 
@@ -32,6 +33,8 @@ export async function migrate(url: string, roles: Roles = {}, wait = 0): Promise
   // One connection, for a transaction around what the engine does.
   const pool = new pg.Pool({ Client: Connection, connectionString: url, onConnect: takeTurns, max: 1 })
   try {
+    // A lock that a pooler keeps on a connection of its own would outlive us.
+    await waitForSessions(url, wait, (...values) => guard.query('SELECT pg_notify($1, $2)', values))
     await guard.query('SELECT pg_advisory_lock($1)', [migrationLock])
     await installQueue(pool)
     const schemaEngine = await startEngine(pool)
@@ -145,6 +148,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
   const password = text({ default: undefined, desc: 'its password, if the role is to be made or changed' })
   const settings = readSettings(environment, {
     DATABASE_URL: databaseAddress({ desc: 'postgresql://owner:password@host:5432/database' }),
+    DATABASE_DIRECT_URL: databaseSettings.DATABASE_DIRECT_URL,
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database, such as 10s' }),
     AUTH_DATABASE_ROLE: role('the auth service'),
     AUTH_DATABASE_PASSWORD: password,
@@ -152,7 +156,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
     APPOINTMENTS_DATABASE_PASSWORD: password,
   })
   return {
-    url: settings.DATABASE_URL,
+    url: settings.DATABASE_DIRECT_URL ?? settings.DATABASE_URL,
     wait: settings.DATABASE_WAIT,
     roles: {
       auth: roleOf(settings.AUTH_DATABASE_ROLE, settings.AUTH_DATABASE_PASSWORD),
@@ -161,7 +165,9 @@ export function readConfig(environment: Record<string, string | undefined>) {
   }
 }
 
-if (process.argv[1] === import.meta.filename) {
+const [, program = ''] = process.argv
+// The package may be linked into node_modules.
+if (existsSync(program) && realpathSync(program) === import.meta.filename) {
   try {
     const { url, wait, roles } = readConfig(process.env)
     const applied = await migrate(url, roles, wait)

@@ -24,10 +24,15 @@ const rights = (schema: string, role: string) => [
   `GRANT SELECT ON _prisma_migrations TO ${role}`,
 ]
 
-/** What was written stays written: the service that writes it can have it forgotten by two functions alone. */
+/**
+ * What was written stays written: the service that writes it can have it forgotten by two functions alone, and chained by
+ * one.
+ */
 const appendOnly = (role: string) => [
-  `REVOKE UPDATE, DELETE ON auth.security_events FROM ${role}`,
-  `GRANT EXECUTE ON FUNCTION auth.erase_user, auth.forget_security_events TO ${role}`,
+  `REVOKE INSERT, UPDATE, DELETE ON auth.security_events, auth.event_chain, auth.event_chain_state FROM ${role}`,
+  // Not when it happened, nor its place among the others.
+  `GRANT INSERT (event, user_id, client_id, session_id, ip, reason, act) ON auth.security_events TO ${role}`,
+  `GRANT EXECUTE ON FUNCTION auth.erase_user, auth.forget_security_events, auth.seal_security_events TO ${role}`,
 ]
 
 /** Where graphile-worker has its tables, whatever the environment says. */

@@ -14,4 +14,4 @@ await app.register(proxy, {
     await request.jwtVerify()
   },
 })
-await app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })
+await app.listen({ port: Number(process.env.PORT), host: '0.0.0.0' })

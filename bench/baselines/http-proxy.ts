@@ -8,4 +8,4 @@ import httpProxy from 'http-proxy'
 const agent = process.env.KEPT ? new Agent({ keepAlive: true, maxSockets: 128 }) : undefined
 const proxy = httpProxy.createProxyServer({ target: process.env.UPSTREAM as string, ...(agent ? { agent } : {}) })
 proxy.on('error', (_error, _request, response) => response.end())
-createServer((request, response) => proxy.web(request, response)).listen(Number(process.env.PORT), '127.0.0.1')
+createServer((request, response) => proxy.web(request, response)).listen(Number(process.env.PORT))

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { refreshClaims, refreshSigning } from '@sallyport/auth/tokens/refresh'
+import { seed } from '@sallyport/database'
 import { endProcesses, freePort, keepSecrets, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { createSigner } from 'fast-jwt'
 import pg from 'pg'
@@ -93,7 +94,7 @@ export async function endChild(child: ChildProcess): Promise<void> {
 }
 
 async function startOurs(url: string, owner: pg.Client, secretsFolder: string): Promise<Server> {
-  const databases = await prepareOwnDatabase(url)
+  const databases = await prepareOwnDatabase(url, seed)
   const secrets = keepSecrets(secretsFolder)
   const environment = {
     ...process.env,

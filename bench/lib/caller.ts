@@ -14,7 +14,7 @@ let agent = openAgent()
 
 /** One request over keep-alive connections, without retries. */
 export async function call(
-  method: 'GET' | 'POST',
+  method: 'GET' | 'POST' | 'DELETE',
   url: string,
   headers: Record<string, string> = {},
   json?: object,
@@ -30,8 +30,8 @@ export async function call(
 }
 
 /** Signs in as a demo user. */
-export function logIn(gateway: string): Promise<HttpResponse> {
-  return call('POST', `${gateway}/api/auth/login`, {}, { email: 'doctor@example.com', password: demoPassword })
+export function logIn(gateway: string, email = 'doctor@example.com'): Promise<HttpResponse> {
+  return call('POST', `${gateway}/api/auth/login`, {}, { email, password: demoPassword })
 }
 
 /** A user who is signed in. */

@@ -39,10 +39,12 @@ export async function startUpstream(): Promise<Contestant> {
  * This gateway, in front of an upstream and with no limit that a bench would meet.
  *
  * @param rules what its routes have of their own
+ * @param settings of its own
  */
 export async function startSallyport(
   { issuer, upstream }: Surroundings,
   rules: object[] = [{ prefix: '/api' }],
+  settings: Record<string, string> = {},
 ): Promise<Contestant> {
   const file = join(folder, 'routes.json')
   const route = { upstreams: [`http://127.0.0.1:${upstream}`], access: 'authenticated', audience: 'sample' }
@@ -50,6 +52,7 @@ export async function startSallyport(
   const environment = {
     ...process.env,
     NODE_ENV: 'production',
+    HOST: '0.0.0.0',
     GATEWAY_PORT: '0',
     GATEWAY_ROUTES: file,
     JWKS_URL: issuer.url,
@@ -60,6 +63,7 @@ export async function startSallyport(
     USER_RATE_LIMIT_MAX: '100000000',
     CONNECTIONS_PER_CLIENT: '1000000',
     LOG_LEVEL: 'warn',
+    ...settings,
   }
   const running = await startProcess('gateway', environment, () => {})
   return {
@@ -98,7 +102,7 @@ defaults
   timeout server 30s
   http-reuse always
 frontend in
-  bind 127.0.0.1:${port}
+  bind *:${port}
   http-request set-var(txn.bearer) http_auth_bearer
   http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
   http-request deny deny_status 401 unless { var(txn.alg) -m str ES256 }
@@ -154,7 +158,7 @@ http {
   access_log off; keepalive_requests 100000000;
   client_body_temp_path ${folder}; proxy_temp_path ${folder}; fastcgi_temp_path ${folder}; uwsgi_temp_path ${folder}; scgi_temp_path ${folder};
   ${more}
-  server { listen 127.0.0.1:${port}; ${location} }
+  server { listen ${port}; ${location} }
 }`,
   )
   return running(name, port, spawn('nginx', ['-c', file], { stdio: 'ignore' }))

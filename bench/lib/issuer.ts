@@ -51,7 +51,7 @@ export async function startIssuer() {
   }
 }
 
-const makeKey = () =>
+export const makeKey = () =>
   generateKeyPairSync('ec', {
     namedCurve: 'P-256',
     publicKeyEncoding: { type: 'spki', format: 'pem' },

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { seed } from '@sallyport/database'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import { settingsFor } from './settings.ts'
@@ -26,7 +27,7 @@ export interface MailingSystem {
 export async function startMailingSystem(settings: Record<string, string> = {}): Promise<MailingSystem> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-mailing-'))
   const postgres = await startPostgres({ folder, port: await freePort() })
-  const databases = await prepareOwnDatabase(postgres.url)
+  const databases = await prepareOwnDatabase(postgres.url, seed)
   const smtp = await startSmtp()
   const nowhere = 'http://127.0.0.1:1'
   const environmentWith = (auth: string) => ({

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { seed } from '@sallyport/database'
 import {
   type EmbeddedPostgres,
   endProcesses,
@@ -42,7 +43,7 @@ export async function startReplicas(settings: Record<string, string> = {}) {
     'gateway two': { port: gatewayTwo, auth: authTwo },
   }
   let postgres: EmbeddedPostgres = await startPostgres({ folder, port: postgresPort })
-  const databases = await prepareOwnDatabase(postgres.url)
+  const databases = await prepareOwnDatabase(postgres.url, seed)
 
   const nowhere = 'http://127.0.0.1:1'
   const addressesOf = (auth: number) => ({
@@ -51,17 +52,19 @@ export async function startReplicas(settings: Record<string, string> = {}) {
     notifications: nowhere,
   })
   const running = new Map<Name, RunningProcess>()
-  async function start(name: Name): Promise<void> {
+  function environmentOf(name: Name) {
     const { port, auth } = places[name]
-    const environment = {
+    return {
       ...settingsFor(folder, addressesOf(auth)),
       DATABASE_URL: databases.auth,
       AUTH_PORT: String(port),
       GATEWAY_PORT: String(port),
       ...settings,
     }
+  }
+  async function start(name: Name): Promise<void> {
     const program = name.startsWith('auth') ? 'auth' : 'gateway'
-    running.set(name, await startProcess(program, environment, () => {}))
+    running.set(name, await startProcess(program, environmentOf(name), () => {}))
   }
   for (const name of Object.keys(places) as Name[]) await start(name)
 
@@ -110,5 +113,5 @@ export async function startReplicas(settings: Record<string, string> = {}) {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-  return { ...replicas, pausePostgres, databaseUrl: postgres.url }
+  return { ...replicas, pausePostgres, databaseUrl: postgres.url, gatewaySettings: environmentOf('gateway two') }
 }

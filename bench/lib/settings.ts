@@ -1,5 +1,9 @@
 import { join } from 'node:path'
-import { keepSecrets, routesFile } from '@sallyport/local'
+import { fileURLToPath } from 'node:url'
+import { keepSecrets } from '@sallyport/local'
+
+/** The routes of the samples. */
+export const routesFile = fileURLToPath(new URL('../../../gateway/routes.yaml', import.meta.url))
 
 /** Where gateways find the services. */
 export interface Addresses {
@@ -18,6 +22,7 @@ export function settingsFor(folder: string, { auth, appointments, notifications 
     NOTIFICATIONS_URL: notifications,
     JWKS_URL: `${auth}/.well-known/jwks.json`,
     REVOCATIONS_URL: `${auth}/internal/revocations`,
+    API_KEYS_URL: `${auth}/internal/api-keys`,
     JWT_ISSUER: 'https://issuer.bench',
     JWT_AUDIENCE: 'https://api.bench',
     GATEWAY_ROUTES: routesFile,

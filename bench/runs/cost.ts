@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { seed } from '@sallyport/database'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import { asUser, call, closeConnections, logIn, refresh, toUser, type User } from '../lib/caller.ts'
@@ -24,7 +25,7 @@ const users = 500
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-cost-'))
 const postgres = await startPostgres({ folder, port: await freePort() })
-const databases = await prepareOwnDatabase(postgres.url)
+const databases = await prepareOwnDatabase(postgres.url, seed)
 const upstream = await startUpstream()
 const authPort = await freePort()
 const settings = settingsFor(folder, {

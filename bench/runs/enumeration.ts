@@ -15,7 +15,8 @@ import { TimedConnection, type TimedResponse } from '../lib/timed-connection.ts'
  * byte for byte, but for ids, the date and counts of rate limits. Exits with 1 otherwise.
  *
  *   npm run bench:enumeration            (-- 300 asks about 300 each, with the line where chance then puts 1 in 1,000;
- *                                         -- 2000 login asks at one of the three)
+ *                                         -- 2000 login asks at one of the three;
+ *                                         -- 2000 login imported has two thirds of the people imported from elsewhere)
  */
 const count = Number(process.argv[2] ?? 2_000)
 /** 3.286 standard errors of the AUC of figures that nothing tells apart (of a rank sum, so whatever the figures). */
@@ -39,13 +40,25 @@ const { rows } = await system.owner.query('SELECT password_hash FROM auth.users 
 /** With a salt of their own, as people have it: argon2id takes some microseconds more or less by the salt. */
 const ownHash = () =>
   rows[0].password_hash.split('$').with(4, randomBytes(16).toString('base64').slice(0, 22)).join('$')
+/** As many have each: ours, and in the second and third place what people of other systems have. */
+const hashes =
+  process.argv[4] === 'imported'
+    ? [
+        ownHash,
+        () => `$2b$10$${randomBytes(60).toString('base64').replace(/[+/=]/g, '').slice(0, 53)}`,
+        () =>
+          `$scrypt$ln=14,r=16,p=1,u=nfkc$${randomBytes(24).toString('base64')}$${randomBytes(63).toString('base64')}`,
+      ]
+    : [ownHash]
 const existing = subjects.filter(({ exists }) => exists)
 await system.owner.query(
   `INSERT INTO auth.users (id, email, name, roles, password_hash)
    SELECT gen_random_uuid(), address, 'Some Person', '{patient}', hash FROM unnest($1::text[], $2::text[]) u (address, hash)`,
-  [existing.map(({ email }) => email), existing.map(ownHash)],
+  [existing.map(({ email }) => email), existing.map((_, index) => hashes[index % hashes.length]?.())],
 )
 await system.owner.query('VACUUM ANALYZE auth.users')
+// The service counts the hashes of users every minute.
+if (hashes.length > 1) await sleep(65_000)
 
 function shuffle<Item>(items: Item[]): Item[] {
   const shuffled = [...items]

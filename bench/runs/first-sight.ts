@@ -1,7 +1,7 @@
 import { verify as checkSignature, createPublicKey } from 'node:crypto'
 import { createLogger } from '@sallyport/chassis'
 import { createVerifier } from '@sallyport/gateway/pipeline/access-token'
-import { openKeySet } from '@sallyport/gateway/pipeline/jwks'
+import { Issuers } from '@sallyport/gateway/pipeline/issuers'
 import { startIssuer } from '../lib/issuer.ts'
 
 /**
@@ -14,9 +14,10 @@ const tokens = 100_000
 const batch = 2_000
 
 const issuer = await startIssuer()
-const keySet = openKeySet(issuer.url, createLogger('bench', 'warn'), { maxAge: 300_000 })
-await keySet.ready()
-const verifier = createVerifier(issuer, keySet)
+const own = { issuer: issuer.issuer, audience: issuer.audience, jwks: issuer.url }
+const issuers = new Issuers({ own, keySetMaxAge: 300 }, createLogger('bench', 'warn'))
+await issuers.ready()
+const verifier = createVerifier((name) => (name === issuer.issuer ? issuers.own : undefined))
 const key = createPublicKey(issuer.publicKey)
 
 let [whole, bare] = [0, 0]
@@ -34,7 +35,7 @@ for (let done = 0; done < tokens; done += batch) {
     for (const token of fresh) verifier.verify(token)
   })
 }
-keySet.close()
+issuers.close()
 issuer.close()
 process.stdout.write(`| ${tokens} different tokens, ES256 | CPU each | |
 | --- | ---: | ---: |

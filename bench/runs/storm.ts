@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { seed } from '@sallyport/database'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { request, WebSocket } from 'undici'
 import { asUser, call, closeConnections, type HttpResponse, logIn, refresh, toUser, type User } from '../lib/caller.ts'
@@ -27,7 +28,7 @@ const mostAtOnce = 400
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-storm-'))
 const postgres = await startPostgres({ folder, port: await freePort() })
-const databases = await prepareOwnDatabase(postgres.url)
+const databases = await prepareOwnDatabase(postgres.url, seed)
 const ports = { auth: await freePort(), appointments: await freePort(), notifications: await freePort() }
 const settings = settingsFor(folder, {
   auth: `http://127.0.0.1:${ports.auth}`,

@@ -2,26 +2,33 @@ import proxyAddress from '@fastify/proxy-addr'
 import type { Logger } from '@sallyport/chassis'
 import { openRateLimitStore } from '@sallyport/chassis/rate-limit'
 import { createAssertions } from '@sallyport/identity'
+import { openRevocations } from '@sallyport/verify'
 import type { Config } from './config.ts'
 import { ownConnections } from './connections/client-connections.ts'
 import { malformedContext } from './connections/client-error.ts'
 import { createFastify, handleAll } from './connections/fastify.ts'
 import { serveInOrder } from './connections/node-server.ts'
+import { openForwardAuth } from './forward-auth/server.ts'
 import { FastPath } from './http1/server.ts'
 import { createVerifier } from './pipeline/access-token.ts'
-import { openKeySet } from './pipeline/jwks.ts'
+import { openApiKeys } from './pipeline/api-keys.ts'
+import { Issuers } from './pipeline/issuers.ts'
 import { openEventStreams } from './pipeline/measure.ts'
-import { createPipeline } from './pipeline/pipeline.ts'
+import { createPipeline, type RunPipeline } from './pipeline/pipeline.ts'
 import { openRateLimit } from './pipeline/rate-limit.ts'
-import { openRevocations } from './pipeline/revocations.ts'
+import type { Route } from './pipeline/route-file.ts'
+import { NoRoute } from './pipeline/route-lookup.ts'
 import { openRouteTable } from './pipeline/route-table.ts'
 import { createTokenMonitor } from './pipeline/token-monitor.ts'
+import { createProxyNotice } from './pipeline/untrusted-proxy.ts'
 import { openBodies } from './proxy/body.ts'
 import { corsHeaders, handlePreflights } from './proxy/cors.ts'
+import { createOriginCheck } from './proxy/origin.ts'
 import { createRequestHandler } from './proxy/request-handler.ts'
 import { createOwnHeaders } from './proxy/response-headers.ts'
 import { Upstreams } from './proxy/upstreams.ts'
 import { createWebSockets } from './proxy/websocket.ts'
+import { startReports } from './reports.ts'
 
 /**
  * The gateway: every request, and every WebSocket upgrade, runs through the same pipeline (pipeline/) and is then
@@ -35,18 +42,30 @@ export async function buildApp(config: Config, environment: Record<string, strin
 
   // What a request is checked by.
   const upstreams = new Upstreams(logger, config.connections, config.streams)
-  const routes = openRouteTable(config.routesFile, environment, upstreams, logger)
+  const issuers = new Issuers(config, logger)
+  const { forwardAuthPort } = config
+  const parts = { upstreams, issuers, forwardAuth: forwardAuthPort !== undefined }
+  const routes = openRouteTable(config.routesFile, environment, parts, logger)
   const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
   const rateLimit = await openRateLimit(app, config, rateLimitStore)
-  const keySet = openKeySet(config.keySetUrl, logger, { maxAge: config.keySetMaxAge * 1000 })
-  const verifier = createVerifier(config, keySet)
-  const revocations = openRevocations(config.revocations, logger)
+  const verifier = createVerifier(routes.findIssuer)
+  const revocations = openRevocations(config.revocations, (err) =>
+    logger.warn({ event: 'revocation_stream_lost', err }),
+  )
+  const apiKeys = openApiKeys(config.apiKeys, { verifier, revocations, logger })
   const assertions = createAssertions(config.identityKey)
-  const run = createPipeline({ routes, rateLimit, verifier, revocations, assertions })
+  const stages = { rateLimit, verifier, apiKeys, revocations, assertions }
+  const decide = createPipeline({ ...stages, routes: { match: forwarded } })
+  const noticeProxy = createProxyNotice(isTrusted, logger)
+  const run: RunPipeline = (context, isUpgrade) => {
+    noticeProxy(context)
+    return decide(context, isUpgrade)
+  }
 
   // How it is forwarded, or rejected.
-  const tokenMonitor = createTokenMonitor(revocations)
-  const webSockets = createWebSockets({ config, tokenMonitor, logger })
+  const tokenMonitor = createTokenMonitor(revocations, issuers)
+  const checkOrigin = createOriginCheck(config.origins, logger)
+  const webSockets = createWebSockets({ config, checkOrigin, tokenMonitor })
   const ownHeaders = createOwnHeaders({ production: config.production, cors: corsHeaders(config) })
   const handler = createRequestHandler({ run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger })
 
@@ -55,7 +74,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
   handleAll(app, { handler, webSockets, takeBody, logger })
   await handlePreflights(app, config, { rateLimit, logger })
   const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, isTrusted, logger })
-  const endIfIdle = serveInOrder(app.server, {
+  const { endIfIdle, refuse } = serveInOrder(app.server, {
     handle: app.routing,
     noteUpgrade: webSockets.note,
     serve: serveByNode,
@@ -63,23 +82,45 @@ export async function buildApp(config: Config, environment: Record<string, strin
     idleTimeout: config.idleTimeout,
     logger,
   })
-  // Requests are traced by hooks of Fastify, so those take Node's server.
-  const fastPath =
-    config.traced || !config.fastPath
-      ? undefined
-      : new FastPath({
-          handle: handler.handle,
-          handOver: serveByNode,
-          headersTimeout: config.headersTimeout,
-          idleTimeout: config.idleTimeout,
-          isTrusted,
-          logger,
-        })
+  const fastPath = !config.fastPath
+    ? undefined
+    : new FastPath({
+        handle: handler.handle,
+        handOver: serveByNode,
+        refuse,
+        headersTimeout: config.headersTimeout,
+        idleTimeout: config.idleTimeout,
+        isTrusted,
+        logger,
+      })
   begin(fastPath ? fastPath.serve : (socket) => serveByNode(socket))
 
+  // Or which other proxy asks about it.
+  const forwardAuth =
+    forwardAuthPort === undefined
+      ? undefined
+      : await openForwardAuth(forwardAuthPort, {
+          ...{ config, checkOrigin, ownHeaders, isTrusted, logger },
+          run: createPipeline({ ...stages, routes }),
+          explain: handler.explain,
+        })
+
+  // What the auth service hears of us.
+  const stopReports = startReports(
+    config.reports,
+    {
+      version: config.version,
+      streamAge: () => (config.revocations.url ? revocations.age() : null),
+      keys: () => issuers.ownKeys,
+      routesDigest: () => routes.digest,
+    },
+    logger,
+  )
+
   app.addHook('preClose', async () => {
+    await forwardAuth?.close()
     routes.close()
-    keySet.close()
+    issuers.close()
     revocations.close()
     webSockets.close()
     fastPath?.close()
@@ -88,8 +129,18 @@ export async function buildApp(config: Config, environment: Record<string, strin
   })
   app.addHook('onClose', async () => {
     rateLimitStore?.close()
-    await upstreams.close()
+    await Promise.all([upstreams.close(), stopReports()])
   })
-  const onClosing = () => fastPath?.beginClosing()
-  return { app, keySet, routes, revocations, upstreams, webSockets, verifier, rateLimitStore, onClosing }
+  const onClosing = () => {
+    fastPath?.beginClosing()
+    forwardAuth?.beginClosing()
+  }
+  const state = { issuers, routes, revocations, upstreams, webSockets, verifier, apiKeys, rateLimitStore }
+  return { app, ...state, forwardAuthPort: forwardAuth?.port, onClosing }
+
+  /** A route without upstreams is there for other proxies alone. */
+  function forwarded(...asked: Parameters<typeof routes.match>): Route | NoRoute {
+    const found = routes.match(...asked)
+    return found instanceof NoRoute || found.upstreams.length > 0 ? found : new NoRoute('none')
+  }
 }

@@ -23,7 +23,11 @@ t.test('a gateway needs few settings, and the rest have defaults', async (t) => 
     managementPortVariable: 'GATEWAY_MANAGEMENT_PORT',
     portVariable: 'GATEWAY_PORT',
     routesFile: 'gateway/routes.yaml',
-    keySetUrl: 'http://auth:5001/.well-known/jwks.json',
+    own: {
+      issuer: 'https://issuer.test',
+      audience: 'https://api.test',
+      jwks: 'http://auth:5001/.well-known/jwks.json',
+    },
     keySetMaxAge: 300,
     revocations: { url: undefined, secret: undefined, failClosed: false, maxAge: 30 },
     requestsPerMinute: 1000,
@@ -37,12 +41,25 @@ t.test('every setting that is missing has a line that says what it takes', async
   t.throws(() => readConfig({}), {
     name: 'ConfigurationError',
     message: new RegExp(
-      Object.keys(least)
-        .map((name) => `^${name} is not set; it takes .+$`)
+      ['GATEWAY_ROUTES', 'IDENTITY_PRIVATE_KEY']
+        .map((name) => `^${name} is not set, nor is ${name}_FILE; it takes .+$`)
         .join('\n'),
       'm',
     ),
   })
+})
+
+t.test('the auth service is named by all of its settings, or by none', async (t) => {
+  const { JWT_ISSUER, JWT_AUDIENCE, JWKS_URL, ...others } = least
+  t.equal(readConfig(others).own, undefined)
+  for (const some of [{ JWT_ISSUER }, { JWT_ISSUER, JWT_AUDIENCE }, { JWKS_URL }])
+    t.throws(() => readConfig({ ...others, ...some }), {
+      message: /is not set; .*, the auth service's own, go together/,
+    })
+  for (const name of ['REVOCATIONS_URL', 'API_KEYS_URL', 'REPLICAS_URL'])
+    t.throws(() => readConfig({ ...others, [name]: 'http://auth:5001/x', REVOCATIONS_SECRET: 'x'.repeat(43) }), {
+      message: `${name} is of Sallyport's auth service; set JWT_ISSUER, JWT_AUDIENCE and JWKS_URL too`,
+    })
 })
 
 t.test('the keys may not grow older than a new key waits before it signs', async (t) => {
@@ -74,6 +91,42 @@ t.test('how strict the view of ended sessions is can be set', async (t) => {
     secret: 'one',
     failClosed: true,
     maxAge: 5,
+  })
+})
+
+t.test('API keys are taken where the auth service takes them, and with the secret alone', async (t) => {
+  const API_KEYS_URL = 'http://auth:5001/internal/api-keys'
+  t.strictSame(readConfig({ ...least, API_KEYS_URL, REVOCATIONS_SECRET: 'one,two' }).apiKeys, {
+    url: API_KEYS_URL,
+    secret: 'one',
+  })
+  t.match(readConfig(least).apiKeys, { url: undefined })
+  t.throws(() => readConfig({ ...least, API_KEYS_URL }), {
+    name: 'ConfigurationError',
+    message: /^REVOCATIONS_SECRET is not set; API_KEYS_URL needs it/,
+  })
+})
+
+t.test('the auth service is told of this gateway where it says so, and with the secret alone', async (t) => {
+  const REPLICAS_URL = 'http://auth:5001/internal/replicas'
+  t.strictSame(readConfig({ ...least, REPLICAS_URL, REVOCATIONS_SECRET: 'one,two' }).reports, {
+    url: REPLICAS_URL,
+    secret: 'one',
+  })
+  t.match(readConfig(least).reports, { url: undefined })
+  t.throws(() => readConfig({ ...least, REPLICAS_URL }), {
+    name: 'ConfigurationError',
+    message: /^REVOCATIONS_SECRET is not set; REPLICAS_URL needs it/,
+  })
+})
+
+t.test('other proxies are answered where they are named', async (t) => {
+  t.equal(readConfig(least).forwardAuthPort, undefined)
+  const settings = { ...least, FORWARD_AUTH_PORT: '5100' }
+  t.equal(readConfig({ ...settings, TRUSTED_PROXIES: '10.0.0.0/8' }).forwardAuthPort, 5100)
+  t.throws(() => readConfig(settings), {
+    name: 'ConfigurationError',
+    message: 'TRUSTED_PROXIES is not set; FORWARD_AUTH_PORT needs it: the addresses of the proxies that may ask there',
   })
 })
 

@@ -1,4 +1,5 @@
 import {
+  ConfigurationError,
   choice,
   duration,
   durationBetween,
@@ -12,6 +13,7 @@ import {
   redisAddress,
   secrets,
   text,
+  versionOf,
   webAddress,
 } from '@sallyport/chassis'
 
@@ -21,18 +23,33 @@ export type Config = ReturnType<typeof readConfig>
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     GATEWAY_PORT: port({ default: 5000, desc: 'a port number (5000 if not set)' }),
+    FORWARD_AUTH_PORT: port({
+      default: undefined,
+      desc: 'the port at which other proxies, such as nginx or Traefik, ask whether a request may pass',
+    }),
     GATEWAY_ROUTES: text({ desc: 'the path of the route table, such as gateway/routes.yaml' }),
-    JWKS_URL: webAddress({ desc: 'where the auth service publishes its keys, ending in /.well-known/jwks.json' }),
-    // No longer than 5 minutes: so long a new key is published before it may sign (cli/manage-keys.ts).
+    JWKS_URL: webAddress({
+      default: undefined,
+      desc: 'where the auth service publishes its keys, ending in /.well-known/jwks.json',
+    }),
+    // No longer than 5 minutes: so long a new key is published before it may sign (cli/keys-commands.ts).
     JWKS_MAX_AGE: durationBetween(1, 300)({ default: 300, desc: 'how old the keys may grow, from 1s to 5m' }),
-    JWT_ISSUER: text({ desc: "the auth service's JWT_ISSUER" }),
-    JWT_AUDIENCE: text({ desc: "the auth service's JWT_AUDIENCE" }),
+    JWT_ISSUER: text({ default: undefined, desc: "the auth service's JWT_ISSUER" }),
+    JWT_AUDIENCE: text({ default: undefined, desc: "the auth service's JWT_AUDIENCE" }),
     IDENTITY_PRIVATE_KEY: privateKeys({
       desc: 'PEM of the key that signs x-identity-token; `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one',
     }),
     REVOCATIONS_URL: webAddress({
       default: undefined,
       desc: "the auth service's revocation stream, ending in /internal/revocations",
+    }),
+    API_KEYS_URL: webAddress({
+      default: undefined,
+      desc: 'where the auth service takes API keys for access tokens, ending in /internal/api-keys',
+    }),
+    REPLICAS_URL: webAddress({
+      default: undefined,
+      desc: 'where the auth service is told that this gateway runs, ending in /internal/replicas',
     }),
     REVOCATIONS_SECRET: secrets(environment)({ default: undefined, desc: "the auth service's REVOCATIONS_SECRET" }),
     REVOCATION_FAIL: choice(
@@ -108,20 +125,37 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'response headers of services that these origins may read, such as etag,x-total-count',
     }),
   })
+  const secret = settings.REVOCATIONS_SECRET?.[0]
+  const own = ownIssuer(settings)
+  for (const name of ['REVOCATIONS_URL', 'API_KEYS_URL', 'REPLICAS_URL'] as const)
+    if (settings[name] !== undefined && !own)
+      throw new ConfigurationError(
+        `${name} is of Sallyport's auth service; set JWT_ISSUER, JWT_AUDIENCE and JWKS_URL too`,
+      )
+  for (const name of ['API_KEYS_URL', 'REPLICAS_URL'] as const)
+    if (settings[name] !== undefined && secret === undefined)
+      throw new ConfigurationError(`REVOCATIONS_SECRET is not set; ${name} needs it, the auth service's own`)
+  const ofProcess = processConfig(environment, 'GATEWAY_PORT', settings.GATEWAY_PORT)
+  if (settings.FORWARD_AUTH_PORT !== undefined && ofProcess.trustedProxies.length === 0)
+    throw new ConfigurationError(
+      'TRUSTED_PROXIES is not set; FORWARD_AUTH_PORT needs it: the addresses of the proxies that may ask there',
+    )
   return {
-    ...processConfig(environment, 'GATEWAY_PORT', settings.GATEWAY_PORT),
+    ...ofProcess,
+    forwardAuthPort: settings.FORWARD_AUTH_PORT,
     routesFile: settings.GATEWAY_ROUTES,
-    keySetUrl: settings.JWKS_URL,
+    own,
     keySetMaxAge: settings.JWKS_MAX_AGE,
-    issuer: settings.JWT_ISSUER,
-    audience: settings.JWT_AUDIENCE,
     identityKey: settings.IDENTITY_PRIVATE_KEY[0],
     revocations: {
       url: settings.REVOCATIONS_URL,
-      secret: settings.REVOCATIONS_SECRET?.[0],
+      secret,
       failClosed: settings.REVOCATION_FAIL === 'closed',
       maxAge: settings.REVOCATION_MAX_AGE,
     },
+    apiKeys: { url: settings.API_KEYS_URL, secret },
+    reports: { url: settings.REPLICAS_URL, secret },
+    version: versionOf(environment),
     requestsPerMinute: settings.RATE_LIMIT_MAX,
     userRequestsPerMinute: settings.USER_RATE_LIMIT_MAX,
     redisUrl: settings.REDIS_URL,
@@ -142,4 +176,23 @@ export function readConfig(environment: Record<string, string | undefined>) {
     origins: settings.CORS_ORIGINS,
     exposedHeaders: settings.CORS_EXPOSED_HEADERS,
   }
+}
+
+/** The auth service whose tokens are taken. Without it the route file says whose are. */
+function ownIssuer(settings: {
+  JWT_ISSUER?: string | undefined
+  JWT_AUDIENCE?: string | undefined
+  JWKS_URL?: string | undefined
+}) {
+  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWKS_URL: jwks } = settings
+  if (issuer === undefined && audience === undefined && jwks === undefined) return undefined
+  if (issuer !== undefined && audience !== undefined && jwks !== undefined) return { issuer, audience, jwks }
+  const missing = Object.entries({ JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWKS_URL: jwks }).flatMap(
+    ([name, value]) => (value === undefined ? [name] : []),
+  )
+  throw new ConfigurationError(
+    missing
+      .map((name) => `${name} is not set; JWT_ISSUER, JWT_AUDIENCE and JWKS_URL, the auth service's own, go together`)
+      .join('\n'),
+  )
 }

@@ -12,6 +12,8 @@ const names = [
   'path_length',
   'path_marks',
   'token_length',
+  'api_key_queue',
+  'api_key_time',
   'bodies_per_client',
   'body_time',
   'body_size',

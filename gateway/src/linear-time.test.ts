@@ -3,6 +3,8 @@ import t from 'tap'
 import { readHeaderLines } from './http1/header-lines.ts'
 import { decodeAll } from './pipeline/authenticate.ts'
 import { fold, normalise } from './pipeline/path.ts'
+import type { Route } from './pipeline/route-file.ts'
+import { createRouteLookup } from './pipeline/route-lookup.ts'
 
 /** CPU in microseconds that something takes, at its best: whatever else the machine does only adds to it. */
 function cost(act: () => unknown): number {
@@ -20,6 +22,16 @@ const path = (target: string) => {
   const found = normalise(target)
   if (found) fold(found.path)
 }
+/** A table that has more to look at than a path alone. */
+const { match } = createRouteLookup(
+  [
+    { name: '/A', prefix: '/A', hosts: undefined, methods: ['GET'], upstreamPath: (path: string) => path },
+    { name: 'a.test/', prefix: '/A/b', hosts: ['a.test'], methods: undefined, upstreamPath: (path: string) => path },
+  ] as unknown as Route[],
+  (why) => new Error(why),
+)
+const lookup = (path: string) => match(path, 'GET', 'A.test')
+const host = (authority: string) => match('/A', 'GET', authority)
 const header = (lines: string) => readHeaderLines(`${lines}\r\n\r\n`, 0)
 
 /** What takes long to read if it is looked at again and again, in any size. */
@@ -39,6 +51,11 @@ const nasty: Record<string, [look: (text: string) => unknown, make: (size: numbe
   'marks in no order': [path, (size) => `/%C3%A9${'%CC%81'.repeat(size / 12)}${'%CC%96'.repeat(size / 12)}`],
   'marks in no order, on many letters': [path, (size) => `/${`x${'%CC%81%CC%96'.repeat(15)}`.repeat(size / 181)}`],
   'a letter that stands for eighteen': [path, (size) => `/${'%EF%B7%BA'.repeat(size / 9)}`],
+  'a path of many names, in a table': [lookup, (size) => '/A'.repeat(size / 2)],
+  'a path of names that end in dots, in a table': [lookup, (size) => '/A.'.repeat(size / 3)],
+  'dots at the end of a host': [host, (size) => `a.test${'.'.repeat(size)}:80`],
+  'dots before the end of a host': [host, (size) => `a.test${'.'.repeat(size)}x:80`],
+  'a host of capitals': [host, (size) => 'A.'.repeat(size / 2)],
   'an escape within an escape': [decodeAll, (size) => `%${'25'.repeat(size / 2)}`],
   'escapes side by side': [decodeAll, (size) => '%25'.repeat(size / 3)],
   'escapes made of escapes': [decodeAll, (size) => `${'%'.repeat(size / 3)}${'35'.repeat(size / 3)}`],

@@ -5,11 +5,18 @@ import { openEventStreams } from './pipeline/measure.ts'
 
 type Dependencies = Pick<
   Awaited<ReturnType<typeof buildApp>>,
-  'revocations' | 'upstreams' | 'webSockets' | 'verifier' | 'rateLimitStore'
+  'revocations' | 'upstreams' | 'webSockets' | 'verifier' | 'apiKeys' | 'rateLimitStore'
 >
 
 /** Shows the state of a gateway as it is when it is asked. Requests are counted in measure.ts. */
-export function showState({ revocations, upstreams, webSockets, verifier, rateLimitStore }: Dependencies): void {
+export function showState({
+  revocations,
+  upstreams,
+  webSockets,
+  verifier,
+  apiKeys,
+  rateLimitStore,
+}: Dependencies): void {
   new Gauge({
     name: 'sallyport_upstream_up',
     help: 'Whether requests are sent to an upstream (1), or it failed too often (0)',
@@ -99,6 +106,23 @@ export function showState({ revocations, upstreams, webSockets, verifier, rateLi
       this.reset()
       this.inc({ result: 'hit' }, verifier.cache.hits)
       this.inc({ result: 'miss' }, verifier.cache.misses)
+    },
+  })
+
+  new Gauge({
+    name: 'sallyport_api_key_cache_keys',
+    help: 'API keys whose access tokens are kept',
+    collect() {
+      this.set(apiKeys.cache.size)
+    },
+  })
+  new Counter({
+    name: 'sallyport_api_key_lookups_total',
+    help: 'API keys looked up, by whether they were kept, or by what a call to the auth service came to',
+    labelNames: ['outcome'],
+    collect() {
+      this.reset()
+      for (const [outcome, count] of Object.entries(apiKeys.cache.outcomes)) this.inc({ outcome }, count)
     },
   })
 

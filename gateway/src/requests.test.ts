@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, METHODS, type ServerResponse } from
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createLogger } from '@sallyport/chassis'
+import { register } from 'prom-client'
 import t, { type Test } from 'tap'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
@@ -14,7 +15,7 @@ const servers: Record<string, string> = { 'the fast path': '', "Node's server": 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void
 
 /** A gateway on a port of its own, before an upstream that responds as the test wants. */
-async function open(t: Test, route: object, settings: Record<string, string> = {}) {
+async function open(t: Test, written: object | object[], settings: Record<string, string> = {}) {
   const behind = { respond: ((_request, response) => response.end('ok')) as Respond, seen: [] as IncomingMessage[] }
   const upstream = createServer((request, response) => {
     behind.seen.push(request)
@@ -27,7 +28,8 @@ async function open(t: Test, route: object, settings: Record<string, string> = {
   upstream.listen(0, '127.0.0.1')
   await once(upstream, 'listening')
   const authority = `127.0.0.1:${(upstream.address() as AddressInfo).port}`
-  const routes = [{ prefix: '/', access: 'public', upstreams: [`http://${authority}`], ...route }]
+  const place = { prefix: '/', access: 'public', upstreams: [`http://${authority}`] }
+  const routes = [written].flat().map((route) => ({ ...place, ...route }))
   const environment = environmentWith(t, routes, { CORS_ORIGINS: 'https://app.test', ...settings })
   const held = new EventEmitter()
   const log: Record<string, unknown>[] = []
@@ -121,8 +123,9 @@ t.test('a route that preserves the host sends on the client’s, whichever serve
     t.equal(behind.seen.at(-1)?.headers['x-forwarded-prefix'], undefined)
     await send(start, `X-Forwarded-Host: www.test\r\n${lines}`, sent)
     t.equal(behind.seen.at(-1)?.headers.host, 'www.test', 'as the proxy in front tells it')
-    await send(start, `X-Forwarded-Host: www.test/evil\r\n${lines}`, sent)
-    t.equal(behind.seen.at(-1)?.headers.host, 'shop.test:81', 'if that is a host')
+    const { length } = behind.seen
+    t.match(await send(start, `X-Forwarded-Host: www.test/evil\r\n${lines}`, sent), /^HTTP\/1\.1 400 /)
+    t.equal(behind.seen.length, length, 'if that is a host')
   }
 })
 
@@ -249,6 +252,154 @@ t.test('the strict policy is for data, and a page keeps what it says', async (t)
     }
   }
   t.equal(headerOf('content-security-policy', await send('GET /a//b')), strict, 'what is our own has it')
+})
+
+t.test('a response has the headers of its route, unless its upstream says them', async (t) => {
+  const policy = "default-src 'self'"
+  const { behind, send } = await open(t, {
+    prefix: '/app',
+    websocket: true,
+    responseHeaders: {
+      'Cache-Control': 'public, max-age=60',
+      'content-security-policy': policy,
+      'referrer-policy': 'origin',
+      'x-frame-options': 'DENY',
+      vary: 'accept',
+    },
+  })
+  const names = ['cache-control', 'content-security-policy', 'referrer-policy', 'x-frame-options']
+  const html = { 'content-type': 'text/html' }
+  const kept = 'public, max-age=60'
+  const answers: [status: number, headers: Record<string, string>, ...expected: (string | undefined)[]][] = [
+    [200, html, kept, policy, 'origin', 'DENY'],
+    [200, {}, kept, policy, 'origin', 'DENY'],
+    [302, { location: '/x' }, kept, policy, 'origin', 'DENY'],
+    [
+      200,
+      { ...html, 'cache-control': 'private', 'X-Frame-Options': 'SAMEORIGIN' },
+      'private',
+      policy,
+      'origin',
+      'SAMEORIGIN',
+    ],
+    [200, { ...html, connection: 'x-frame-options', 'x-frame-options': 'ALLOW' }, kept, policy, 'origin', 'DENY'],
+    [404, html, 'no-store', policy, 'origin', 'DENY'],
+    [500, html, 'no-store', policy, 'origin', 'DENY'],
+    [200, { ...html, 'set-cookie': 'a=b' }, 'no-store', policy, 'origin', 'DENY'],
+    [304, { etag: '"a"' }, kept, undefined, undefined, undefined],
+    [304, { etag: '"a"', 'set-cookie': 'a=b' }, 'no-store', undefined, undefined, undefined],
+  ]
+  for (const [status, headers, ...expected] of answers) {
+    behind.respond = (_request, response) => response.writeHead(status, headers).end()
+    for (const line of Object.values(servers)) {
+      const response = await send('GET /app', line)
+      t.strictSame(
+        names.map((name) => headerOf(name, response)),
+        expected,
+        `${status} ${JSON.stringify(headers)}`,
+      )
+      t.equal(headerOf('x-content-type-options', response), 'nosniff')
+    }
+  }
+  behind.respond = (_request, response) => response.end('ok')
+  t.match(await send('GET /app'), /^vary: accept\r\n[\s\S]*^vary: Origin\r\n/im)
+  for (const [start, line] of [
+    ['GET /elsewhere', ''],
+    ['GET /app//x', ''],
+    ['GET /app', 'Expect: wonders\r\n'],
+  ]) {
+    const response = await send(start as string, line)
+    t.equal(headerOf('x-frame-options', response), undefined, `what is the gateway's own has none: ${start}`)
+    t.equal(headerOf('cache-control', response), 'no-store')
+  }
+})
+
+t.test('a response to an upgrade that is refused has the headers of its route, a 101 has none', async (t) => {
+  const { upstream, send } = await open(t, { websocket: true, responseHeaders: { 'x-frame-options': 'DENY' } })
+  const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+  const opened = await send('GET /', lines)
+  t.match(opened, /^HTTP\/1\.1 101/)
+  t.equal(headerOf('x-frame-options', opened), undefined)
+  upstream.removeAllListeners('upgrade')
+  const refused = await send('GET /', lines)
+  t.match(refused, /^HTTP\/1\.1 200/)
+  t.equal(headerOf('x-frame-options', refused), 'DENY')
+})
+
+t.test('a method that no route of the path takes is 405 with those that one takes, and counts', async (t) => {
+  const { behind, send } = await open(t, { prefix: '/notes', methods: ['GET', 'POST'] }, { RATE_LIMIT_MAX: '20' })
+  for (const line of Object.values(servers)) {
+    for (const method of ['DELETE', 'PUT', 'OPTIONS']) {
+      const response = await send(`${method} /notes/1`, line)
+      t.match(response, /^HTTP\/1\.1 405 [\s\S]*"code":"METHOD_NOT_ALLOWED"/)
+      t.equal(headerOf('allow', response), 'GET, HEAD, POST')
+      t.match(headerOf('ratelimit', response), /^"client";r=\d+/)
+    }
+    t.match(await send('HEAD /notes/1', line), /^HTTP\/1\.1 200/)
+    t.equal(behind.seen.at(-1)?.method, 'HEAD')
+  }
+  t.equal(behind.seen.length, 2)
+  const preflight = 'Origin: https://app.test\r\nAccess-Control-Request-Method: DELETE\r\n'
+  t.match(await send('OPTIONS /notes', preflight), /^HTTP\/1\.1 204/, 'a preflight is none of its methods')
+})
+
+t.test('an upstream gets the method that the route was chosen by, and hears of no other', async (t) => {
+  const { behind, send } = await open(t, { methods: ['POST'] })
+  for (const line of Object.values(servers)) {
+    for (const name of ['X-HTTP-Method-Override', 'x_http_method_override', 'X-HTTP-Method', 'X-Method-Override']) {
+      t.match(await send('POST /', `${name}: DELETE\r\nContent-Length: 0\r\nX-Own: a\r\n${line}`), /^HTTP\/1\.1 200/)
+      const { method, headers } = behind.seen.at(-1) as IncomingMessage
+      t.strictSame(
+        [method, headers['x-own'], Object.keys(headers).filter((key) => /method/.test(key))],
+        ['POST', 'a', []],
+      )
+    }
+  }
+})
+
+t.test('the host that a route is for is the client’s, as far as proxies are trusted', async (t) => {
+  const route = { hosts: ['shop.test'] }
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n'
+  const direct = await open(t, { ...route, websocket: true })
+  const behind = await open(t, { ...route, websocket: true }, { TRUSTED_PROXIES: '127.0.0.1' })
+  const other = 'X-Forwarded-Host: other.test\r\n'
+  for (const line of [...Object.values(servers), upgrade]) {
+    const found = line === upgrade ? /^HTTP\/1\.1 101/ : /^HTTP\/1\.1 200/
+    t.match(await direct.send('GET /', other + line), found, 'of a stranger it says nothing')
+    t.match(await behind.send('GET /', other + line), /^HTTP\/1\.1 404/)
+    t.match(await behind.send('GET /', `X-Forwarded-Host: evil.test, SHOP.test.:443\r\n${line}`), found)
+  }
+})
+
+t.test('routes that share a prefix are counted apart, in limits and in metrics', async (t) => {
+  const { send } = await open(
+    t,
+    [
+      { prefix: '/counted', methods: ['GET'], rateLimit: 1 },
+      { prefix: '/counted', rateLimit: 2 },
+      { prefix: '/counted', hosts: ['shop.test'], methods: ['PUT'], rateLimit: 3 },
+      { prefix: '/counted', hosts: ['shop.test'], rateLimit: 4 },
+    ],
+    { TRUSTED_PROXIES: '127.0.0.1' },
+  )
+  const statuses = async (start: string, line = '') => {
+    const seen: string[] = []
+    while (seen.at(-1) !== '429' && seen.length < 9) seen.push((await send(start, line)).split(' ', 2)[1] as string)
+    return seen
+  }
+  const proxied = 'X-Forwarded-Host: other.test\r\n'
+  t.strictSame(await statuses('GET /counted', proxied), ['200', '429'])
+  t.strictSame(await statuses('PUT /counted', proxied), ['200', '200', '429'])
+  t.strictSame(await statuses('PUT /counted'), ['200', '200', '200', '429'])
+  t.strictSame(await statuses('GET /counted'), ['200', '200', '200', '200', '429'])
+  const metrics = await register.metrics()
+  for (const [route, method] of [
+    ['GET /counted', 'GET'],
+    ['/counted', 'PUT'],
+    ['PUT shop.test/counted', 'PUT'],
+    ['shop.test/counted', 'GET'],
+  ])
+    t.ok(metrics.includes(`sallyport_request_duration_seconds_count{route="${route}",method="${method}",status="2xx"}`))
 })
 
 t.test('an upstream cannot take a header of ours away', async (t) => {

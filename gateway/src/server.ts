@@ -7,7 +7,7 @@ import { showState } from './metrics.ts'
 await runProcess('gateway', async (environment) => {
   const config = readConfig(environment)
   const logger = createLogger('gateway', config.logLevel)
-  const { app, keySet, routes, onClosing, ...dependencies } = await buildApp(config, environment, logger)
+  const { app, issuers, routes, onClosing, ...dependencies } = await buildApp(config, environment, logger)
   showState(dependencies)
-  return { app, config, logger, ready: keySet.ready, onHangup: routes.reload, onClosing }
+  return { app, config, logger, ready: () => issuers.ready(), onHangup: routes.reload, onClosing }
 })

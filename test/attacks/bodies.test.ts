@@ -41,7 +41,14 @@ t.test(
     const patient = await signIn(gateway, 'patient@example.com')
     const { sub: userId, sid: sessionId } = claimsOf(patient.accessToken as string) as { sub: string; sid: string }
     const assertions = createAssertions(secrets.IDENTITY_PRIVATE_KEY as string)
-    const identity = { userId, sessionId, email: 'patient@example.com', role: 'patient', roles: ['patient'] }
+    const identity = {
+      caller: 'user' as const,
+      userId,
+      sessionId,
+      email: 'patient@example.com',
+      role: 'patient',
+      roles: ['patient'],
+    }
 
     const pools = {
       gateway: new Pool(gateway, { connections: 16 }),

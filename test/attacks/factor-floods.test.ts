@@ -1,4 +1,4 @@
-import { forgetChallenges } from '@sallyport/auth/factors/challenges'
+import { beginChallenge, finishChallenge, forgetChallenges } from '@sallyport/auth/factors/challenges'
 import t from 'tap'
 import { openFactors } from '../support/factors.ts'
 
@@ -36,6 +36,12 @@ t.test('second factors, asked for all the time', async (t) => {
     }
     await settled()
     t.equal(mailsTo(email).length - before, 4, 'three of recovery codes, and of the app that was removed')
+  })
+
+  await t.test('what was begun is finished once, whoever else finds it meanwhile', async (t) => {
+    const id = await beginChallenge(database, { purpose: 'login' })
+    await finishChallenge(database, id)
+    await t.rejects(finishChallenge(database, id), { statusCode: 400, code: 'CHALLENGE_INVALID' })
   })
 
   await t.test('what was begun and not finished is forgotten, however much of it there is', async (t) => {

@@ -23,7 +23,10 @@ const operations = Object.entries(paths).flatMap(([path, methods]) =>
 )
 /** A request as `operations` names it. */
 const nameOf = (method: string, path: string) =>
-  `${method} ${(path.split('?', 1)[0] as string).replace(/(users|sessions|invitations|passkeys)\/(?!options)[^/]+/, '$1/{id}')}`
+  `${method} ${(path.split('?', 1)[0] as string)
+    .replace(/(users|sessions|invitations|passkeys|clients|webhooks)\/(?!options)[^/]+/, '$1/{id}')
+    .replace(/(?<=\{id\}\/)(credential|exchange|session)s\/[^/]+/, '$1s/{$1Id}')
+    .replace(/deliveries\/[^/]+/, 'deliveries/{deliveryId}')}`
 
 /** As browsers send one, of no passkey. */
 const credential = {
@@ -78,13 +81,19 @@ const secret = 'x'.repeat(43)
 
 const texts = ['', '\u0000', 'a\u0000b', '\ud800', 'a\udc00b', '%', '\\', 'x'.repeat(5_000)]
 
+const webhook = { name: 'X', url: 'https://127.0.0.1:1024/', events: ['client.deleted'] }
+
+const span = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' }
+
+const exchange = { from: 'a', audience: 'b', roles: ['doctor'], scopes: ['c'] }
+
 /** What is none of the values that some member takes. */
 const others: unknown[] = [null, 0, -1, 2 ** 31, 1.5, true, [], {}, [null], ['x'], { in: [] }, '']
 
 t.test('values that are none', async (t) => {
   const settings = {
     ...mailSettings('smtp://localhost:1'),
-    ...{ REGISTRATION: 'open', REGISTRATION_ROLES: 'patient', LOGIN_RATE_LIMIT_MAX: '100000' },
+    ...{ REGISTRATION: 'open', REGISTRATION_ROLES: 'patient', LOGIN_RATE_LIMIT_MAX: '100000', LOG_LEVEL: 'debug' },
   }
   const system = await openSystem(t, settings, ['appointments', 'notifications'])
   const { gateway, sql, log, database, environment, secrets } = system
@@ -97,7 +106,14 @@ t.test('values that are none', async (t) => {
     (await sql('SELECT * FROM auth.security_events WHERE event = $1 ORDER BY id', [event])).rows
   const login = (email: string, word = demoPassword) => new Client(gateway).login(email, word)
   const assertions = createAssertions(secrets.IDENTITY_PRIVATE_KEY as string)
-  const admin: Identity = { userId: uuid, sessionId: uuid, email: 'admin@example.com', role: 'admin', roles: ['admin'] }
+  const admin: Identity = {
+    caller: 'user',
+    userId: uuid,
+    sessionId: uuid,
+    email: 'admin@example.com',
+    role: 'admin',
+    roles: ['admin'],
+  }
 
   /** Past the gateway, as the gateway would send it. */
   async function send(
@@ -125,6 +141,9 @@ t.test('values that are none', async (t) => {
         ['auth', ['DELETE', `/api/auth/sessions/${id}`]],
         ['auth', ['PATCH', `/api/admin/users/${id}`, { disabled: false }]],
         ['auth', ['DELETE', `/api/admin/users/${id}/sessions`]],
+        ['auth', ['DELETE', `/api/admin/users/${id}/sessions/${uuid}`]],
+        ['auth', ['DELETE', `/api/admin/users/${uuid}/sessions/${id}`]],
+        ['auth', ['GET', `/api/admin/users/${id}/factors`]],
         ['auth', ['GET', `/api/admin/users/${id}`]],
         ['auth', ['DELETE', `/api/admin/users/${id}`]],
         ['auth', ['GET', `/api/admin/users/${id}/sessions`]],
@@ -132,12 +151,34 @@ t.test('values that are none', async (t) => {
         ['auth', ['POST', `/api/admin/users/${id}/password-reset`]],
         ['auth', ['POST', `/api/admin/users/${id}/unlock`]],
         ['auth', ['POST', `/api/admin/users/${id}/factors/reset`]],
+        ['auth', ['POST', `/api/admin/users/${id}/impersonate`, { reason: 'x' }]],
+        ['auth', ['GET', `/api/admin/clients/${id}`]],
+        ['auth', ['GET', `/api/admin/clients?cursor=${id}`]],
+        ['auth', ['PATCH', `/api/admin/clients/${id}`, { name: 'X' }]],
+        ['auth', ['DELETE', `/api/admin/clients/${id}`]],
+        ['auth', ['POST', `/api/admin/clients/${id}/credentials`, { kind: 'secret', name: 'X' }]],
+        ['auth', ['DELETE', `/api/admin/clients/${id}/credentials/${uuid}`]],
+        ['auth', ['DELETE', `/api/admin/clients/${uuid}/credentials/${id}`]],
+        ['auth', ['POST', `/api/admin/clients/${id}/exchanges`, exchange]],
+        ['auth', ['DELETE', `/api/admin/clients/${id}/exchanges/${uuid}`]],
+        ['auth', ['DELETE', `/api/admin/clients/${uuid}/exchanges/${id}`]],
+        ['auth', ['GET', `/api/admin/webhooks/${id}`]],
+        ['auth', ['PATCH', `/api/admin/webhooks/${id}`, { name: 'X' }]],
+        ['auth', ['DELETE', `/api/admin/webhooks/${id}`]],
+        ['auth', ['POST', `/api/admin/webhooks/${id}/secrets`]],
+        ['auth', ['POST', `/api/admin/webhooks/${id}/test`]],
+        ['auth', ['GET', `/api/admin/webhooks/${id}/deliveries`]],
+        ['auth', ['GET', `/api/admin/webhooks/${uuid}/deliveries?cursor=${id}`]],
+        ['auth', ['POST', `/api/admin/webhooks/${id}/replay`, span]],
+        ['auth', ['POST', `/api/admin/webhooks/${id}/deliveries/1/replay`]],
+        ['auth', ['POST', `/api/admin/webhooks/${uuid}/deliveries/${id}/replay`]],
         ['auth', ['DELETE', `/api/auth/factors/passkeys/${id}`]],
         ['auth', ['PATCH', `/api/auth/factors/passkeys/${id}`, { name: 'X' }]],
         ['auth', ['DELETE', `/api/admin/invitations/${id}`]],
         ['auth', ['POST', `/api/admin/invitations/${id}/resend`]],
         ['auth', ['GET', `/api/admin/invitations?cursor=${id}`]],
         ['auth', ['GET', `/api/admin/events?user=${id}`]],
+        ['auth', ['GET', `/api/admin/events?client=${id}`]],
         ['auth', ['GET', `/api/admin/events?cursor=${id}`]],
         ['auth', ['GET', `/api/admin/users?cursor=${id}`]],
         ['auth', ['GET', `/api/auth/people?ids=${id}`]],
@@ -150,8 +191,12 @@ t.test('values that are none', async (t) => {
       ...times.flatMap((time): Parameters<typeof send>[] => [
         ['auth', ['GET', `/api/admin/events?from=${encodeURIComponent(time)}`]],
         ['auth', ['GET', `/api/admin/events?to=${encodeURIComponent(time)}`]],
+        ['auth', ['POST', `/api/admin/webhooks/${uuid}/replay`, { ...span, to: time }]],
       ]),
       ['auth', ['GET', '/api/admin/events?event=%00']],
+      ...['token', 'introspect', 'revoke'].map(
+        (name): Parameters<typeof send> => ['auth', ['POST', `/oauth/${name}`, { token: 'x', grant_type: 'x' }]],
+      ),
       ['auth', ['GET', '/api/admin/users?email=a%00']],
       ['auth', ['GET', '/api/auth/directory?role=%00']],
       ['auth', ['GET', '/api/auth/directory?role=a&role=b']],
@@ -162,6 +207,21 @@ t.test('values that are none', async (t) => {
       ['auth', 'PATCH', `/api/admin/users/${uuid}`, { roles: ['doctor'], disabled: false, name: 'X', locale: 'de' }],
       ['auth', 'POST', '/api/admin/users', { email: 'x@example.com', name: 'X', roles: ['doctor'], locale: 'de' }],
       ['auth', 'POST', '/api/admin/invitations', { email: 'x@example.com', roles: ['doctor'], locale: 'de' }],
+      ['auth', 'POST', `/api/admin/users/${uuid}/impersonate`, { reason: 'x' }],
+      ['auth', 'POST', '/api/admin/clients', { name: 'X', roles: ['doctor'], scopes: ['a'], audiences: ['b'] }],
+      [
+        'auth',
+        'PATCH',
+        `/api/admin/clients/${uuid}`,
+        { name: 'X', roles: ['doctor'], scopes: ['a'], audiences: ['b'] },
+      ],
+      ['auth', 'POST', `/api/admin/clients/${uuid}/credentials`, { kind: 'secret', name: 'X' }],
+      ['auth', 'POST', `/api/admin/clients/${uuid}/credentials`, { kind: 'keys', name: 'X', jwks: { keys: [] } }],
+      ['auth', 'POST', `/api/admin/clients/${uuid}/credentials`, { kind: 'keys', name: 'X', jwksUri: 'https://x' }],
+      ['auth', 'POST', `/api/admin/clients/${uuid}/exchanges`, exchange],
+      ['auth', 'POST', '/api/admin/webhooks', webhook],
+      ['auth', 'PATCH', `/api/admin/webhooks/${uuid}`, { ...webhook, enabled: true }],
+      ['auth', 'POST', `/api/admin/webhooks/${uuid}/replay`, { ...span, state: 'dead' }],
       ['auth', 'POST', '/api/auth/step-up', { password: 'wrong' }],
       ['auth', 'POST', '/api/auth/step-up', { code: '1' }],
       ['auth', 'POST', '/api/auth/step-up', { challengeId: uuid, credential }],
@@ -276,7 +336,10 @@ t.test('values that are none', async (t) => {
   t.test('of members leave nothing to change', async (t) => {
     const client = await signIn(gateway, 'admin@example.com')
     const { sub } = claimsOf(client.accessToken as string)
-    const takers = operations.filter(({ operation }) => operation.requestBody).map(({ name }) => name)
+    // What takes forms responds to no JSON as these do.
+    const takers = operations
+      .filter(({ name, operation }) => operation.requestBody && name.includes(' /api/'))
+      .map(({ name }) => name)
     for (const body of [{}, { pass: 'x' }, { Roles: ['admin'] }, { mail: 'x@y.z', nick: 'X' }, { __proto: 1 }])
       for (const taker of [...takers, 'PATCH /api/doctor/appointments/{id}', 'POST /api/doctor/appointments']) {
         const [method = '', path = ''] = taker.replace('{id}', taker.includes('users') ? String(sub) : uuid).split(' ')
@@ -361,7 +424,7 @@ t.test('values that are none', async (t) => {
       '',
       '!',
       '*',
-      '$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW',
+      '$2b$31$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW',
       'pbkdf2_sha256$600000$salt$hash',
       good.slice(0, -30),
       good.slice(0, 20),
@@ -551,6 +614,9 @@ t.test('values that are none', async (t) => {
     await client.login()
     await admin.call('GET', `/api/admin/users/${sub}`)
     await admin.call('GET', `/api/admin/users/${sub}/sessions`)
+    await admin.call('DELETE', `/api/admin/users/${sub}/sessions/${uuid}`)
+    await admin.call('GET', `/api/admin/users/${sub}/factors`)
+    await admin.call('GET', '/api/admin/health')
     await admin.call('GET', `/api/admin/users/${sub}/events`)
     await admin.call('POST', `/api/admin/users/${sub}/unlock`)
     await admin.call('POST', `/api/admin/users/${sub}/factors/reset`)
@@ -559,6 +625,32 @@ t.test('values that are none', async (t) => {
     const { id } = (await admin.call('POST', '/api/admin/invitations', { body: invited })).body
     await admin.call('POST', `/api/admin/invitations/${id}/resend`)
     await admin.call('DELETE', `/api/admin/invitations/${id}`)
+    const account = await admin.call('POST', '/api/admin/clients', { body: { name: 'X' } })
+    const machine = `/api/admin/clients/${account.body.id}`
+    for (const [rest, body] of [
+      ['credentials', { kind: 'secret', name: 'X' }],
+      ['exchanges', exchange],
+    ] as const) {
+      const { body: added } = await admin.call('POST', `${machine}/${rest}`, { body })
+      await admin.call('DELETE', `${machine}/${rest}/${added.id}`)
+    }
+    await admin.call('PATCH', machine, { body: { name: 'Y' } })
+    await admin.call('GET', machine)
+    await admin.call('GET', '/api/admin/clients')
+    await admin.call('DELETE', machine)
+    const hook = await admin.call('POST', '/api/admin/webhooks', { body: webhook })
+    const path = `/api/admin/webhooks/${hook.body.id}`
+    await admin.call('GET', '/api/admin/webhooks')
+    await admin.call('GET', path)
+    await admin.call('PATCH', path, { body: { name: 'Y' } })
+    await admin.call('GET', `${path}/deliveries`)
+    await admin.call('POST', `${path}/deliveries/1/replay`)
+    await admin.call('POST', `${path}/replay`, { body: span })
+    await admin.call('POST', `${path}/secrets`)
+    await admin.call('POST', `${path}/test`)
+    await admin.call('DELETE', path)
+    await admin.call('POST', `/api/admin/users/${sub}/impersonate`, { body: { reason: 'x' } })
+    await client.call('DELETE', '/api/auth/impersonation')
     const made = await admin.call('POST', '/api/admin/users', { body: { ...invited, name: 'X' } })
     await admin.call('DELETE', `/api/admin/users/${made.body.id}`)
     await admin.call('GET', '/api/admin/invitations')
@@ -587,6 +679,17 @@ t.test('values that are none', async (t) => {
       'user_created',
       'user_invited',
       'user_unlocked',
+      'client_created',
+      'client_changed',
+      'client_deleted',
+      'credential_added',
+      'credential_revoked',
+      'exchange_added',
+      'exchange_removed',
+      'webhook_created',
+      'webhook_changed',
+      'webhook_secret_made',
+      'webhook_deleted',
     ]
     for (const kind of kinds)
       t.ok(

@@ -1,26 +1,12 @@
 /// <reference lib="dom" />
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import type { AxeResults } from 'axe-core'
-import type { Page } from 'playwright-core'
 import t from 'tap'
+import { axe, faultsOf } from '../support/axe.ts'
 import { startWebApp, withoutBrowser } from '../support/chromium.ts'
 import { startMail } from '../support/mail.ts'
 import { Client, signIn } from '../support/system.ts'
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
 // A browser on a slow machine needs longer than a file of tests usually may.
 t.setTimeout(300_000)
-
-const faultsOf = async (page: Page) => {
-  const { violations } = await page.evaluate(() =>
-    (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
-  )
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-}
 
 t.test('the pages for admins, in a real browser', { skip: withoutBrowser }, async (t) => {
   const mail = await startMail(t)

@@ -1,14 +1,15 @@
 /// <reference lib="dom" />
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { startBrowser, withoutBrowser } from '../support/chromium.ts'
-import { demoPassword, freePort, signIn, startSystem, temporaryFolder } from '../support/system.ts'
+import { exampleOf } from '../support/examples.ts'
+import { installPacked } from '../support/packed.ts'
+import { demoPassword, freePort, signIn, startSystem } from '../support/system.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
@@ -42,39 +43,18 @@ async function serveWithVite(t: Test, folder: string, settings: Record<string, s
   return `http://localhost:${port}`
 }
 
-/** A block of code of a document, as it stands there. */
-function exampleOf(heading: string, language: string): string {
-  const [, section = ''] = readFileSync(join(root, 'docs/client.md'), 'utf8').split(`\n## ${heading}\n`)
-  const [, code] = section.split('\n## ')[0]?.split(`\`\`\`${language}\n`) ?? []
-  if (code === undefined) throw new Error(`there is no ${language} under ${heading}`)
-  return code.split('```')[0] as string
-}
-
-/** A Vite project that has nothing but what docs/client.md says, with our packages as if they were installed. */
-function writeExample(t: Test, gateway: string): string {
-  const folder = temporaryFolder(t)
-  const config = exampleOf('In React', 'js')
+/** A Vite project that has nothing but what docs/client.md says, and the packages. @returns its folder */
+async function writeExample(t: Test, gateway: string): Promise<string> {
+  const { folder, write } = await installPacked(t, ['@sallyport/react'], {
+    react: '19.3.1',
+    'react-dom': '19.3.1',
+    'react-router': '7.18.5',
+  })
+  const config = exampleOf('docs/client.md', 'js', 'In React')
   if (!config.includes('http://localhost:5000')) throw new Error('the gateway is elsewhere')
-  writeFileSync(join(folder, 'vite.config.js'), config.replace('http://localhost:5000', gateway))
-  writeFileSync(join(folder, 'main.jsx'), exampleOf('In React', 'jsx'))
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  const html = '<!doctype html><div id="root"></div><script type="module" src="/main.jsx"></script>'
-  writeFileSync(join(folder, 'index.html'), html)
-  mkdirSync(join(folder, 'node_modules/@sallyport'), { recursive: true })
-  for (const name of ['client', 'react'])
-    for (const part of ['package.json', 'dist'])
-      cpSync(join(root, 'packages', name, part), join(folder, 'node_modules/@sallyport', name, part), {
-        recursive: true,
-      })
-  for (const [name, user] of [
-    ['react', 'web'],
-    ['react-dom', 'web'],
-    ['react-router', 'packages/react'],
-  ] as const)
-    symlinkSync(
-      dirname(createRequire(join(root, user, 'package.json')).resolve(`${name}/package.json`)),
-      join(folder, 'node_modules', name),
-    )
+  write('vite.config.js', config.replace('http://localhost:5000', gateway))
+  write('main.jsx', exampleOf('docs/client.md', 'jsx', 'In React'))
+  write('index.html', '<!doctype html><div id="root"></div><script type="module" src="/main.jsx"></script>')
   return folder
 }
 
@@ -99,7 +79,7 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
   const open = await startBrowser(t)
 
   t.test('the example in docs/client.md, as it is written', async (t) => {
-    const { page, complaints, visit, close } = await open(await serveWithVite(t, writeExample(t, gateway)))
+    const { page, complaints, visit, close } = await open(await serveWithVite(t, await writeExample(t, gateway)))
     const login = async (name: string) => {
       await page.locator('[name=email]').fill(`${name}@example.com`)
       await page.locator('[name=password]').fill(demoPassword)

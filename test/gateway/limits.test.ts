@@ -9,8 +9,10 @@ import { createLogger, noteProblem, Problem } from '@sallyport/chassis'
 import { buildApp } from '@sallyport/gateway/app'
 import { type Config, readConfig } from '@sallyport/gateway/config'
 import { showState } from '@sallyport/gateway/metrics'
+import { openApiKeys } from '@sallyport/gateway/pipeline/api-keys'
+import type { Route } from '@sallyport/gateway/pipeline/route-file'
 import { defaultSettings } from '@sallyport/gateway/proxy/upstream-client'
-import { publicJwk } from '@sallyport/identity'
+import { makeApiKey, publicJwk } from '@sallyport/identity'
 import { createSigner } from 'fast-jwt'
 import { register } from 'prom-client'
 import t, { type Test } from 'tap'
@@ -94,10 +96,10 @@ const openerFor = (t: Test, fastPath: string) =>
     const connections = { ...config.connections, ...pool }
     const gateway = await buildApp({ ...config, connections }, environment, createLogger('gateway', 'silent'))
     for (const { name } of register.getMetricsAsArray())
-      if (!ownMetrics.has(name) && /upstream_(up|co|wa|fu)|open_conn|revocation|token_cache/.test(name))
+      if (!ownMetrics.has(name) && /upstream_(up|co|wa|fu)|open_conn|revocation|token_cache|api_key/.test(name))
         register.removeSingleMetric(name)
     showState(gateway)
-    await gateway.keySet.ready()
+    await gateway.issuers.ready()
     await gateway.app.listen({ port: 0, host: '127.0.0.1' })
     const clients: Client[] = []
     t.teardown(async () => {
@@ -118,7 +120,7 @@ const openerFor = (t: Test, fastPath: string) =>
       hold,
       client,
       config,
-      route: gateway.routes.match('/'),
+      route: gateway.routes.match('/', 'GET', '') as Route,
       /** The outcome of one request on a connection of its own. */
       send: (start: string, lines = '', body = '', from?: string) => client(from).send(start, lines, body).outcome(),
     }
@@ -271,6 +273,27 @@ const logLines: (status: number) => Trial = (status) => async (t, _open, limit, 
   return lines.length === numberOf(limit) ? 'left out' : 'logged'
 }
 
+/** API keys that an auth service is asked about which never answers. */
+async function openApiKeysOf(t: Test) {
+  const auth = createServer(() => {})
+  const url = `http://127.0.0.1:${await listen(auth)}/internal/api-keys`
+  t.teardown(() => {
+    auth.closeAllConnections()
+    auth.close()
+  })
+  const logger = createLogger('gateway', 'silent')
+  const apiKeys = openApiKeys({ url, secret: 'hush' }, { logger } as Parameters<typeof openApiKeys>[1])
+  return async () => {
+    try {
+      await apiKeys.find(makeApiKey(randomUUID()))
+      return '200'
+    } catch (error) {
+      const { statusCode, code } = error as Problem
+      return `${statusCode} ${code}`
+    }
+  }
+}
+
 const trials: Record<string, Trial> = {
   'connections of one client at once': async (t, open, _limit, reached) => {
     const { client } = await open({ settings: { CONNECTIONS_PER_CLIENT: '2' } })
@@ -356,9 +379,27 @@ const trials: Record<string, Trial> = {
     await reached()
     return withToken(numberOf(limit) + 1)
   },
+  'API keys that wait to be looked up, while 32 are': async (t, _open, limit, reached) => {
+    const find = await openApiKeysOf(t)
+    const waiting = Array.from({ length: 32 + numberOf(limit) }, find)
+    await reached()
+    const began = performance.now()
+    const outcome = await find()
+    t.ok(performance.now() - began < 2_900, 'at once')
+    await Promise.all(waiting)
+    return outcome
+  },
+  'time for an API key to be looked up, waiting included': async (t, _open, limit, reached) => {
+    const find = await openApiKeysOf(t)
+    await reached()
+    const began = performance.now()
+    const outcome = await find()
+    t.ok(performance.now() - began > 990 * numberOf(limit))
+    return outcome
+  },
   'requests of one client in a minute': byCount({ settings: { RATE_LIMIT_MAX: '3' } }),
   'requests of one client in a minute to a route with a limit of its own': byCount({ route: { rateLimit: 3 } }),
-  'requests of one user in a minute': byCount(
+  'requests of one user in a minute, and of each who acts for the user': byCount(
     { route: { access: 'authenticated' }, settings: { USER_RATE_LIMIT_MAX: '3' } },
     () => `Authorization: Bearer ${accessToken()}\r\n`,
   ),
@@ -594,7 +635,7 @@ t.test('every limit is there, as docs/limits.md says it', async (t) => {
       if (/^[A-Z]/.test(limit.setting)) checkDefault(t, limit)
       else if (limit.setting !== '') {
         const { route } = await open()
-        t.equal(String(route?.[limit.setting as 'timeout'] ?? ''), limit.fallback)
+        t.equal(String(route[limit.setting as 'timeout'] ?? ''), limit.fallback)
       } else if (limit.name in fixed) t.equal(fixed[limit.name], 1_000 * numberOf(limit))
       let count = Number.NaN
       const outcome = await (trials[limit.name] as Trial)(t, open, limit, async () => {

@@ -151,6 +151,24 @@ t.test('both paths through the gateway do the same', async (t) => {
     })
   }
 
+  t.test('a client that says no more within a request is told, whichever path has begun to read it', async (t) => {
+    const half = async (text: string) => {
+      const socket = connect({ port: edges['to a client'].port, allowHalfOpen: true }).setEncoding('latin1')
+      socket.write(text)
+      // So that it is not read at once with the end.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      socket.end()
+      let heard = ''
+      for await (const chunk of socket) heard += chunk
+      return comparable(heard)
+    }
+    const line = 'GET /json HTTP/1.1'
+    const byNode = await half(line)
+    t.match(byNode.at(-1), '"code":"MESSAGE_MALFORMED"')
+    t.strictSame(await half(`${line}\r\nHost: g\r\nX-A`), byNode)
+    t.strictSame(await half('POST /json HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n\r\na'), byNode)
+  })
+
   t.test('a request that fails after it was counted is counted once', async (t) => {
     const { port } = edges['to a client']
     const get = 'GET /limited HTTP/1.1\r\nHost: g\r\n'

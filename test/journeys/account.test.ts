@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { createUser } from '@sallyport/auth/accounts/create-user'
 import { createFactorKey } from '@sallyport/auth/factors/factor-key'
 import { changePassword } from '@sallyport/auth/passwords/change'
@@ -8,6 +6,7 @@ import { createLogger } from '@sallyport/chassis'
 import { hash } from 'argon2'
 import pg from 'pg'
 import t from 'tap'
+import { sallyport } from '../support/command-line.ts'
 import { Client, claimsOf, demoPassword, eventually, openSystem, signIn, startDatabase } from '../support/system.ts'
 
 const idOf = (client: Client) => claimsOf(client.accessToken as string).sub as string
@@ -240,23 +239,17 @@ t.test('accounts, and who may change them', async (t) => {
   })
 
   t.test('a user is made on the command line, with the password from standard input', async (t) => {
-    const program = fileURLToPath(new URL('../../../cli/dist/create-user.js', import.meta.url))
-    const run = (words: string[], password: string) =>
-      new Promise<{ code: unknown; output: string; errors: string }>((resolve) => {
-        const child = execFile(
-          process.execPath,
-          [program, ...words],
-          { env: { ...process.env, DATABASE_URL: urls.auth } },
-          (error, output, errors) => resolve({ code: error?.code ?? 0, output, errors }),
-        )
-        child.stdin?.end(password)
-      })
+    const run = (words: string[], input: string) =>
+      sallyport(['users', 'create', ...words], { DATABASE_URL: urls.auth }, input)
     const [made, refused] = await Promise.all([
       run(['Nell@Example.com', 'Nell New', 'doctor', 'admin'], 'a long enough one\n'),
       run(['nobody@example.com', 'No Body'], 'a long enough one'),
     ])
     t.match(made, { code: 0, output: /^made user [0-9a-f-]{36}\n$/, errors: '' })
-    t.match(refused, { code: 1, errors: /^sallyport create-user: usage: create-user EMAIL NAME ROLE/ })
+    t.match(refused, {
+      code: 1,
+      errors: /^sallyport: missing required argument 'role'; usage: sallyport users create /,
+    })
     t.match((await new Client(gateway).login('nell@example.com', 'a long enough one')).body, {
       roles: ['doctor', 'admin'],
       user: { name: 'Nell New', email: 'nell@example.com' },

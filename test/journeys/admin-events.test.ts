@@ -43,6 +43,14 @@ t.test('security events', async (t) => {
       rows.map(({ id }) => String(id)),
     )
 
+    await eventually('they are chained', async () => (await list('limit=1')).events[0].position !== null)
+    const [newest] = (await list('limit=1')).events
+    t.match(newest, { hash: /^[0-9a-f]{64}$/, commitments: { ip: { salt: /^[0-9a-f]{32}$/ } } })
+    const chained = await sql('SELECT encode(hash, $$hex$$) AS hash FROM auth.event_chain WHERE event_id = $1', [
+      newest.id,
+    ])
+    t.equal(newest.hash, chained.rows[0].hash)
+
     t.match((await list(`user=${idOf(admin)}`)).events, [{ event: 'login_succeeded' }])
     t.strictSame((await list('event=nothing_like_it')).events, [])
     const between = await list('from=2020-01-01T01:00:00Z&to=2020-01-01T01:00:02%2B00:00&limit=100')

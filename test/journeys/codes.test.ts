@@ -246,7 +246,8 @@ t.test('how the auth service responds to bad input and to strangers', async (t) 
     const weak = await hash(demoPassword, { memoryCost: 4096, timeCost: 1, parallelism: 1 })
     const strong = (await sql("SELECT password_hash FROM auth.users WHERE email = 'doctor@example.com'")).rows[0]
     for (const before of [strong.password_hash, weak]) {
-      const change = "UPDATE auth.users SET password_hash = $1 WHERE email = 'doctor@example.com'"
+      const change =
+        "UPDATE auth.users SET password_hash = $1, password_version = password_version + 1 WHERE email = 'doctor@example.com'"
       await sql(change, [before])
       const other = new pg.Client({ connectionString: url })
       await other.connect()

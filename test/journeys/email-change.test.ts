@@ -1,7 +1,7 @@
 import pg from 'pg'
 import t from 'tap'
 import { invalid, openAccounts, otherPassword, password } from '../support/accounts.ts'
-import { Client, eventually } from '../support/system.ts'
+import { Client, eventually, refusalOf } from '../support/system.ts'
 
 t.test('an e-mail address', async (t) => {
   const { gateway, sql, url, mail, offered, call, post, ask, register, settled, mailsTo, eventsOf } =
@@ -31,7 +31,7 @@ t.test('an e-mail address', async (t) => {
     t.match((await post('tickets/check', { ticket: revert })).body, { purpose: 'email_revert', email: 'a@example.com' })
     t.equal((await post('email/revert', { ticket: revert })).status, 200)
     for (const session of [client, other])
-      t.match((await session.call('GET', '/api/auth/me')).body, { code: 'SESSION_ENDED', reason: 'email_reverted' })
+      t.match(await refusalOf(session), { code: 'SESSION_ENDED', reason: 'email_reverted' })
     t.match(await post('email/revert', { ticket: revert }), invalid, 'twice')
     t.equal((await new Client(gateway).login('a@example.com', password)).status, 200)
     t.match((await eventsOf(client.id)).join(), /email_change_requested.*email_changed.*email_reverted/)
@@ -80,7 +80,7 @@ t.test('an e-mail address', async (t) => {
     await settled()
     t.equal(await emailOf(client.id), 'back@example.com')
     t.equal(mailsTo('forth@example.com').length, before, 'the address in between gets nothing to bring it back with')
-    t.match((await client.call('GET', '/api/auth/me')).body, { code: 'SESSION_ENDED', reason: 'email_reverted' })
+    t.match(await refusalOf(client), { code: 'SESSION_ENDED', reason: 'email_reverted' })
     t.match(await post('email/revert', { ticket: revert }), invalid)
   })
 

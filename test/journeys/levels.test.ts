@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { refreshSigning } from '@sallyport/auth/tokens/refresh'
 import { createSigner } from 'fast-jwt'
@@ -214,7 +215,7 @@ t.test('what each way in says of who signed in', async (t) => {
 })
 
 t.test('what changes an account', async (t) => {
-  const system = await openFactors(t)
+  const system = await openFactors(t, { IMPERSONATION_ROLES: 'admin' })
   const { gateway, sql, post, enrolTotp, enrolPasskey, forgetStep, age, origin } = system
   const { rows } = await sql("SELECT password_hash, id FROM auth.users WHERE email = 'patient@example.com'")
   const someone = rows[0].id
@@ -260,6 +261,26 @@ t.test('what changes an account', async (t) => {
     (rest = '') =>
     () =>
       `/api/admin/users/${someone}${rest}`
+  const exchange = { from: 'a', audience: 'b', roles: [], scopes: [] }
+  /** A service account; or what is made of it there. */
+  const machine =
+    (rest = '', body?: object) =>
+    async () => {
+      const helper = new Client(gateway)
+      await helper.login(admin)
+      const { id } = (await helper.call('POST', '/api/admin/clients', { body: { name: 'M' } })).body
+      const path = `/api/admin/clients/${id}${rest}`
+      return body ? `${path}/${(await helper.call('POST', path, { body })).body.id}` : path
+    }
+  const webhook = { name: 'W', url: 'https://127.0.0.1:1024/', events: ['client.deleted'] }
+  const hook =
+    (rest = '') =>
+    async () => {
+      const helper = new Client(gateway)
+      await helper.login(admin)
+      await sql('DELETE FROM auth.webhooks')
+      return `/api/admin/webhooks/${(await helper.call('POST', '/api/admin/webhooks', { body: webhook })).body.id}${rest}`
+    }
   const calls: Record<string, Call> = {
     'POST /api/auth/password': { body: () => ({ currentPassword: 'doctor', newPassword: known }), status: 403 },
     'POST /api/auth/email': { body: ({ email }) => ({ email: `new-${email}` }), status: 202 },
@@ -292,6 +313,7 @@ t.test('what changes an account', async (t) => {
     },
     'PATCH /api/admin/users/{id}': { path: user(), body: () => ({ name: 'Other' }) },
     'DELETE /api/admin/users/{id}/sessions': { path: user('/sessions') },
+    'DELETE /api/admin/users/{id}/sessions/{sessionId}': { path: user(`/sessions/${randomUUID()}`), status: 404 },
     'POST /api/admin/users/{id}/password-reset': { path: user('/password-reset'), status: 202 },
     'POST /api/admin/users/{id}/unlock': { path: user('/unlock') },
     'POST /api/admin/users/{id}/factors/reset': { path: user('/factors/reset'), status: 409 },
@@ -304,6 +326,41 @@ t.test('what changes an account', async (t) => {
       path: async () => `${await invitation()}/resend`,
     },
     'DELETE /api/admin/invitations/{id}': { path: invitation },
+    'POST /api/admin/users/{id}/impersonate': {
+      path: user('/impersonate'),
+      body: () => ({ reason: 'x' }),
+      status: 409,
+    },
+    'POST /api/admin/clients': { body: () => ({ name: 'M' }), status: 201 },
+    'PATCH /api/admin/clients/{id}': { path: machine(), body: () => ({ name: 'M' }) },
+    'POST /api/admin/clients/{id}/credentials': {
+      path: machine('/credentials'),
+      body: () => ({ kind: 'secret', name: 'S' }),
+      status: 201,
+    },
+    'DELETE /api/admin/clients/{id}/credentials/{credentialId}': {
+      path: machine('/credentials', { kind: 'secret', name: 'S' }),
+    },
+    'POST /api/admin/clients/{id}/exchanges': {
+      path: machine('/exchanges'),
+      body: () => exchange,
+      status: 201,
+    },
+    'DELETE /api/admin/clients/{id}/exchanges/{exchangeId}': { path: machine('/exchanges', exchange) },
+    'DELETE /api/admin/clients/{id}': { path: machine() },
+    'POST /api/admin/webhooks': { body: () => webhook, status: 201 },
+    'PATCH /api/admin/webhooks/{id}': { path: hook(), body: () => ({ name: 'W' }) },
+    'POST /api/admin/webhooks/{id}/secrets': { path: hook('/secrets'), status: 201 },
+    'POST /api/admin/webhooks/{id}/test': { path: hook('/test') },
+    'POST /api/admin/webhooks/{id}/deliveries/{deliveryId}/replay': {
+      path: hook('/deliveries/1/replay'),
+      status: 404,
+    },
+    'POST /api/admin/webhooks/{id}/replay': {
+      path: hook('/replay'),
+      body: () => ({ from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' }),
+    },
+    'DELETE /api/admin/webhooks/{id}': { path: hook() },
   }
 
   await t.test('is known to the description of the API', async (t) => {
@@ -328,6 +385,10 @@ t.test('what changes an account', async (t) => {
           'SELECT user_id, secret FROM auth.totp ORDER BY user_id',
           'SELECT id, name, user_id FROM auth.passkeys ORDER BY id',
           'SELECT hash FROM auth.recovery_codes ORDER BY hash',
+          'SELECT id, name FROM auth.clients ORDER BY id',
+          'SELECT id FROM auth.client_credentials ORDER BY id',
+          'SELECT id FROM auth.client_exchanges ORDER BY id',
+          'SELECT session_id FROM auth.impersonations ORDER BY session_id',
           'SELECT id, email, purpose, used_at FROM auth.tickets ORDER BY id',
         ].map(async (text) => (await sql(text)).rows),
       ),

@@ -89,6 +89,12 @@ for (const environment of ['production', 'test'] as const)
     t.notMatch(loaded, /swagger/)
   })
 
+/** Where a name means something else than elsewhere. */
+const webhookMembers = (path: string) => ({
+  ...(path.endsWith('/webhooks') && { url: 'https://example.com/', events: ['login.failed'] }),
+  ...(path.endsWith('/replay') && { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' }),
+})
+
 /** As browsers send one, of no passkey. */
 const credential = {
   ...{ id: 'x', rawId: 'x', type: 'public-key' },
@@ -131,7 +137,8 @@ t.test('in development', async (t) => {
 
   t.test('each says who may use it, and requests confirm it', async (t) => {
     for (const { path, method, operation } of operations) {
-      const url = origin + path.replaceAll(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000')
+      const url =
+        origin + path.replace('{deliveryId}', '1').replaceAll(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000')
       const query = path.endsWith('people') ? '?ids=00000000-0000-4000-8000-000000000000' : '?role=doctor'
       const response = await fetch(url + query, {
         method: method.toUpperCase(),
@@ -142,6 +149,8 @@ t.test('in development', async (t) => {
                 ...{ currentPassword: 'x', newPassword: 'long enough to do', password: 'long enough to do' },
                 ...{ code: '123456', challenge: 'x', challengeId: '00000000-0000-4000-8000-000000000000', credential },
                 ...{ disabled: false, name: 'Nina', email: 'nina@example.com', roles: ['doctor'] },
+                ...{ reason: 'x', kind: 'secret', from: 'a', audience: 'b', scopes: ['c'] },
+                ...webhookMembers(path),
               }),
             }
           : {}),
@@ -197,8 +206,9 @@ t.test('every code that a route throws is documented at that route', async (t) =
 })
 
 t.test('every code of the auth service and of its guards is documented at some route', async (t) => {
-  // A path that cannot be read comes to no route, and the stream of revocations is not for clients.
-  const elsewhere = ['400 PATH_INVALID', '401 GATEWAY_ONLY']
+  // A path that cannot be read comes to no route.
+  // What is internal is not for clients, and what its guard for scopes says is for services that use it.
+  const elsewhere = ['400 PATH_INVALID', '401 GATEWAY_ONLY', '401 API_KEY_INVALID', '403 SCOPE_REQUIRED']
   const codes = [
     ...sourcesIn('services/auth/src'),
     `${root}/packages/chassis/src/problem.ts`,

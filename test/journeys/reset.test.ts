@@ -2,7 +2,7 @@ import { createDerivedKeys } from '@sallyport/auth/tokens/derived-keys'
 import t from 'tap'
 import { invalid, openAccounts, otherPassword, password } from '../support/accounts.ts'
 import { openAuthHere } from '../support/in-process.ts'
-import { Client, eventually } from '../support/system.ts'
+import { Client, eventually, refusalOf } from '../support/system.ts'
 
 t.test('a forgotten password', async (t) => {
   const system = await openAccounts(t)
@@ -27,7 +27,7 @@ t.test('a forgotten password', async (t) => {
     t.strictSame(done, { ...done, status: 200 })
     t.notMatch(done.headers.get('set-cookie'), 'refreshToken', 'nobody is signed in by it')
     for (const session of [client, thief]) {
-      t.match((await session.call('GET', '/api/auth/me')).body, { code: 'SESSION_ENDED', reason: 'password_reset' })
+      t.match(await refusalOf(session), { code: 'SESSION_ENDED', reason: 'password_reset' })
       t.match((await session.refresh()).body, { code: 'SESSION_ENDED', reason: 'password_reset' })
     }
     for (const proof of [{ ticket }, { ticketId, code }]) t.match(await reset(proof), invalid, 'twice')

@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { createFactorKey } from '@sallyport/auth/factors/factor-key'
 import { startHousekeeping } from '@sallyport/auth/sessions/housekeeping'
 import { createLogger } from '@sallyport/chassis'
@@ -273,33 +271,6 @@ t.test('an authenticator app', async (t) => {
     const nobody = '0a1b2c3d-0000-4000-8000-000000000000'
     t.match(await admin.call('POST', `/api/admin/users/${nobody}/factors/reset`, { body: {} }), { status: 404 })
   })
-})
-
-t.test('an admin who has lost everything gets in again by the machine itself', async (t) => {
-  const { gateway, sql, urls, mail, environment, registerWithTotp, eventsOf } = await openFactors(t)
-  const { client } = await registerWithTotp('alone@example.com')
-  const program = fileURLToPath(new URL('../../../cli/dist/reset-factors.js', import.meta.url))
-  const run = (...words: string[]) =>
-    new Promise<{ code: unknown; output: string; errors: string }>((resolve) =>
-      execFile(
-        process.execPath,
-        [program, ...words],
-        { env: { ...process.env, DATABASE_URL: urls.auth, SMTP_URL: environment.SMTP_URL } },
-        (error, output, errors) => resolve({ code: error?.code ?? 0, output, errors }),
-      ),
-    )
-  t.match(await run('Alone@Example.com'), { code: 0, output: /^took the second factors of Alone@Example\.com away/ })
-  t.match((await client.refresh()).body, { code: 'SESSION_ENDED', reason: 'factors_reset' })
-  t.equal((await new Client(gateway).login('alone@example.com', password)).status, 200)
-  await mail.next('alone@example.com', ({ subject }) => /taken away/.test(subject))
-  t.ok((await eventsOf(client.id)).includes('factors_reset'))
-  t.match(await sql("SELECT reason FROM auth.security_events WHERE event = 'factors_reset'"), {
-    rows: [{ reason: 'on the command line' }],
-  })
-  const refused = async (words: string[], errors: RegExp) => t.match(await run(...words), { code: 1, errors })
-  await refused(['alone@example.com'], /^sallyport reset-factors: alone@example\.com has no second factor/)
-  await refused(['nobody@example.com'], /there is no user nobody@example\.com/)
-  await refused([], /usage: reset-factors EMAIL/)
 })
 
 t.test('the secrets of authenticator apps are sealed', async (t) => {

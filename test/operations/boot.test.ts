@@ -5,8 +5,9 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { routesFile } from '@sallyport/bench/settings'
 import { createDatabase, waitForDatabase } from '@sallyport/database'
-import { endProcesses, keepSecrets, programs, routesFile, startProcess } from '@sallyport/local'
+import { endProcesses, keepSecrets, programOf, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
@@ -55,16 +56,16 @@ function settings(t: Test): Record<string, string> {
 
 t.test('what cannot start prints a line for each problem that says how to fix it, and exits with 1', async (t) => {
   t.test('settings that are missing are all named at once', async (t) => {
-    const { code, lines } = await run(programs.auth, {})
+    const { code, lines } = await run(programOf('auth'), {})
     t.equal(code, 1)
     t.strictSame(
-      lines.map((line) => /^sallyport auth: (\w+) is not set; it takes ./.exec(line)?.[1]),
+      lines.map((line) => /^sallyport auth: (\w+) is not set, nor is \1_FILE; it takes ./.exec(line)?.[1]),
       ['DATABASE_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'JWT_PRIVATE_KEY', 'JWT_REFRESH_SECRET', 'FACTOR_KEY'],
     )
-    const gateway = await run(programs.gateway, {})
+    const gateway = await run(programOf('gateway'), {})
     t.strictSame(
       gateway.lines.map((line) => line.split(' ')[2]),
-      ['GATEWAY_ROUTES', 'JWKS_URL', 'JWT_ISSUER', 'JWT_AUDIENCE', 'IDENTITY_PRIVATE_KEY'],
+      ['GATEWAY_ROUTES', 'IDENTITY_PRIVATE_KEY'],
     )
   })
 
@@ -72,7 +73,7 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     const file = join(temporaryFolder(t), 'set')
     for (const content of ['', 'password\n', 'sallyport-breached version=1 entries=5 blocks=1 block-bytes=8192\n']) {
       writeFileSync(file, content)
-      const { code, lines } = await run(programs.auth, { ...settings(t), BREACHED_PASSWORDS: file })
+      const { code, lines } = await run(programOf('auth'), { ...settings(t), BREACHED_PASSWORDS: file })
       t.match(
         { code, lines },
         { code: 1, lines: [/^sallyport auth: BREACHED_PASSWORDS names .*`npm run breached -- build/] },
@@ -85,39 +86,58 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     const mail = { ...settings(t), SMTP_URL: 'smtp://user:hush@mail.example.com' }
     const missing = /^sallyport auth: (\w+) is not set; it takes .*required with SMTP_URL$/
     const names = async (more: Record<string, string>) =>
-      (await run(programs.auth, { ...mail, ...more })).lines.map((line) => missing.exec(line)?.[1])
+      (await run(programOf('auth'), { ...mail, ...more })).lines.map((line) => missing.exec(line)?.[1])
     t.strictSame(await names({}), ['MAIL_FROM', 'APP_ORIGIN'])
     t.strictSame(await names({ MAIL_FROM: 'a@example.com' }), ['APP_ORIGIN'])
     t.strictSame(await names({ APP_ORIGIN: 'https://app.example.com' }), ['MAIL_FROM'])
   })
 
+  t.test('auth without the packages of its /docs says that this is not production', async (t) => {
+    const hooks = `export const resolve = (name, context, next) => {
+      if (name.startsWith('@fastify/swagger')) throw new Error('not installed')
+      return next(name, context)
+    }`
+    const withoutPackages = `import { register } from 'node:module'; register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hooks)}`)})`
+    const { urls } = await startDatabase(t)
+    const { code, lines } = await run(programOf('auth'), {
+      ...settings(t),
+      DATABASE_URL: urls.auth,
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(withoutPackages)}`,
+    })
+    t.match(
+      { code, lines },
+      { code: 1, lines: [/^sallyport auth: .*; set NODE_ENV=production, or `npm install @fastify/] },
+    )
+    t.equal(lines.length, 1)
+  })
+
   t.test('a weak secret stops the boot in production', async (t) => {
     const production = { ...settings(t), NODE_ENV: 'production' }
     const weak = { ...production, JWT_REFRESH_SECRET: 'your-super-secret-refresh-key-here' }
-    const { code, lines: complaint } = await run(programs.auth, weak)
+    const { code, lines: complaint } = await run(programOf('auth'), weak)
     t.equal(code, 1)
     t.equal(complaint.length, 1)
     t.match(complaint[0], /JWT_REFRESH_SECRET is too weak .*`openssl rand -base64 48`/)
-    const { lines } = await run(programs.gateway, { ...production, REVOCATIONS_SECRET: 'guessable' })
+    const { lines } = await run(programOf('gateway'), { ...production, REVOCATIONS_SECRET: 'guessable' })
     t.match(lines, [/REVOCATIONS_SECRET is too weak/])
   })
 
   t.test('a service that would believe plain headers does not start in production', async (t) => {
     const production = { ...settings(t), NODE_ENV: 'production', IDENTITY_PUBLIC_KEY: '' }
-    for (const program of [programs.auth, programs.appointments, programs.notifications])
+    for (const program of [programOf('auth'), programOf('appointments'), programOf('notifications')])
       t.match(await run(program, production), { code: 1, lines: [/IDENTITY_PUBLIC_KEY is not set/] })
   })
 
   t.test('a key that cannot sign is named', async (t) => {
     const ed448 =
       '-----BEGIN PRIVATE KEY-----\nMEcCAQAwBQYDK2VxBDsEOTdD+gPI1u1PqOcuXnkgVJ3EOPU9QzM6/nIq53MH50Tk\nX9FKmvFYBkNIRBAUm0vJAhN2aJgSxyKMKQ==\n-----END PRIVATE KEY-----'
-    t.match((await run(programs.auth, { ...settings(t), JWT_PRIVATE_KEY: ed448 })).lines, [
+    t.match((await run(programOf('auth'), { ...settings(t), JWT_PRIVATE_KEY: ed448 })).lines, [
       /JWT_PRIVATE_KEY holds a key that is none of/,
     ])
   })
 
   t.test('a database that does not respond', async (t) => {
-    for (const program of [programs.auth, programs.appointments])
+    for (const program of [programOf('auth'), programOf('appointments')])
       t.match(await run(program, settings(t)), {
         code: 1,
         lines: [/the database does not answer .*; start it, or correct DATABASE_URL/],
@@ -125,13 +145,13 @@ t.test('what cannot start prints a line for each problem that says how to fix it
   })
 
   t.test('an address that is none of one PostgreSQL', async (t) => {
-    for (const program of [programs.auth, programs.appointments, programs.notifications, migrateProgram])
+    for (const program of [programOf('auth'), programOf('appointments'), programOf('notifications'), migrateProgram])
       t.match(await run(program, { ...settings(t), DATABASE_URL: 'mysql://user:hush@db/sallyport' }), {
         code: 1,
         lines: [/DATABASE_URL is not a postgresql:\/\/ address; it takes postgresql:(?!.*hush)/],
       })
     const hosts = 'postgresql://user:hush@one,two/sallyport?target_session_attrs=read-write'
-    t.match(await run(programs.auth, { ...settings(t), DATABASE_URL: hosts }), {
+    t.match(await run(programOf('auth'), { ...settings(t), DATABASE_URL: hosts }), {
       code: 1,
       lines: [/DATABASE_URL names several hosts, .* put one address in front that leads to the primary(?!.*hush)/],
     })
@@ -143,29 +163,32 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     await once(taken, 'listening')
     const { port } = taken.address() as { port: number }
     const busy = { ...settings(t), GATEWAY_PORT: String(port) }
-    t.match(await run(programs.gateway, busy), {
+    t.match(await run(programOf('gateway'), busy), {
       code: 1,
       lines: [`sallyport gateway: port ${port} is taken; set GATEWAY_PORT to a free one, or stop what listens there`],
     })
     const management = { ...settings(t), MANAGEMENT_PORT: String(port) }
-    t.match(await run(programs.gateway, management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
+    t.match(await run(programOf('gateway'), management), { code: 1, lines: [/set MANAGEMENT_PORT to a free one/] })
     const own = { ...management, MANAGEMENT_PORT: '0', GATEWAY_MANAGEMENT_PORT: String(port) }
-    t.match(await run(programs.gateway, own), { code: 1, lines: [/set GATEWAY_MANAGEMENT_PORT to a free one/] })
+    t.match(await run(programOf('gateway'), own), { code: 1, lines: [/set GATEWAY_MANAGEMENT_PORT to a free one/] })
   })
 
   t.test('an address that is not of this machine, and a proxy that is no address', async (t) => {
     const elsewhere = { ...settings(t), HOST: '203.0.113.1' }
-    t.match(await run(programs.gateway, elsewhere), {
+    t.match(await run(programOf('gateway'), elsewhere), {
       code: 1,
       lines: [/cannot listen on 203.0.113.1 port 0 .* correct HOST or GATEWAY_PORT/],
     })
     const proxies = { ...settings(t), TRUSTED_PROXIES: 'gateway' }
-    t.match(await run(programs.gateway, proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })
+    t.match(await run(programOf('gateway'), proxies), { code: 1, lines: [/TRUSTED_PROXIES holds "gateway"/] })
   })
 
   t.test('a version of Node.js that is too old', async (t) => {
     const NODE_OPTIONS = '--no-experimental-require-module'
-    for (const program of [...Object.values(programs), migrateProgram])
+    for (const program of [
+      ...['auth', 'appointments', 'notifications', 'gateway', 'web'].map((name) => programOf(name)),
+      migrateProgram,
+    ])
       t.match(
         await run(program, { ...settings(t), NODE_OPTIONS }),
         { code: 1, lines: [/^Sallyport needs Node.js 20.19 or later .*; this is v\d/] },
@@ -178,7 +201,7 @@ t.test('what cannot start prints a line for each problem that says how to fix it
       ...settings(t),
       NODE_OPTIONS: '--import=data:text/javascript,globalThis.setInterval=()=>{throw(new(Error)(`boom`))}',
     }
-    const { code, lines } = await run(programs.gateway, broken)
+    const { code, lines } = await run(programOf('gateway'), broken)
     t.equal(code, 1)
     t.match(lines.join('\n'), /Error: boom\n +at /)
   })
@@ -186,11 +209,11 @@ t.test('what cannot start prints a line for each problem that says how to fix it
   t.test('an invalid route file', async (t) => {
     const file = join(temporaryFolder(t), 'routes.yaml')
     writeFileSync(file, 'routes:\n  - { prefix: /x, upstreams: ["${NOT_SET}"], access: public }\n')
-    t.match(await run(programs.gateway, { ...settings(t), GATEWAY_ROUTES: file }), {
+    t.match(await run(programOf('gateway'), { ...settings(t), GATEWAY_ROUTES: file }), {
       code: 1,
       lines: [/route \/x: the upstream names NOT_SET, which is not set/],
     })
-    t.match(await run(programs.gateway, { ...settings(t), GATEWAY_ROUTES: '/nowhere' }), {
+    t.match(await run(programOf('gateway'), { ...settings(t), GATEWAY_ROUTES: '/nowhere' }), {
       code: 1,
       lines: [/\/nowhere: cannot be read/],
     })
@@ -227,7 +250,7 @@ t.test('a database without tables: the line says to migrate, and migrating twice
   const { url, sql } = await startServer(t)
   await sql('CREATE DATABASE empty')
   const empty = url.replace(/sallyport$/, 'empty')
-  t.match(await run(programs.auth, { ...settings(t), DATABASE_URL: empty }), {
+  t.match(await run(programOf('auth'), { ...settings(t), DATABASE_URL: empty }), {
     code: 1,
     lines: [/no tables yet; run `npm run migrate`/],
   })
@@ -333,7 +356,7 @@ t.test('a process ends when whoever started it is gone, at whatever moment', asy
 
   /** Starts a service that waits for its database, and goes away without a word. */
   const startAndLeave = async (afterMs: number) => {
-    const child = spawn(process.execPath, [programs.auth], {
+    const child = spawn(process.execPath, [programOf('auth')], {
       env: { ...process.env, ...settings(t), DATABASE_WAIT: '60s' },
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     })

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createAssertions, identityHeaders } from '@sallyport/identity'
 import t from 'tap'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -54,6 +56,11 @@ t.test('docs/configuration.md is what `npm run docs:configuration` writes now', 
   t.doesNotThrow(() => execFileSync(process.execPath, check, { stdio: ['ignore', 'ignore', 'pipe'] }))
 })
 
+t.test('docs/command-line.md is what `npm run docs:command-line` writes now', async (t) => {
+  const check = [join(root, 'docs/command-line.mjs'), '--check']
+  t.doesNotThrow(() => execFileSync(process.execPath, check, { stdio: ['ignore', 'ignore', 'pipe'] }))
+})
+
 t.test(
   '.env.example has the settings of docs/configuration.md, and no others but those of the route file',
   async (t) => {
@@ -66,8 +73,44 @@ t.test(
   },
 )
 
+t.test('docs/services.md names what the gateway writes, and no other claims than are documented', async (t) => {
+  const readme = read('packages/identity/README.md')
+  const claims = [...readme.matchAll(/^\| (`.*?) +\|/gm)].flatMap(([, names = '']) =>
+    [...names.matchAll(/`([a-z]\w*)`/g)].map(([, name]) => name),
+  )
+  t.ok(
+    ['iss', 'aud', 'sub', 'caller', 'roles', 'exp'].every((name) => claims.includes(name)),
+    'the table is found',
+  )
+  // As the gateway signs it.
+  const { privateKey } = generateKeyPairSync('ec', {
+    namedCurve: 'P-256',
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  })
+  const person = { caller: 'user' as const, userId: 'u', email: 'a@b', role: 'r', roles: ['r'], sessionId: 's' }
+  const { token } = createAssertions(privateKey).sign(person, 'reports')
+  const [header, body] = token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
+  const values: Record<string, unknown> = { ...JSON.parse(header as string), ...JSON.parse(body as string) }
+  const services = read('docs/services.md')
+  for (const language of ['java', 'csharp']) {
+    const [, block = ''] = new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\``, 'm').exec(services) ?? []
+    for (const value of [identityHeaders.assertion, values.iss, values.typ])
+      t.ok(block.includes(`"${value}"`), `${language}: ${value}`)
+    const named = [
+      ...block.matchAll(/(?:getClaim|withClaimPresence|RequireClaim|FindFirstValue|ClaimType =)[( ]"(\w+)"/g),
+    ]
+    t.ok(named.length >= 4, `${language}: ${named.length} claims`)
+    for (const [, name = ''] of named) t.ok(claims.includes(name) && name in values, `${language}: the claim ${name}`)
+    const codes = [...block.matchAll(/"([A-Z]+_[A-Z]+)"/g)].map(([, code]) => code)
+    for (const code of codes) t.match(read('docs/api.md'), `| \`${code}\` |`, `${language}: the code ${code}`)
+  }
+  for (const file of ['examples/python/identity.py', 'examples/go/identity/verifier.go'])
+    for (const value of [values.iss, values.typ]) t.ok(read(file).includes(`"${value}"`), `${file}: ${value}`)
+})
+
 t.test('every test that docs/asvs.md names is there', async (t) => {
-  const tests = tracked('*.test.ts').map(read).join('\n').replaceAll("\\'", "'")
+  const tests = [...tracked('*.test.ts'), 'test/support/forged-tokens.ts'].map(read).join('\n').replaceAll("\\'", "'")
   const rows = [...read('docs/asvs.md').matchAll(/^\| V(?:\d+\.){2}\d+ \|.*\|(.*)\|$/gm)]
   t.ok(rows.length > 80, 'the table is found')
   for (const [row, evidence = ''] of rows) {

@@ -7,10 +7,10 @@ import { createVerifier } from 'fast-jwt'
 import t from 'tap'
 import { Client, signIn, startSystem, temporaryFolder, eventually as within } from '../support/system.ts'
 
-const program = fileURLToPath(new URL('../../../cli/dist/keys.js', import.meta.url))
+const program = fileURLToPath(new URL('../../../cli/dist/sallyport.js', import.meta.url))
 
 async function keys(...words: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, [program, ...words], { env: process.env })
+  const { stdout } = await promisify(execFile)(process.execPath, [program, 'keys', ...words], { env: process.env })
   return stdout.trim()
 }
 

@@ -188,7 +188,7 @@ t.test('what operators see', async (t) => {
     // A client that leaves in the middle of its request.
     const socket = connect(system.processes.gateway.port, '127.0.0.1')
     socket.write(
-      'POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+      'POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{',
     )
     setTimeout(() => socket.destroy(), 100)
     const left = { route: '/api/auth/login', status: 'none' }

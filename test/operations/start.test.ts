@@ -65,6 +65,9 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
   const page = await fetch(`http://127.0.0.1:${first.ports.WEB_PORT}`, { headers: { accept: 'text/html' } })
   t.match(await page.text(), `<meta name="gateway" content="${first.gateway}" />`)
 
+  const reminders = await client.call('GET', '/api/notifications/upcoming')
+  t.match([reminders.status, reminders.body], [200, { reminders: [] }], 'a service calls another for who asks')
+
   const docs = `http://localhost:${first.ports.AUTH_PORT}`
   t.match(await (await fetch(`${docs}/docs/json`)).json(), { servers: [{ url: first.gateway }] })
   const { headers } = await fetch(`${first.gateway}/api/whoami`, { headers: { origin: docs } })
@@ -98,15 +101,17 @@ t.test('npm start brings everything up, and ends with what to do next', async (t
       ['signing', 'jwt-private-key.pem'],
       ['refresh', 'jwt-refresh-secret'],
     ] as const) {
-      const list = ['list', kind, '--file', join(folder, 'secrets', file)]
-      const { stdout } = spawnSync(process.execPath, [join(root, 'cli/dist/keys.js'), ...list], { encoding: 'utf8' })
+      const list = ['keys', 'list', kind, '--file', join(folder, 'secrets', file)]
+      const { stdout } = spawnSync(process.execPath, [join(root, 'cli/dist/sallyport.js'), ...list], {
+        encoding: 'utf8',
+      })
       t.match(stdout, /created 20\d\d-\S+Z active/)
     }
   })
 
   await t.test('the command that it prints leads to its database', async (t) => {
     const [, command] = /(export DATABASE_URL=.*)/.exec(first.state.output) ?? []
-    const createUser = `printf '%s' 'nobody guesses this' | node cli/dist/create-user.js new@example.com New doctor`
+    const createUser = `printf '%s' 'nobody guesses this' | node cli/dist/sallyport.js users create new@example.com New doctor`
     const made = spawnSync('sh', ['-ec', `${command}\n${createUser}`], { cwd: root, encoding: 'utf8' })
     t.equal(made.status, 0, made.stderr)
     const password = 'nobody guesses this'

@@ -107,7 +107,7 @@ export async function databaseServer({ database, sql }: TestDatabase): Promise<S
 
   async function end(ending: Ending): Promise<void> {
     if (ending === 'deleted') await sql('DELETE FROM auth.sessions WHERE id = $1', [sessionId])
-    else if (ending === 'logout') await endSession(database, sessionId, 'logout')
+    else if (ending === 'logout') await endSession(database, { sessionId, userId }, 'logout')
     else if (ending === 'password_changed') await endAllSessions(database, userId, 'password_changed')
     else await sql('UPDATE auth.users SET disabled_at = now() WHERE id = $1', [userId])
   }

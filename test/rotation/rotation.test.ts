@@ -227,8 +227,8 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
 
   t.test('ended is final: the first reason stays, and no refresh brings it back', async (t) => {
     const session = await open()
-    t.equal(await endSession(database, session.id, 'logout'), true)
-    t.equal(await endSession(database, session.id, 'reuse'), false)
+    t.equal(await endSession(database, { sessionId: session.id, userId: session.user.id }, 'logout'), true)
+    t.equal(await endSession(database, { sessionId: session.id, userId: session.user.id }, 'reuse'), false)
     for (const generation of [0, 1, 5])
       t.strictSame(await rotateSession(database, request(session, generation), limits), {
         kind: 'ended',
@@ -251,7 +251,7 @@ t.test('the clock as an argument: days pass without waiting', async (t) => {
       await Promise.all([
         refresh(),
         refresh(),
-        endSession(database, session.id, 'logout').then(() => {
+        endSession(database, { sessionId: session.id, userId: session.user.id }, 'logout').then(() => {
           ended = true
         }),
       ])

@@ -19,7 +19,7 @@ export interface ReadRequest {
 /** What the fast path takes. @returns undefined for what it leaves to Node */
 export function readRequest(piece: Buffer): ReadRequest | undefined {
   const parsed = parseRequest(piece)
-  if (!parsed) return undefined
+  if (typeof parsed === 'string') return undefined
   // The path is looked at next, so it is timed with the rest.
   normalise(parsed.url)
   const { method, url, rawHeaders: headers, body, length } = parsed

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { addMail } from '@sallyport/auth/mail/queue'
 import { settingsFor } from '@sallyport/bench/settings'
-import { createDatabase } from '@sallyport/database'
+import { createDatabase, seed } from '@sallyport/database'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { SMTPServer } from 'smtp-server'
 
@@ -50,7 +50,7 @@ export async function startServer(port: number, hold: (received: Received) => Pr
 export async function startMailSystem(smtpPort: number) {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-mail-'))
   const postgres = await startPostgres({ folder, port: await freePort() })
-  const { auth: url } = await prepareOwnDatabase(postgres.url)
+  const { auth: url } = await prepareOwnDatabase(postgres.url, seed)
   const database = createDatabase(url, { connections: 2, onError: () => {} })
   const authPort = await freePort()
   const nowhere = 'http://127.0.0.1:1'

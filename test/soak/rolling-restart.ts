@@ -13,6 +13,7 @@ import {
   type User,
 } from '@sallyport/bench/caller'
 import { settingsFor } from '@sallyport/bench/settings'
+import { seed } from '@sallyport/database'
 import {
   endProcesses,
   freePort,
@@ -39,7 +40,7 @@ const kinds: Name[] = ['auth', 'appointments', 'notifications', 'gateway', 'web'
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-rolling-'))
 const postgres = await startPostgres({ folder, port: await freePort() })
-const databases = await prepareOwnDatabase(postgres.url)
+const databases = await prepareOwnDatabase(postgres.url, seed)
 const places: { kind: Name; port: number; managementPort: number }[] = []
 for (const kind of [...kinds, ...kinds]) places.push({ kind, port: await freePort(), managementPort: await freePort() })
 

@@ -79,10 +79,11 @@ export class Browser {
     return this.sent.filter(({ path }) => path === `/api/auth/${name}`)
   }
 
-  /** Adds and keeps the refresh cookie; the response to an aborted request leaves no cookie. */
+  /** Adds and keeps the refresh cookie of requests with credentials; the response to an aborted one leaves no cookie. */
   readonly fetch: typeof fetch = async (input, init) => {
     const request = new Request(input as Request, init)
-    if (this.cookie && request.credentials === 'include') request.headers.set('cookie', `refreshToken=${this.cookie}`)
+    const hasCookies = request.credentials === 'include'
+    if (this.cookie && hasCookies) request.headers.set('cookie', `refreshToken=${this.cookie}`)
     const { headers, signal } = request
     const sent: Sent = {
       path: new URL(request.url).pathname,
@@ -95,7 +96,7 @@ export class Browser {
     signal.throwIfAborted()
     sent.status = response.status
     const set = /^refreshToken=([^;]*)/.exec(response.headers.get('set-cookie') ?? '')
-    if (set) this.cookie = set[1] || undefined
+    if (set && hasCookies) this.cookie = set[1] || undefined
     return response
   }
 

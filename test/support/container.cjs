@@ -30,12 +30,19 @@ for (const name of [
   '@biomejs',
 ])
   expect(`${name} is not in the image`, !modules.has(name))
+const folders = readdirSync('/app/node_modules', { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && /^(__tests__|tests?|examples?|benchmarks?)$/.test(entry.name))
+  .map(({ parentPath, name }) => `${parentPath}/${name}`)
+  .filter((folder) => !/node_modules\/(@[^/]+\/)?[^/]+$/.test(folder))
+expect(`${folders[0]} is not in the image`, folders.length === 0)
+const prebuilt = readdirSync('/app/node_modules/argon2/prebuilds')
+expect(`argon2 is there for this platform alone, and not ${prebuilt}`, `${prebuilt}` === `linux-${process.arch}`)
 for (const name of ['test', 'bench', 'local', '.git', '.env'])
   expect(`${name} is not in the image`, !readdirSync('/app').includes(name))
 
 /** Whom each may reach by the networks, and whom not. */
 const reach = {
-  auth: { postgres: true, valkey: false, web: false },
+  auth: { postgres: true, valkey: true, web: false },
   appointments: { postgres: true, valkey: false, web: false },
   notifications: { postgres: true, valkey: false, web: false },
   gateway: { postgres: false, valkey: true, auth: true },

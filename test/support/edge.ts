@@ -119,6 +119,8 @@ export class Upstream {
 export interface Edge {
   gateway: string
   port: number
+  /** With the setting FORWARD_AUTH_PORT, which tests set to 0. */
+  forwardAuthPort?: number | undefined
   log: string[]
   issuer: Issuer
   identityKey: string
@@ -129,17 +131,23 @@ export interface EdgeProcess extends Edge {
   process: RunningProcess
 }
 
+/** A route file as a whole; of one with nothing but routes those are enough. */
+export interface RouteFile {
+  routes: object[]
+  issuers: object[]
+}
+
 /** A gateway by itself, in the test's own process, in front of whatever the routes name. */
 export async function openGateway(
   t: Test,
-  routes: object[],
+  routes: object[] | RouteFile,
   settings: Record<string, string> = {},
   issuer = new Issuer(),
 ): Promise<Edge> {
   const { environment, ...edge } = await prepareEdge(t, routes, settings, issuer)
-  const { port, close } = await openGatewayHere(environment, (line) => edge.log.push(line))
+  const { port, forwardAuthPort, close } = await openGatewayHere(environment, (line) => edge.log.push(line))
   t.teardown(close)
-  return { ...edge, port, gateway: `http://127.0.0.1:${port}` }
+  return { ...edge, port, forwardAuthPort, gateway: `http://127.0.0.1:${port}` }
 }
 
 /** As openGateway, as a process: for tests of what only a process has or does. */
@@ -156,9 +164,9 @@ export async function startGateway(
   return { ...edge, port, gateway: `http://127.0.0.1:${port}`, process: running }
 }
 
-async function prepareEdge(t: Test, routes: object[], settings: Record<string, string>, issuer: Issuer) {
+async function prepareEdge(t: Test, routes: object[] | RouteFile, settings: Record<string, string>, issuer: Issuer) {
   const routesFile = join(temporaryFolder(t), 'routes.json')
-  writeFileSync(routesFile, JSON.stringify({ routes }))
+  writeFileSync(routesFile, JSON.stringify(Array.isArray(routes) ? { routes } : routes))
   const identityKey = makeKey().privateKey
   const log: string[] = []
   const environment = {

@@ -25,12 +25,14 @@ export interface InProcess {
 }
 
 /** @param onLine gets every line it logs */
-export async function openGatewayHere(environment: Environment, onLine: (line: string) => void): Promise<InProcess> {
+export async function openGatewayHere(environment: Environment, onLine: (line: string) => void) {
   const config = readGatewayConfig(environment)
-  const { app, onClosing } = await buildGateway(config, environment, loggerOf('gateway', config.logLevel, onLine))
+  const logger = loggerOf('gateway', config.logLevel, onLine)
+  const { app, forwardAuthPort, onClosing } = await buildGateway(config, environment, logger)
   const { port, close } = await listen(app, config)
   return {
     port,
+    forwardAuthPort,
     async close() {
       onClosing()
       await close()
@@ -45,8 +47,9 @@ export async function openAuthHere(environment: Environment, onLine: (line: stri
   const breached = await openBreached(config.breachedPasswords)
   const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
   const { forLogins, others } = config.databaseConnections
-  const database = createDatabase(config.databaseUrl, { connections: others, onError })
-  const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
+  const reaching = { onError, pooled: config.databasePooled }
+  const database = createDatabase(config.databaseUrl, { ...reaching, connections: others })
+  const loginDatabase = createDatabase(config.databaseUrl, { ...reaching, connections: forLogins })
   await waitForDatabase(database, config.databaseWait)
   const keys = openKeySet(() => readAuthConfig(environment), logger)
   const passwords = await createPasswords(breached)

@@ -15,9 +15,15 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 export type KubernetesObject = any
 
 /** Renders an overlay as `kubectl apply --kustomize` would send it. */
-export function render(overlay: string): KubernetesObject[] {
-  const yaml = execFileSync('kubectl', ['kustomize', join(root, 'k8s/overlays', overlay)], { encoding: 'utf8' })
+export function render(folder: string): KubernetesObject[] {
+  const yaml = execFileSync('kubectl', ['kustomize', folder], { encoding: 'utf8' })
   return parseAllDocuments(yaml).map((document) => document.toJS())
+}
+
+/** Where the types of objects are that are not Kubernetes' own. */
+const packages: Record<string, string> = {
+  'gateway.networking.k8s.io': '@kubernetes-models/gateway-api',
+  'monitoring.coreos.com': '@kubernetes-models/prometheus-operator',
 }
 
 /**
@@ -30,6 +36,11 @@ export function checkTypes(objects: KubernetesObject[]): string[] {
   const constants = objects.map((object, index) => {
     // v1, apps/v1 or networking.k8s.io/v1.
     const [version, group = 'core'] = object.apiVersion.split('/').reverse()
+    const other = packages[group]
+    if (other) {
+      const type = `import('${other}/${group}/${version}/${object.kind}').I${object.kind}`
+      return `export const object${index}: ${type} = ${JSON.stringify(object)}`
+    }
     const module = group.replace(/\..*/, '')
     imports.add(`import type * as ${module}_${version} from 'kubernetes-types/${module}/${version}.d.ts'`)
     return `export const object${index}: ${module}_${version}.${object.kind} = ${JSON.stringify(object)}`
@@ -60,6 +71,8 @@ export interface Pod {
   name: string
   namespace: string
   labels: Record<string, string>
+  /** Where it is no pod: the address of the node itself. */
+  address?: string
 }
 
 /** The pods that the objects start. */
@@ -76,7 +89,7 @@ export function podsOf(objects: KubernetesObject[]): Pod[] {
 /**
  * Whether a connection is let through: by an egress policy of the client's namespace, and by an ingress policy of
  * the server's, where there are policies for the pod at all. After
- * https://kubernetes.io/docs/concepts/services-networking/network-policies/; addresses and ranges of ports are not
+ * https://kubernetes.io/docs/concepts/services-networking/network-policies/; ranges of addresses and of ports are not
  * understood and refused.
  */
 export function mayReach(objects: KubernetesObject[], from: Pod, to: Pod, port: number, protocol = 'TCP'): boolean {
@@ -121,7 +134,11 @@ export function mayReach(objects: KubernetesObject[], from: Pod, to: Pod, port: 
 }
 
 function isPeer({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer, pod: Pod, home: string): boolean {
-  if (ipBlock) throw new Error('addresses are not understood here')
+  if (ipBlock) {
+    if (!ipBlock.cidr.endsWith('/32')) throw new Error('ranges of addresses are not understood here')
+    return pod.address === ipBlock.cidr.slice(0, -'/32'.length)
+  }
+  if (pod.address) return false
   const inNamespace = namespaceSelector
     ? selects(namespaceSelector, { 'kubernetes.io/metadata.name': pod.namespace })
     : pod.namespace === home

@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { seed } from '@sallyport/database'
 import { type DatabaseUrls, freePort, prepareOwnDatabase, startPostgres } from '@sallyport/local'
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -47,7 +48,7 @@ async function prepare(prepared: string): Promise<void> {
   mkdirSync(cache, { recursive: true })
   const making = mkdtempSync(join(cache, 'making-'))
   const postgres = await startPostgres({ folder: making, port: await freePort(), settings: ['fsync=off'] })
-  writeFileSync(join(making, 'urls.json'), JSON.stringify(await prepareOwnDatabase(postgres.url)))
+  writeFileSync(join(making, 'urls.json'), JSON.stringify(await prepareOwnDatabase(postgres.url, seed)))
   await postgres.stop()
   try {
     renameSync(making, prepared)

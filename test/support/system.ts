@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { routesFile } from '@sallyport/bench/settings'
 import { createDatabase, type Database, demoPassword } from '@sallyport/database'
 import {
   type DatabaseUrls,
@@ -10,7 +11,6 @@ import {
   freePort,
   keepSecrets,
   type RunningProcess,
-  routesFile,
   startPostgres,
   startProcess,
 } from '@sallyport/local'
@@ -43,6 +43,19 @@ export async function eventually(
     if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
+}
+
+/**
+ * What the gateway refuses a call of a client with whose session was just ended. It is notified by the auth service, which
+ * on a machine that is busy may take a moment longer than the response to whoever ended it.
+ */
+export async function refusalOf(client: Client): Promise<ClientResponse['body']> {
+  let response: ClientResponse | undefined
+  await eventually('the gateway refuses the session', async () => {
+    response = await client.call('GET', '/api/auth/me')
+    return response.status === 401
+  })
+  return response?.body
 }
 
 /** Shifts a process's clock by so many seconds. */
@@ -280,6 +293,8 @@ function addressesOf(running: { auth: { port: number } } & Partial<Record<Sample
 const streamsOf = (auth: string) => ({
   JWKS_URL: `${auth}/.well-known/jwks.json`,
   REVOCATIONS_URL: `${auth}/internal/revocations`,
+  API_KEYS_URL: `${auth}/internal/api-keys`,
+  REPLICAS_URL: `${auth}/internal/replicas`,
 })
 
 export interface ClientResponse {

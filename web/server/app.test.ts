@@ -13,7 +13,7 @@ const asBrowser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
 function serve(t: Test, environment: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-web-'))
   mkdirSync(join(folder, 'assets'))
-  const metas = ['gateway', 'registration'].map((name) => `<meta name="${name}" content="" />`).join('')
+  const metas = ['gateway', 'registration', 'samples'].map((name) => `<meta name="${name}" content="" />`).join('')
   writeFileSync(join(folder, 'index.html'), `${metas}<script src="/assets/index-1a2b.js">`)
   const asset = join(folder, 'assets/index-1a2b.js')
   writeFileSync(asset, 'export {}')
@@ -82,7 +82,10 @@ t.test('what is not there is 404 and never HTML', async (t) => {
 
 t.test('the page runs its own files alone, in no frame, and connects to its own origin', async (t) => {
   const { headers, body } = await serve(t)('/')
-  t.match(body, '<meta name="gateway" content="" /><meta name="registration" content="invite" />')
+  t.match(
+    body,
+    '<meta name="gateway" content="" /><meta name="registration" content="invite" /><meta name="samples" content="on" />',
+  )
   t.match(headers, {
     'content-security-policy':
       "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -106,8 +109,13 @@ t.test('the page learns whether anybody may register', async (t) => {
   t.throws(() => readConfig({ REGISTRATION: 'yes' }), /REGISTRATION/)
 })
 
+t.test('the page learns whether the samples run', async (t) => {
+  t.match((await serve(t, { SAMPLES: 'off' })('/')).body, '<meta name="samples" content="off" />')
+  t.throws(() => readConfig({ SAMPLES: 'no' }), /SAMPLES/)
+})
+
 t.test('what cannot be served says how to correct it', async (t) => {
-  t.throws(() => readPage('/nowhere', { registration: 'open' }), {
+  t.throws(() => readPage('/nowhere', { registration: 'open', samples: 'on' }), {
     name: 'ConfigurationError',
     message: '/nowhere/index.html cannot be read; make it with `npm run build`',
   })

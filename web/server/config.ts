@@ -18,10 +18,18 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: 'invite',
       desc: 'as the auth service has it: with open, the login offers to create an account (invite if not set)',
     }),
+    SAMPLES: choice(
+      'on',
+      'off',
+    )({
+      default: 'on',
+      desc: 'off where the sample services do not run: the page then has no appointments (on if not set)',
+    }),
   })
   return {
     ...processConfig(environment, 'WEB_PORT', settings.WEB_PORT),
     gateway: settings.GATEWAY_ORIGIN,
     registration: settings.REGISTRATION,
+    samples: settings.SAMPLES,
   }
 }

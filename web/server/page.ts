@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ConfigurationError } from '@sallyport/chassis'
 
 export interface Page {
-  /** index.html, saying where the gateway is and who may register. */
+  /** index.html, saying where the gateway is, who may register, and whether the samples run. */
   html: string
   /** The folder of what it loads. The name of every file holds a hash of its content. */
   assets: string
@@ -13,6 +13,7 @@ interface Settings {
   /** The origin of the gateway; undefined if it is the page's own. */
   gateway?: string | undefined
   registration: string
+  samples: string
 }
 
 /**
@@ -20,10 +21,10 @@ interface Settings {
  *
  * @throws ConfigurationError if the page was not built
  */
-export function readPage(folder: string, { gateway = '', registration }: Settings): Page {
+export function readPage(folder: string, { gateway = '', registration, samples }: Settings): Page {
   const file = join(folder, 'index.html')
   try {
-    const html = Object.entries({ gateway, registration }).reduce(
+    const html = Object.entries({ gateway, registration, samples }).reduce(
       (html, [name, value]) =>
         html.replace(`<meta name="${name}" content="" />`, `<meta name="${name}" content="${value}" />`),
       readFileSync(file, 'utf8'),

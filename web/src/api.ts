@@ -18,6 +18,12 @@ export interface Person {
   name: string
 }
 
+export interface Actor {
+  id: string
+  /** null of somebody who is gone. */
+  name: string | null
+}
+
 export interface User extends Person {
   email: string
   roles: string[]
@@ -29,6 +35,8 @@ export interface User extends Person {
 
 export interface Session {
   id: string
+  /** Who acts in it, if that is somebody else. */
+  actor?: Actor | null
   current: boolean
   device: string
   ip: string | null
@@ -71,16 +79,32 @@ export const api = {
 }
 
 export async function request<Content = unknown>(method: string, path: string, body?: object): Promise<Content> {
-  const response = await client
-    .fetch(path, {
-      method,
-      ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
-    })
-    .catch((cause) => {
-      throw cause instanceof AuthError ? cause : new AuthError('NETWORK', 'The server did not respond', { cause })
-    })
+  const response = await send(path, {
+    method,
+    ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  })
   const content = await response.json().catch(() => ({}))
   if (response.ok) return content
+  throw refusalOf(response, content)
+}
+
+/** What comes as lines of JSON, whole. */
+export async function requestLines(path: string): Promise<Blob> {
+  const response = await send(path, { headers: { accept: 'application/x-ndjson' } })
+  if (!response.ok) throw refusalOf(response, await response.json().catch(() => ({})))
+  return response.blob().catch((cause) => {
+    throw unanswered(cause)
+  })
+}
+
+const unanswered = (cause: unknown) => new AuthError('NETWORK', 'The server did not respond', { cause })
+
+const send = (path: string, options: RequestInit): Promise<Response> =>
+  client.fetch(path, options).catch((cause) => {
+    throw cause instanceof AuthError ? cause : unanswered(cause)
+  })
+
+function refusalOf({ status }: Response, content: Record<string, string>): AuthError {
   const { code = 'ANSWER_INVALID', title = 'The response is invalid', detail, reason } = content
-  throw new AuthError(code, title, { status: response.status, detail, reason })
+  return new AuthError(code, title, { status, detail, reason })
 }

@@ -1,4 +1,5 @@
 import { accountOf, createAuthClient, factorsOf } from '@sallyport/client'
+import { withImpersonation } from '@sallyport/client/impersonation'
 import { passkeysOf } from '@sallyport/client/passkeys'
 import { createStepUpPrompt } from '@sallyport/react'
 
@@ -10,10 +11,13 @@ const gateway = settingOf('gateway') || location.origin
 
 export const mayRegister = settingOf('registration') === 'open'
 
+/** Whether there are appointments, and somebody who tells of them. */
+export const hasSamples = settingOf('samples') !== 'off'
+
 /** What `StepUpDialog` asks. */
 export const stepUpPrompt = createStepUpPrompt()
 
-export const client = createAuthClient({ baseUrl: gateway, onStepUp: stepUpPrompt.ask })
+export const client = withImpersonation(createAuthClient({ baseUrl: gateway, onStepUp: stepUpPrompt.ask }))
 
 export const account = accountOf(client)
 export const factors = factorsOf(client)

@@ -1,7 +1,7 @@
 import { useQueryClient } from '@tanstack/react-query'
 import { createContext, type ReactNode, useContext, useEffect, useState } from 'react'
 import type { Appointment } from './api.ts'
-import { account, client, webSocketAddress } from './client.ts'
+import { account, client, hasSamples, webSocketAddress } from './client.ts'
 import { useToast } from './parts/toasts.tsx'
 import { formatMoment } from './times.ts'
 
@@ -33,18 +33,20 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 
   useEffect(
     () =>
-      follow({
-        onStatus: (status) => setLive((before) => ({ ...before, status })),
-        // Something may have happened while nobody listened.
-        onOpen: () => queries.invalidateQueries({ queryKey: ['appointments'] }),
-        onChange: (change) => {
-          setLive((before) => ({ ...before, changes: [change, ...before.changes].slice(0, kept) }))
-          queries.invalidateQueries({ queryKey: ['appointments'] })
-          tell(
-            `Appointment ${change.change}: ${change.appointment.reason}, ${formatMoment(change.appointment.startsAt)}`,
-          )
-        },
-      }),
+      hasSamples
+        ? follow({
+            onStatus: (status) => setLive((before) => ({ ...before, status })),
+            // Something may have happened while nobody listened.
+            onOpen: () => queries.invalidateQueries({ queryKey: ['appointments'] }),
+            onChange: (change) => {
+              setLive((before) => ({ ...before, changes: [change, ...before.changes].slice(0, kept) }))
+              queries.invalidateQueries({ queryKey: ['appointments'] })
+              tell(
+                `Appointment ${change.change}: ${change.appointment.reason}, ${formatMoment(change.appointment.startsAt)}`,
+              )
+            },
+          })
+        : undefined,
     [queries, tell],
   )
   return <LiveContext value={live}>{children}</LiveContext>

@@ -19,6 +19,10 @@ import './styles/shell.css'
 import './styles/pages.css'
 import './styles/account.css'
 import './styles/factors.css'
+import './styles/machines.css'
+import './styles/webhooks.css'
+import './styles/acting.css'
+import './styles/console.css'
 
 applyTheme()
 createRoot(document.getElementById('root') as HTMLElement).render(

@@ -9,11 +9,14 @@ const dayWithYear = new Intl.DateTimeFormat(undefined, {
 })
 const date = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' })
 const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 
 export const formatTime = (when: string) => time.format(new Date(when))
 export const formatSeconds = (when: number) => timeWithSeconds.format(when)
 export const formatDate = (when: string) => date.format(new Date(when))
+/** With seconds and the time zone. */
+export const formatExact = (when: string) => exact.format(new Date(when))
 export const formatMoment = (when: string | number) => dateAndTime.format(new Date(when))
 
 /** Such as "Tomorrow, Tuesday 24 November". */

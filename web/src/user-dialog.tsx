@@ -16,6 +16,7 @@ export type UserAction =
   | 'factors'
   | 'unlock'
   | 'disable'
+  | 'end'
   | 'enable'
   | 'delete'
 
@@ -55,6 +56,7 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
         factors: `${user.name} has no second step any more, and is signed out everywhere.`,
         unlock: `The wrong passwords for ${user.name} are forgotten.`,
         disable: `${user.name} is disabled and signed out everywhere.`,
+        end: `${user.name} is disabled and signed out everywhere, and nothing of theirs goes on.`,
         enable: `${user.name} may sign in again.`,
         delete: `${user.name} is signed out everywhere, and will be deleted.`,
       }
@@ -118,6 +120,19 @@ export function UserDialog({ user, action, onClose }: { user: User; action: User
           {...state}
         >
           They are signed out on every device, at once, and cannot sign in until you enable them again.
+        </Confirm>
+      )
+    case 'end':
+      return (
+        <Confirm
+          title={`End everything of ${user.name}?`}
+          label="End everything"
+          onConfirm={() => mutate({ disabled: true })}
+          {...state}
+        >
+          For an account that somebody else has got into. It is disabled, and every session ends at once on every
+          device, also of whoever acts as {user.name}. Links to choose a password or to change the address work no more.
+          Nobody can sign in to it until you enable it again.
         </Confirm>
       )
     case 'enable':

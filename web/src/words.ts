@@ -1,4 +1,5 @@
-import type { AuthError, SignOut } from '@sallyport/client'
+import type { ActingEnd, AuthError, SignOut } from '@sallyport/client'
+import type { Actor } from './api.ts'
 
 /** What a user can do about an error, in a sentence or two. */
 export function explain(error: unknown): string {
@@ -58,12 +59,29 @@ export function explain(error: unknown): string {
       return 'This appointment is not there any more, or it is not yours.'
     case 'USER_NOT_FOUND':
       return 'This user is not there any more.'
+    case 'CLIENT_NOT_FOUND':
+      return 'This service account is not there any more.'
+    case 'CREDENTIAL_NOT_FOUND':
+    case 'EXCHANGE_NOT_FOUND':
+      return 'That was removed already.'
+    case 'WEBHOOK_NOT_FOUND':
+      return 'This webhook is not there any more.'
+    case 'WEBHOOK_URL_INVALID':
+      return 'Nothing is sent to this address: it is over https, on port 443 or one from 1024, and without a password. The operator can allow others inside (WEBHOOK_ORIGINS).'
+    case 'WEBHOOK_LIMIT':
+      return 'These are as many webhooks as there can be. Delete one first.'
+    case 'REPLAY_LIMIT':
+      return 'These are too many deliveries at once. Take a shorter span.'
     case 'SESSION_NOT_FOUND':
       return 'This session has already ended.'
     case 'USER_EXISTS':
       return 'There is an account with this address already.'
     case 'INVITATION_NOT_FOUND':
       return 'This invitation was accepted or withdrawn meanwhile.'
+    case 'IMPERSONATION_REFUSED':
+      return 'Nobody acts for themselves or for an administrator, nor while they act for somebody already.'
+    case 'ACTOR_REFUSED':
+      return 'You act for this person, and only they may do that themselves. Stop to go on as yourself.'
     case 'LAST_ADMIN':
       return 'This is the last admin. Make somebody else an admin first.'
     case 'REQUEST_INVALID':
@@ -106,6 +124,20 @@ export function explainSignOut({ code, reason }: SignOut): string | undefined {
   }
 }
 
+/** Why a tab that acted for somebody is its user's own again. */
+export function explainActingEnd({ code, reason, user }: ActingEnd): string {
+  const who = user.name ?? user.email
+  const why =
+    code === 'TOKEN_EXPIRED'
+      ? 'the time is over'
+      : reason === 'logout' || reason === 'logout_all'
+        ? 'they ended it'
+        : code === 'TOKEN_STALE'
+          ? 'their roles have changed'
+          : 'the server no longer allows it'
+  return `You are yourself again, and act for ${who} no longer: ${why}.`
+}
+
 const endings: Record<string, string> = {
   logout: 'Signed out',
   logout_all: 'Signed out everywhere',
@@ -117,8 +149,12 @@ const endings: Record<string, string> = {
   revoked_by_admin: 'Ended by an administrator',
   factors_reset: 'Sign-in methods reset by an administrator',
   expired: 'Expired',
+  actor_ended: 'Ended with the session of whoever acted',
+  impersonation_ended: 'Ended by whoever acted',
   reuse: 'Ended for safety: a copy was used',
 }
+
+export const nameActor = ({ name }: Actor) => name ?? 'Somebody who is gone'
 
 /** Why a session in a list ended, in a few words. */
 export const describeEnding = (reason: string) => endings[reason] ?? reason

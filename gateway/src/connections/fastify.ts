@@ -6,7 +6,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import { measure } from '../pipeline/measure.ts'
+import { countRequest, measure } from '../pipeline/measure.ts'
 import { isAllowed, methodNotAllowed } from '../pipeline/methods.ts'
 import { type IsTrusted, RequestContext, sourceOf } from '../pipeline/request-context.ts'
 import { requestIdOf } from '../pipeline/trace.ts'
@@ -76,6 +76,7 @@ export function createFastify({
    * @returns why it is rejected for its form, whatever it asks for
    */
   function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
+    countRequest.byNode.inc()
     const { raw, id, method, originalUrl: url, trace } = request
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)

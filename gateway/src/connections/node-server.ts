@@ -44,7 +44,8 @@ interface Dependencies {
  * to the one before it was sent, and none at all once a message was rejected for its form, or once the client has left.
  * Node by itself begins all of them at once.
  *
- * @returns how to close a connection that is idle, whether or not a request ever came, or began to come
+ * @returns how to close a connection that is idle, whether or not a request ever came, or began to come; and how to respond
+ *   to what is no request, on a connection that this server does not read
  */
 export function serveInOrder(server: Server, dependencies: Dependencies) {
   const connections = new WeakMap<Socket, NodeConnection>()
@@ -66,7 +67,10 @@ export function serveInOrder(server: Server, dependencies: Dependencies) {
   server.setTimeout(dependencies.idleTimeout * 1_000, (socket: Socket) => of(socket).onTimeout())
   server.removeAllListeners('clientError')
   server.on('clientError', (error: Error & { code: string }, socket: Socket) => of(socket).refuse(error))
-  return (socket: Socket) => of(socket).endIfIdle()
+  return {
+    endIfIdle: (socket: Socket) => of(socket).endIfIdle(),
+    refuse: (socket: Socket, error: { code: string }) => of(socket).refuse(error),
+  }
 }
 
 class NodeConnection {
@@ -129,7 +133,7 @@ class NodeConnection {
   }
 
   /** Node's server cannot read on: the message is malformed, or its header or the next one was not received in time. */
-  refuse(error: Error & { code: string }): void {
+  refuse(error: { code: string }): void {
     const latest = this.#waiting.at(-1) ?? this.#current
     // It is the body of that one that is malformed: this is its response.
     const broken = latest?.request?.complete === false ? latest : undefined

@@ -2,7 +2,7 @@ import { host as hostForm } from '../connections/message.ts'
 import { endOfHead, longestHead, readHeaderLines } from './header-lines.ts'
 import { lowerCase } from './header-names.ts'
 
-/** A request that is eligible for the fast path, read from one piece. */
+/** A request that is eligible for the fast path. */
 export interface ParsedRequest {
   method: string
   url: string
@@ -36,20 +36,23 @@ const ineligible = new Set([
 ])
 
 /**
- * Parses a request if it is eligible for the fast path: HTTP/1.1, one spelling of everything, each header once, a body no
- * longer than what came with it. Every server reads such a request the same.
+ * Parses a request if it is eligible for the fast path: HTTP/1.1, one spelling of everything, each header once, a body of
+ * a length that is known ahead. Every server reads such a request the same.
  *
- * @returns undefined for any other request, valid or not
+ * @returns `incomplete` if what came begins one, as far as a first line tells, and the rest of it is still to come;
+ *   `ineligible` for any other, valid or not
  */
-export function parseRequest(piece: Buffer): ParsedRequest | undefined {
+export function parseRequest(piece: Buffer): ParsedRequest | 'incomplete' | 'ineligible' {
   const text = piece.toString('latin1', 0, longestHead)
-  const end = endOfHead(text)
-  // Servers differ in where they let a tab pass for a space.
-  if (end === -1 || text.slice(0, end).includes('\t')) return undefined
   requestLine.lastIndex = 0
   const [, method, url] = requestLine.exec(text) ?? []
-  const rawHeaders = method === undefined ? undefined : readHeaderLines(text, requestLine.lastIndex)
-  if (!rawHeaders || rawHeaders.length > 2 * mostLines) return undefined
+  if (method === undefined) return 'ineligible'
+  const end = endOfHead(text)
+  if (end === -1) return piece.length < longestHead ? 'incomplete' : 'ineligible'
+  // Servers differ in where they let a tab pass for a space.
+  if (text.slice(0, end).includes('\t')) return 'ineligible'
+  const rawHeaders = readHeaderLines(text, requestLine.lastIndex)
+  if (!rawHeaders || rawHeaders.length > 2 * mostLines) return 'ineligible'
 
   const names: string[] = []
   let bodyLength = 0
@@ -57,21 +60,21 @@ export function parseRequest(piece: Buffer): ParsedRequest | undefined {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = lowerCase(rawHeaders[at] as string)
     const value = rawHeaders[at + 1] as string
-    if (ineligible.has(name) || names.includes(name)) return undefined
-    if (name === 'connection' && value !== 'keep-alive' && value !== 'Keep-Alive') return undefined
+    if (ineligible.has(name) || names.includes(name)) return 'ineligible'
+    if (name === 'connection' && value !== 'keep-alive' && value !== 'Keep-Alive') return 'ineligible'
     if (name === 'host') host = value
     if (name === 'content-length') {
-      if (!/^(0|[1-9]\d{0,4})$/.test(value)) return undefined
+      if (!/^(0|[1-9]\d{0,4})$/.test(value)) return 'ineligible'
       bodyLength = Number(value)
     }
     names.push(name)
   }
-  if (host === undefined || !hostForm.test(host)) return undefined
+  if (host === undefined || !hostForm.test(host)) return 'ineligible'
+  if (bodyLength > longestBody || (bodyLength > 0 && (method === 'GET' || method === 'HEAD'))) return 'ineligible'
   const length = end + bodyLength
-  if (length > piece.length || bodyLength > longestBody || (bodyLength > 0 && (method === 'GET' || method === 'HEAD')))
-    return undefined
+  if (length > piece.length) return 'incomplete'
   return {
-    method: method as string,
+    method,
     url: url as string,
     rawHeaders,
     names,

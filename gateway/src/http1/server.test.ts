@@ -44,7 +44,9 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
     logger,
   })
   const times = { headersTimeout: 0.2, idleTimeout: 0.4 }
-  const fastPath = new FastPath({ handle: handler.handle, handOver: serveByNode, ...times, isTrusted, logger })
+  const refuse = (socket: Socket, { code }: { code: string }) => socket.end(code)
+  const owner = { handOver: serveByNode, refuse }
+  const fastPath = new FastPath({ handle: handler.handle, ...owner, ...times, isTrusted, logger })
   begin(fastPath.serve)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -181,4 +183,63 @@ t.test('what is not eligible is handed over to Node’s server, with all that fo
   socket.write(`${get}GET / HTTP/1.1\r\nHost: g\r\nConnection: Close\r\n\r\n`)
   await closed(socket)
   t.match(heard.all, /service.*HTTP\/1\.1 200 OK.*node$/s)
+})
+
+t.test('a request that comes in several pieces is one, wherever it is split', async (t) => {
+  const { open } = await build(t)
+  const post = 'POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n\r\nabc'
+  const { socket, heard } = await open()
+  socket.setNoDelay()
+  let requests = 0
+  for (const text of [get, post, post + get.slice(0, -20)])
+    for (let at = text.indexOf('\r\n') + 2; at < post.length && at < text.length; at++) {
+      const answered = text === get || text === post ? 1 : 2
+      socket.write(text.slice(0, at))
+      await new Promise(setImmediate)
+      socket.write(text.slice(at) + (answered === 2 ? get.slice(-20) : ''))
+      requests += answered
+      while ((heard.all.match(/service/g)?.length ?? 0) < requests) await once(socket, 'data')
+    }
+  t.notMatch(heard.all, 'node')
+  socket.destroy()
+})
+
+t.test('what comes in many pieces, slowly, or is a lot, is read by Node’s server', async (t) => {
+  const { open } = await build(t)
+  const line = (at: number) => `x-${at}: y\r\n`
+  const many = await open()
+  many.socket.setNoDelay().write(get.slice(0, -2))
+  const lines = Array.from({ length: 40 }, (_, at) => line(at))
+  for (const each of lines) {
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    many.socket.write(each)
+  }
+  many.socket.write('\r\n')
+  const slow = await open()
+  slow.socket.write(get.slice(0, -2))
+  const large = await open()
+  const head = 'POST / HTTP/1.1\r\nHost: g\r\nContent-Length: 60000\r\n\r\n'
+  large.socket.write(head + 'x'.repeat(40_000))
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  slow.socket.write('\r\n')
+  large.socket.write('x'.repeat(20_000))
+  for (const { socket, heard } of [many, slow, large]) {
+    while (!/(node|service)$/.test(heard.all)) await once(socket, 'data')
+    t.match(heard.all, /node$/)
+    socket.destroy()
+  }
+})
+
+t.test('a client that leaves within a request costs nothing, and one that says no more is told', async (t) => {
+  const { open } = await build(t)
+  const gone = await open()
+  gone.socket.write(get.slice(0, -2))
+  await new Promise(setImmediate)
+  gone.socket.destroy()
+  const half = await open()
+  half.socket.write(get.slice(0, -2))
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  half.socket.end()
+  await closed(half.socket)
+  t.equal(half.heard.all, 'HPE_INVALID_EOF_STATE')
 })

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
-import type { Logger } from '@sallyport/chassis'
+import { type Logger, startTrace } from '@sallyport/chassis'
 import { maxReadAhead } from '../connections/client-connections.ts'
 import { endConnection } from '../connections/contain.ts'
 import { lingeringClose } from '../connections/lingering-close.ts'
 import { countLimit } from '../limits.ts'
-import { measure } from '../pipeline/measure.ts'
+import { countRequest, measure } from '../pipeline/measure.ts'
 import { type IsTrusted, RequestContext, sourceOf } from '../pipeline/request-context.ts'
 import { requestIdOf } from '../pipeline/trace.ts'
 import type { RequestHandler } from '../proxy/request-handler.ts'
@@ -16,6 +16,8 @@ interface Dependencies {
   handle: RequestHandler['handle']
   /** Hands a connection over to Node's server, with the bytes that were received and not served. */
   handOver(socket: Socket, received: Buffer): void
+  /** Responds as Node's server does to what is no request: its client has closed its half of the connection within it. */
+  refuse(socket: Socket, error: { code: string }): void
   /** Seconds for the first request on a connection to come. */
   headersTimeout: number
   /** Seconds for which an idle connection is kept open, and for which a client may take nothing of a response. */
@@ -24,14 +26,17 @@ interface Dependencies {
   logger: Logger
 }
 
+/** A request that comes in more pieces or bytes than this, or takes longer from its first piece on, is read by Node's server. */
+const awaited = { pieces: 16, bytes: 32_768, milliseconds: 1_000 }
+
 /**
  * The fast path: reads and writes the connections of clients itself, for requests that are eligible (parser.ts), which
  * costs far less than Node's server (docs/performance.md).
  *
  * A connection is idle, serves one request, or waits until the client has taken the response; what comes meanwhile is
- * held. Only when idle, with nothing of a response still to be sent, is a request read, and only then does a connection change
- * hands: whatever is not eligible (other framing, upgrades, preflights, bodies that are still to come, everything
- * malformed) goes to Node's server byte by byte as it was received, and its connection with it for good.
+ * held. Only when idle, with nothing of a response still to be sent, is a request read, which may come in several pieces, and
+ * only then does a connection change hands: whatever is not eligible (other framing, upgrades, preflights, everything
+ * malformed, everything slow) goes to Node's server byte by byte as it was received, and its connection with it for good.
  */
 export class FastPath {
   readonly dependencies: Dependencies
@@ -76,6 +81,9 @@ class FastPathConnection {
   #state: 'idle' | 'serving' | 'sending' = 'idle'
   /** Of the request that is being served. */
   #writer: FastPathResponseWriter | undefined
+  /** The first pieces of a request whose rest is still to come, while it is idle. */
+  #begun: Buffer[] = []
+  #waiting: NodeJS.Timeout | undefined
   /** What came while it was not idle. */
   #held: Buffer[] = []
   #heldLength = 0
@@ -94,14 +102,25 @@ class FastPathConnection {
   }
 
   readonly #onData = (chunk: Buffer) => {
-    if (this.#state === 'idle') this.#take(chunk)
-    else this.#hold(chunk)
+    if (this.#state !== 'idle') this.#hold(chunk)
+    else if (this.#begun.length === 0) this.#take(chunk)
+    else {
+      this.#begun.push(chunk)
+      this.#take(Buffer.concat(this.#begun))
+    }
   }
 
-  /** Node's server does not respond to a client that has half-closed its connection, so neither does this. */
-  readonly #onEnd = () => this.#socket.destroy()
+  /** Node's server does not respond to a client that has half-closed its connection, but within a request, so neither does this. */
+  readonly #onEnd = () => {
+    if (this.#begun.length === 0) this.#socket.destroy()
+    else {
+      this.#letGo()
+      this.#server.dependencies.refuse(this.#socket, { code: 'HPE_INVALID_EOF_STATE' })
+    }
+  }
 
   readonly #onClose = () => {
+    clearTimeout(this.#waiting)
     this.#server.forget(this)
     this.#writer?.close()
   }
@@ -126,10 +145,13 @@ class FastPathConnection {
 
   #take(piece: Buffer): void {
     const request = parseRequest(piece)
-    if (!request) {
+    if (request === 'incomplete' && this.#mayWait(piece)) return
+    if (request === 'incomplete' || request === 'ineligible') {
       this.#handOver(piece)
       return
     }
+    this.#begun = []
+    clearTimeout(this.#waiting)
     if (!this.#hasBegun) {
       this.#hasBegun = true
       this.#socket.setTimeout(this.#server.dependencies.idleTimeout * 1_000)
@@ -138,9 +160,21 @@ class FastPathConnection {
     this.#serve(request)
   }
 
+  /** Waits for the rest of a request, for as long as no slow client would. @returns false if that is over */
+  #mayWait(piece: Buffer): boolean {
+    if (this.#begun.length === 0) {
+      const { headersTimeout } = this.#server.dependencies
+      const time = Math.min(awaited.milliseconds, headersTimeout * 500)
+      this.#waiting = setTimeout(() => this.#handOver(Buffer.concat(this.#begun)), time)
+      this.#begun = [piece]
+    }
+    return this.#begun.length < awaited.pieces && piece.length <= awaited.bytes
+  }
+
   #serve(request: ParsedRequest): void {
     this.#state = 'serving'
     const { handle, idleTimeout } = this.#server.dependencies
+    countRequest.byFastPath.inc()
     const context = this.#contextOf(request)
     const writer = new FastPathResponseWriter(this.#socket, context.method, idleTimeout, this.#server.isClosing)
     this.#writer = writer
@@ -163,13 +197,15 @@ class FastPathConnection {
     }
     const source = sourceOf(this.#peer, header, isTrusted)
     const id = requestIdOf(header('x-request-id'), this.#peer, isTrusted)
-    return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace: undefined })
+    const trace = startTrace({ id, method, header, peer: this.#peer })
+    return new RequestContext({ id, method, url, httpVersion: '1.1', rawHeaders, header, source, trace })
   }
 
   readonly #fail = (error: unknown) => endConnection(this.#socket, error, this.#server.dependencies.logger)
 
   #done(context: RequestContext, writer: FastPathResponseWriter): void {
     measure(context, writer.status)
+    context.trace?.end(writer.status)
     this.#writer = undefined
     this.#state = 'sending'
     if (writer.isLast || this.#server.isClosed()) lingeringClose(this.#socket)
@@ -194,11 +230,17 @@ class FastPathConnection {
   }
 
   #handOver(received: Buffer): void {
+    this.#socket.pause()
+    this.#letGo()
+    this.#server.dependencies.handOver(this.#socket, received)
+  }
+
+  /** From here on the connection is somebody else's. */
+  #letGo(): void {
     const socket = this.#socket
+    clearTimeout(this.#waiting)
     this.#server.forget(this)
-    socket.pause()
     socket.setTimeout(0)
     socket.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose).off('timeout', this.#onTimeout)
-    this.#server.dependencies.handOver(socket, received)
   }
 }

@@ -8,9 +8,9 @@ import {
   sign,
 } from 'node:crypto'
 import { algorithmOf, publicJwk } from '@sallyport/identity'
+import { forAudience, isStillValid, type KeySet, ownIssuer, type VerifyingKey } from '@sallyport/verify'
 import t from 'tap'
 import { type Caller, createVerifier } from './access-token.ts'
-import type { KeySet, PublicKey } from './jwks.ts'
 
 // As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
 const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
@@ -29,18 +29,26 @@ const publicPem = (key: KeyObject) =>
   createPublicKey(key as never)
     .export({ type: 'spki', format: 'pem' })
     .toString()
-const publicKeyOf = (key: KeyObject): PublicKey => ({
+const publicKeyOf = (key: KeyObject): VerifyingKey<KeyObject> => ({
   key: createPublicKey(publicPem(key)),
   algorithm: algorithmOf(key),
+  said: publicPem(key),
 })
-const keys = new Map<string, PublicKey>([ours, ...others].map((key) => [publicJwk(key).kid, publicKeyOf(key)]))
-const keySet: KeySet = {
+const keys = new Map<string, VerifyingKey<KeyObject>>(
+  [ours, ...others].map((key) => [publicJwk(key).kid, publicKeyOf(key)]),
+)
+const keySet: KeySet<KeyObject> = {
   find: (kid) => keys.get(kid),
-  holds: (kid) => keys.has(kid),
+  holds: (kid, { said }) => keys.get(kid)?.said === said,
   ready: async () => {},
   close: () => {},
 }
-const verifier = createVerifier({ issuer: 'https://issuer.test', audience: 'https://api.test' }, keySet)
+/** A verifier that takes the tokens of one issuer. */
+function verifierOf(keys = keySet) {
+  const issuer = ownIssuer('https://issuer.test', 'https://api.test', keys)
+  return createVerifier((name) => (name === issuer.name ? issuer : undefined))
+}
+const verifier = verifierOf()
 
 const now = () => Math.floor(Date.now() / 1000)
 const encode = (value: object | string) =>
@@ -74,9 +82,9 @@ const withClaims = (claims: object, key?: KeyObject) => signed(goodHeader(key), 
 const withHeader = (header: object, key?: KeyObject) => signed({ ...goodHeader(key), ...header }, goodClaims(), key)
 
 /** The caller, or the code of the refusal. */
-async function outcome(token: string, by = verifier): Promise<Caller | string> {
+async function outcome(token: string, by = verifier, audience = 'appointments'): Promise<Caller | string> {
   try {
-    return await by.verify(token)
+    return forAudience(await by.verify(token), audience)
   } catch (error) {
     return (error as { code: string }).code
   }
@@ -139,7 +147,7 @@ t.test('the signature of a token that is known vouches for no other claims', asy
 })
 
 t.test('a token that has expired is not kept for long', async (t) => {
-  const fresh = createVerifier({ issuer: 'https://issuer.test', audience: 'https://api.test' }, keySet)
+  const fresh = verifierOf()
   for (let count = 0; count < 3; count++) await outcome(withClaims({}), fresh)
   const [then, alsoThen] = [Date.now(), performance.now()]
   t.intercept(Date, 'now', { value: () => then + 601_000 })
@@ -151,10 +159,7 @@ t.test('a token that has expired is not kept for long', async (t) => {
 })
 
 t.test('a key that is still to be fetched is waited for', async (t) => {
-  const slow = createVerifier(
-    { issuer: 'https://issuer.test', audience: 'https://api.test' },
-    { ...keySet, find: async (kid) => keys.get(kid) },
-  )
+  const slow = verifierOf({ ...keySet, find: async (kid) => keys.get(kid) })
   t.match(await outcome(withClaims({}), slow), { identity: { userId: 'user-1' } })
   t.equal(await outcome(withHeader({ kid: 'unknown' }), slow), 'TOKEN_INVALID')
 })
@@ -232,6 +237,120 @@ t.test('only tokens by our issuer for us are accepted', async (t) => {
   ]
   for (const claims of wrong) t.equal(await outcome(withClaims(claims)), 'TOKEN_INVALID', JSON.stringify(claims))
   t.type(await outcome(withClaims({ aud: ['https://other.test', 'https://api.test'] })), 'object', 'one of several')
+})
+
+t.test('a token for one audience is good at its routes alone, also once it is known', async (t) => {
+  const cases: [aud: unknown, allowed: string[]][] = [
+    ['https://api.test', ['appointments', 'notifications', 'auth']],
+    [
+      ['notifications', 'https://api.test'],
+      ['appointments', 'notifications', 'auth'],
+    ],
+    ['appointments', ['appointments']],
+    [
+      ['appointments', 'notifications'],
+      ['appointments', 'notifications'],
+    ],
+    ['Appointments', []],
+    ['appointments.evil.test', []],
+  ]
+  for (const [aud, allowed] of cases) {
+    const token = withClaims({ aud })
+    for (const round of ['first', 'known'])
+      for (const audience of ['appointments', 'notifications', 'auth']) {
+        const isAllowed = typeof (await outcome(token, verifier, audience)) === 'object'
+        t.equal(isAllowed, allowed.includes(audience), `${round}: ${JSON.stringify(aud)} at ${audience}`)
+      }
+  }
+})
+
+const machine = {
+  sub: 'client:reports',
+  client_id: 'reports',
+  sid: 'credential-1',
+  jti: 'token-1',
+  scope: 'appointments:read',
+  email: undefined,
+  role: undefined,
+  roles: [],
+}
+const exchanged = {
+  jti: 'token-2',
+  client_id: 'reports',
+  scope: '',
+  act: { sub: 'client:reports', sid: 'credential-1', grant: 'exchange-1', act: { sub: 'client:bot', sid: 'bot-key' } },
+}
+
+t.test('a token of a service account says so, and what it is limited to', async (t) => {
+  const { identity, belongsTo, audiences, jti } = (await outcome(withClaims(machine))) as Caller
+  t.strictSame(identity, {
+    caller: 'client',
+    userId: 'client:reports',
+    clientId: 'reports',
+    roles: [],
+    sessionId: 'credential-1',
+    scopes: ['appointments:read'],
+  })
+  t.strictSame(
+    { belongsTo, audiences, jti },
+    {
+      belongsTo: ['credential-1', 'token-1'],
+      audiences: ['https://api.test'],
+      jti: 'token-1',
+    },
+  )
+  t.match(await outcome(withClaims({ ...machine, role: 'nurse', roles: ['nurse'], scope: '' })), {
+    identity: { role: 'nurse', scopes: [] },
+  })
+})
+
+t.test('a token for acting says whose it is, who acts, and ends with whatever any of them has', async (t) => {
+  const { identity, belongsTo } = (await outcome(withClaims(exchanged))) as Caller
+  t.match(identity, { caller: 'user', userId: 'user-1', scopes: [], act: exchanged.act })
+  t.notOk('clientId' in identity)
+  t.strictSame(belongsTo, ['session-1', 'token-2', 'credential-1', 'exchange-1', 'bot-key'])
+  const impersonating = (await outcome(withClaims({ act: { sub: 'admin-1', sid: 'session-9' } }))) as Caller
+  t.match(impersonating.identity, { userId: 'user-1', act: { sub: 'admin-1' } })
+  t.notOk('scopes' in impersonating.identity)
+  const forMachine = (await outcome(withClaims({ ...machine, ...exchanged, client_id: 'bot' }))) as Caller
+  t.match(forMachine.identity, { caller: 'client', clientId: 'reports', act: { sub: 'client:reports' } })
+})
+
+t.test('a token of a service account that says what does not fit together is refused', async (t) => {
+  const wrong: object[] = [
+    { client_id: 'others' },
+    { sub: 'client:' },
+    { sub: 'client:others' },
+    { scope: undefined },
+    { scope: null },
+    { scope: 7 },
+    { scope: ['a', 7] },
+    { scope: 'a  b' },
+    { scope: 'a a' },
+    { email: 'someone@example.com' },
+    { role: 'admin' },
+    { roles: undefined },
+    { roles: ['Admin'], role: 'Admin' },
+    { act: null },
+    { act: {} },
+    { act: 'client:reports' },
+    { sid: undefined },
+  ]
+  for (const claims of wrong)
+    t.equal(await outcome(withClaims({ ...machine, ...claims })), 'TOKEN_INVALID', JSON.stringify(claims))
+  const chain = (actors: number): object => ({ sub: 'client:a', ...(actors > 1 && { act: chain(actors - 1) }) })
+  t.type(await outcome(withClaims({ scope: '', act: chain(4) })), 'object')
+  t.equal(await outcome(withClaims({ scope: '', act: chain(5) })), 'TOKEN_INVALID', 'one actor too many')
+  t.equal(await outcome(withClaims({ ...exchanged, scope: undefined })), 'TOKEN_INVALID', 'no limit for an actor')
+})
+
+t.test('a token that somebody else keeps is checked the same, and not kept', async (t) => {
+  const fresh = verifierOf()
+  const caller = (await fresh.read(withClaims(machine))) as Caller
+  t.equal(fresh.cache.size, 0)
+  t.ok(isStillValid(caller))
+  t.notOk(isStillValid({ ...caller, expiresAt: now() - 1 }))
+  t.notOk(isStillValid({ ...caller, keyId: 'retired' }))
 })
 
 t.test('every claim is needed, in its own type', async (t) => {
@@ -325,7 +444,7 @@ t.test('a changed token does not verify', async (t) => {
 })
 
 t.test('a token longer than any of ours is not even read', async (t) => {
-  t.equal(await outcome(withClaims({ note: 'x'.repeat(4096) })), 'TOKEN_INVALID')
+  t.equal(await outcome(withClaims({ note: 'x'.repeat(8192) })), 'TOKEN_INVALID')
 })
 
 t.test('a header is read the same however many others came before', async (t) => {

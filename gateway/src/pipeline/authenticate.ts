@@ -1,21 +1,30 @@
-import { Problem } from '@sallyport/chassis'
-import { badToken, type Caller, type Verifier } from './access-token.ts'
+import { isApiKeyLike } from '@sallyport/identity'
+import { forAudience, readBearer, refused } from '@sallyport/verify'
+import type { Caller, Verifier } from './access-token.ts'
+import type { ApiKeys } from './api-keys.ts'
 import type { RequestContext } from './request-context.ts'
 
 /** The subprotocol that carries an access token, for browsers cannot set headers on an upgrade. */
 export const bearerProtocol = 'sallyport.bearer.'
 
+interface Dependencies {
+  verifier: Verifier
+  apiKeys: ApiKeys
+}
+
 /**
- * Who is calling, by the access token of the request: in `Authorization` (RFC 6750), or on a WebSocket upgrade as the
- * subprotocol `sallyport.bearer.<token>`, since browsers cannot set headers there. In a URL it would end up in logs and
- * histories, so there it is refused (RFC 6750 section 5.3). On a public route a token is not even looked at.
+ * Who is calling, by the access token or API key of the request, if that is good for this route: in `Authorization` (RFC
+ * 6750), or on a WebSocket upgrade as the subprotocol `sallyport.bearer.<token>`, since browsers cannot set headers there.
+ * In a URL it would end up in logs and histories, so there it is refused (RFC 6750 section 5.3). On a public route a token
+ * is not even looked at.
  *
  * @returns undefined where no token was sent, or none is wanted
- * @throws 401 TOKEN_INVALID, also for two tokens at once: which of them counts is ambiguous
+ * @throws as the verifier and the API keys; 401 TOKEN_INVALID also for a token for other routes, and for two tokens at once:
+ *   which of them counts is ambiguous
  */
 export function authenticate(
   context: RequestContext,
-  verifier: Verifier,
+  { verifier, apiKeys }: Dependencies,
   isUpgrade: boolean,
 ): Caller | undefined | Promise<Caller> {
   if (context.route.access === 'public') return undefined
@@ -28,7 +37,11 @@ export function authenticate(
   if (tokens.length > 1) throw refused('More than one access token')
   const [token] = tokens
   if (token === undefined) return undefined
-  return verifier.verify(token)
+  const caller = isApiKeyLike(token) ? apiKeys.find(token) : verifier.verify(token)
+  const { audience } = context.route
+  return caller instanceof Promise
+    ? caller.then((found) => forAudience(found, audience))
+    : forAudience(caller, audience)
 }
 
 function fromAuthorization(rawHeaders: string[]): string[] {
@@ -36,10 +49,7 @@ function fromAuthorization(rawHeaders: string[]): string[] {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string
     if (name.length !== 13 || name.toLowerCase() !== 'authorization') continue
-    const value = rawHeaders[at + 1] as string
-    const token = value.slice(/^bearer +/i.exec(value)?.[0].length ?? value.length)
-    if (token === '' || token.includes(' ')) throw refused('The Authorization header is not a bearer token')
-    tokens.push(token)
+    tokens.push(readBearer(rawHeaders[at + 1] as string))
   }
   return tokens
 }
@@ -88,8 +98,4 @@ function digitOf(code: number): number {
   if (code >= 0x30 && code <= 0x39) return code - 0x30
   const lower = code | 0x20
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : Number.NaN
-}
-
-function refused(title: string): Problem {
-  return new Problem(401, 'TOKEN_INVALID', title, { headers: badToken })
 }

@@ -8,19 +8,20 @@ const now = Date.now()
 t.intercept(Date, 'now', { value: () => now })
 const secondsAgo = (seconds: number) => now / 1000 - seconds
 
-const callerWith = (identity: object) => ({ identity: { roles: ['doctor', 'patient'], ...identity } }) as Caller
+const callerWith = (identity: object) =>
+  ({ identity: { caller: 'user', roles: ['doctor', 'patient'], ...identity } }) as Caller
 
 /** The code of the refusal; undefined if there is none. */
 function outcome(rule: object, caller: Caller | undefined): string | undefined {
   try {
-    authorize({ access: 'authenticated', ...rule } as Route, caller)
+    authorize({ access: 'authenticated', callers: ['user'], ...rule } as unknown as Route, caller)
     return undefined
   } catch (error) {
     return (error as { code: string }).code
   }
 }
 
-t.test('a route that is not only for callers lets anybody pass', async (t) => {
+t.test('a route that needs no caller lets any of its kind pass', async (t) => {
   for (const access of ['public', 'optional'])
     for (const caller of [undefined, callerWith({})]) t.equal(outcome({ access }, caller), undefined)
 })
@@ -30,6 +31,42 @@ t.test('a caller needs one of the roles', async (t) => {
   t.equal(outcome({}, callerWith({})), undefined)
   t.equal(outcome({ roles: ['admin', 'patient'] }, callerWith({})), undefined)
   t.equal(outcome({ roles: ['admin'] }, callerWith({})), 'ROLE_REQUIRED')
+})
+
+t.test('a caller is of a kind that the route is for, has a role of it and all of its scopes', async (t) => {
+  const kinds = [['user'], ['client'], ['user', 'client']]
+  const scopesHeld = [undefined, [], ['read'], ['read', 'write'], ['reads', 'read ', 'READ']]
+  for (const access of ['authenticated', 'optional'])
+    for (const callers of kinds)
+      for (const roles of [undefined, ['doctor']])
+        for (const scopes of [undefined, ['read'], ['read', 'write']])
+          for (const caller of ['user', 'client'])
+            for (const held of [['doctor'], ['patient'], []])
+              for (const has of scopesHeld) {
+                // Only people have tokens of their own, which no scope limits.
+                if (caller === 'client' && has === undefined) continue
+                const expected = !callers.includes(caller)
+                  ? 'CALLER_REFUSED'
+                  : roles && !held.includes('doctor')
+                    ? 'ROLE_REQUIRED'
+                    : scopes && has && !scopes.every((scope) => has.includes(scope))
+                      ? 'SCOPE_REQUIRED'
+                      : undefined
+                const rule = { access, callers, roles, scopes }
+                const identity = { caller, roles: held, ...(has && { scopes: has }) }
+                const found = outcome(rule, callerWith(identity))
+                if (found !== expected) t.fail(`${found} is not ${expected}`, { rule, identity })
+              }
+  t.equal(outcome({ access: 'optional', callers: ['client'] }, undefined), undefined, 'nobody is of no kind')
+})
+
+t.test('who lacks a scope hears which are needed (RFC 6750 section 3.1)', async (t) => {
+  const rule = { access: 'authenticated', callers: ['client'], scopes: ['a:read', 'a:write'] } as unknown as Route
+  t.throws(() => authorize(rule, callerWith({ caller: 'client', scopes: ['a:read'] })), {
+    statusCode: 403,
+    code: 'SCOPE_REQUIRED',
+    headers: { 'www-authenticate': 'Bearer error="insufficient_scope", scope="a:read a:write"' },
+  })
 })
 
 t.test('a caller needs the level of the route, or a higher one', async (t) => {

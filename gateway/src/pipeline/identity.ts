@@ -14,7 +14,7 @@ export function identify(caller: Caller | undefined, audience: string, assertion
   if (!caller) return nobody
   const known = caller.identityHeaders.get(audience)
   if (known && known.expiresAt - leastLife > Date.now() / 1000) return known.headers
-  const { token, expiresAt } = assertions.sign(caller.identity, audience)
+  const { token, expiresAt } = assertions.sign(caller.identity, audience, caller)
   const headers = [...Object.entries(headersOf(caller.identity)).flat(), identityHeaders.assertion, token]
   caller.identityHeaders.set(audience, { headers, expiresAt })
   return headers

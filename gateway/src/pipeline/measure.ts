@@ -1,5 +1,14 @@
 import { observeRequest } from '@sallyport/chassis'
+import { Counter } from 'prom-client'
 import type { RequestContext } from './request-context.ts'
+
+const requests = new Counter({
+  name: 'sallyport_http1_requests_total',
+  help: 'Requests by who read them: the fast path, or Node’s server (docs/performance.md)',
+  labelNames: ['reader'],
+})
+/** Counts a request by who read it. */
+export const countRequest = { byFastPath: requests.labels('fast_path'), byNode: requests.labels('node') }
 
 /**
  * Requests whose responses last as long as the client stays, and how to end each. Their duration says nothing of the
@@ -15,5 +24,5 @@ export const openEventStreams = new Map<RequestContext, () => void>()
 export function measure(context: RequestContext, status: number): void {
   if (openEventStreams.delete(context)) return
   const { route, method, began } = context as Partial<RequestContext> & RequestContext
-  observeRequest(route?.prefix, method, status, (performance.now() - began) / 1000)
+  observeRequest(route?.name, method, status, (performance.now() - began) / 1000)
 }

@@ -1,14 +1,16 @@
 import { Problem } from '@sallyport/chassis'
-import type { HTTPMethods } from 'fastify'
 
-export const methods: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+/** Those that the gateway takes. */
+export const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+export type Method = (typeof methods)[number]
 
 export function isAllowed(method: string): boolean {
-  return methods.includes(method as HTTPMethods)
+  return methods.includes(method as Method)
 }
 
-export function methodNotAllowed(): Problem {
+/** @param allowed those that there is something for at this path */
+export function methodNotAllowed(allowed: readonly string[] = methods): Problem {
   return new Problem(405, 'METHOD_NOT_ALLOWED', 'The method is not allowed here', {
-    headers: { allow: methods.join(', ') },
+    headers: { allow: allowed.join(', ') },
   })
 }

@@ -1,20 +1,25 @@
 import { Problem } from '@sallyport/chassis'
 import type { Assertions } from '@sallyport/identity'
+import type { Revocations } from '@sallyport/verify'
+import { host as hostForm } from '../connections/message.ts'
 import { countLimit } from '../limits.ts'
 import type { Verifier } from './access-token.ts'
+import type { ApiKeys } from './api-keys.ts'
 import { authenticate } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import { identify } from './identity.ts'
+import { methodNotAllowed } from './methods.ts'
 import { isTooLong, normalise } from './path.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { RequestContext } from './request-context.ts'
-import type { Revocations } from './revocations.ts'
+import { NoRoute } from './route-lookup.ts'
 import type { RouteTable } from './route-table.ts'
 
 interface Dependencies {
-  routes: RouteTable
+  routes: Pick<RouteTable, 'match'>
   rateLimit: RateLimit
   verifier: Verifier
+  apiKeys: ApiKeys
   revocations: Revocations
   assertions: Assertions
 }
@@ -30,21 +35,23 @@ export type RunPipeline = (context: RequestContext, isUpgrade?: boolean) => Prom
 /**
  * The pipeline that every request runs through, whichever server read it:
  *
- *   route -> rate limit -> authenticate -> revocations -> authorize -> identity
+ *   route -> rate limit -> authenticate -> revocations -> rate limit of the user -> authorize -> identity
  *
  * Only the route is matched before the rate limit, since it may have one of its own; a request without a route counts all
  * the same.
  */
-export function createPipeline({ routes, rateLimit, verifier, revocations, assertions }: Dependencies): RunPipeline {
+export function createPipeline(dependencies: Dependencies): RunPipeline {
+  const { routes, rateLimit, revocations, assertions } = dependencies
   return async function run(context, isUpgrade = false) {
     const unmatched = matchRoute(context, isUpgrade)
     await rateLimit.client(context)
     if (unmatched) throw unmatched
-    const caller = await authenticate(context, verifier, isUpgrade)
+    const caller = await authenticate(context, dependencies, isUpgrade)
     if (caller) {
       context.caller = caller
+      // Before anything else is waited for: who sends an API key has a token that was not stale a moment ago.
+      revocations.check(caller)
       await rateLimit.user(context)
-      revocations.check(caller.identity)
     }
     authorize(context.route, caller)
     return identify(caller, context.route.audience, assertions)
@@ -56,10 +63,14 @@ export function createPipeline({ routes, rateLimit, verifier, revocations, asser
       countLimit('path_length')
       return new Problem(414, 'PATH_TOO_LONG', 'The path is too long')
     }
+    if (!hostForm.test(context.source.host))
+      return new Problem(400, 'MESSAGE_AMBIGUOUS', 'The host that a proxy names is none')
     const target = normalise(context.url)
     if (!target) return new Problem(400, 'PATH_INVALID', 'The path can be read in more than one way')
-    const route = routes.match(target.path)
-    if (!route || (isUpgrade && !route.websocket)) return new Problem(404, 'NOT_FOUND', 'There is nothing here')
+    const route = routes.match(target.path, context.method, context.source.host)
+    if (route instanceof NoRoute && route.reason === 'method') return methodNotAllowed(route.allowed)
+    if (route instanceof NoRoute || (isUpgrade && !route.websocket))
+      return new Problem(404, 'NOT_FOUND', 'There is nothing here')
     context.target = target
     context.route = route
     context.upstreamTarget = route.upstreamPath(target.path) + target.query

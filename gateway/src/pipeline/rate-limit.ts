@@ -4,7 +4,7 @@ import { countTogether, type RateLimitStore } from '@sallyport/chassis/rate-limi
 import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
 import type { Caller } from './access-token.ts'
-import type { RateLimitStatus, RequestContext } from './request-context.ts'
+import { callerKeyOf, type RateLimitStatus, type RequestContext } from './request-context.ts'
 import type { Route } from './route-file.ts'
 
 /** Seconds that a limit is for. */
@@ -64,7 +64,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
   const common = await openLimiter('client', { max: settings.requestsPerMinute })
   const ofRoute = await openLimiter('client', {
     max: ({ route }) => route.rateLimit as number,
-    keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.prefix}`,
+    keyGenerator: ({ ip, route }) => `${normalizeIP(ip)} ${route.name}`,
   })
   /** A request whose route is not known, or has no limit, counts towards the common limit. */
   const client = (context: RequestContext): Promise<void> =>
@@ -87,7 +87,7 @@ export async function openRateLimit(app: FastifyInstance, settings: Settings, sh
     /** @throws 429 RATE_LIMITED */
     user: await openLimiter('user', {
       max: settings.userRequestsPerMinute,
-      keyGenerator: ({ caller }) => (caller as Caller).identity.userId,
+      keyGenerator: ({ caller }) => callerKeyOf(caller as Caller),
     }),
   }
 }

@@ -1,6 +1,5 @@
 import { normalizeIP } from '@fastify/rate-limit'
 import type { Followed } from '@sallyport/chassis'
-import { host as hostForm } from '../connections/message.ts'
 import type { Caller } from './access-token.ts'
 import { addressOf, peerAddress } from './address.ts'
 import type { Target } from './path.ts'
@@ -40,6 +39,10 @@ export class RequestContext {
   /** Path and query as the upstream gets them. */
   upstreamTarget = ''
   caller: Caller | undefined = undefined
+  /** As a line of the log names who is calling. */
+  get identity() {
+    return this.caller?.identity
+  }
   /** The rate limit that has least left after this request. */
   limit: RateLimitStatus | undefined = undefined
   /** What @fastify/rate-limit asks of a request. */
@@ -68,9 +71,18 @@ export interface RateLimitStatus {
   isExceeded: boolean
 }
 
+/**
+ * Whom a known caller counts for. Whoever acts for a user does not count for the user, who could be kept out so; nor does
+ * who has the same id at another issuer.
+ */
+export function callerKeyOf({ identity: { issuer, userId, act } }: Caller): string {
+  const subject = issuer === undefined ? userId : `${userId} of ${issuer}`
+  return act ? `${subject} by ${act.sub}` : subject
+}
+
 /** Whom a request counts for: the user, or an address (of IPv6 the /64 that one subscriber has). */
 export function clientKeyOf({ caller, ip }: RequestContext): string {
-  if (caller) return caller.identity.userId
+  if (caller) return callerKeyOf(caller)
   return ip.includes(':') ? normalizeIP(ip) : ip
 }
 
@@ -80,6 +92,7 @@ export interface Source {
   ip: string
   /** The addresses it came by: the client first, our own peer last. */
   way: string[]
+  /** As a proxy has it, it may be no host: the pipeline refuses that, as another one could have other rules. */
   host: string
   protocol: string
 }
@@ -93,8 +106,8 @@ export type IsTrusted = (address: string) => boolean
 const mostProxies = 32
 
 /**
- * Finds where a request comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it, and only if
- * it is what belongs there: a request for which a proxy names no address is the proxy's own.
+ * Finds where a request comes from. What `X-Forwarded-*` says counts only as far as trusted proxies wrote it: a request
+ * for which a proxy names no address is the proxy's own.
  *
  * @param peer the address at the other end of the connection; undefined if that is gone already
  */
@@ -103,11 +116,10 @@ export function sourceOf(peer: string | undefined, header: Reader, isTrusted: Is
   const host = header('host') ?? ''
   if (!isTrusted(nearest)) return { ip: nearest, way: [nearest], host, protocol: 'http' }
   const way = wayOf(nearest, header('x-forwarded-for') ?? '', isTrusted)
-  const forwardedHost = lastOf(header('x-forwarded-host'))
   return {
     ip: way[0] as string,
     way,
-    host: forwardedHost !== undefined && hostForm.test(forwardedHost) ? forwardedHost : host,
+    host: lastOf(header('x-forwarded-host')) || host,
     protocol: lastOf(header('x-forwarded-proto'))?.toLowerCase() === 'https' ? 'https' : 'http',
   }
 }

@@ -1,14 +1,17 @@
+import type { KeyObject } from 'node:crypto'
 import { type Logger, openReloadable } from '@sallyport/chassis'
+import type { Issuer } from '@sallyport/verify'
 import type { Upstreams } from '../proxy/upstreams.ts'
-import { fold, isInternal } from './path.ts'
-import { type Route, readRoutes } from './route-file.ts'
+import type { Issuers } from './issuers.ts'
+import { readRouteFile } from './route-file.ts'
+import type { RouteLookup } from './route-lookup.ts'
 
 export interface RouteTable {
-  /**
-   * The route with the longest prefix that holds the path; undefined also where a server that is less exact about
-   * names would see another route's path, or one that is never reachable. So would the upstream's path be.
-   */
-  match(path: string): Route | undefined
+  match: RouteLookup['match']
+  /** The issuer of this name whose tokens are taken. */
+  findIssuer(name: string): Issuer<KeyObject> | undefined
+  /** Of the file that the table is from, to tell whether gateways have the same. */
+  readonly digest: string
   /** Reads the file again. */
   reload(): void
   close(): void
@@ -23,16 +26,18 @@ export interface RouteTable {
 export function openRouteTable(
   file: string,
   environment: Record<string, string | undefined>,
-  upstreams: Upstreams,
+  parts: { upstreams: Upstreams; issuers: Issuers; forwardAuth: boolean },
   logger: Logger,
 ): RouteTable {
-  // Reading a file opens its upstreams, also one that turns out to be invalid.
+  const { upstreams, issuers } = parts
+  // Reading a file opens its upstreams and issuers, also one that turns out to be invalid.
   const closeOthers = () => {
-    upstreams.keep(new Set([...table.current.routes.values()].flatMap((route) => route.upstreams)))
+    upstreams.keep(new Set(table.current.lookup.routes.flatMap((route) => route.upstreams)))
+    issuers.keep(new Set(table.current.issuers.values()))
   }
-  const table = openReloadable([file], () => toTable(readRoutes(file, environment, upstreams)), {
-    onReload: ({ routes }) => {
-      logger.info({ event: 'routes_reloaded', routes: routes.size })
+  const table = openReloadable([file], () => readRouteFile(file, environment, parts), {
+    onReload: ({ lookup }) => {
+      logger.info({ event: 'routes_reloaded', routes: lookup.routes.length })
       closeOthers()
     },
     onRefuse: (err) => {
@@ -41,51 +46,12 @@ export function openRouteTable(
     },
   })
   return {
-    match: (path) => {
-      const { routes, folded: byFolded, isFolded, longest } = table.current
-      const route = matchLongest(routes, path, longest)
-      if (!route) return undefined
-      const folded = fold(path)
-      if (isInternal(folded)) return undefined
-      const sent = route.upstreamPath(path)
-      if (sent !== path && isInternal(fold(sent))) return undefined
-      if (folded === path && isFolded) return route
-      return matchLongest(byFolded, folded, longest) === route ? route : undefined
+    match: (path, method, host) => table.current.lookup.match(path, method, host),
+    findIssuer: (name) => (issuers.own?.name === name ? issuers.own : table.current.issuers.get(name)),
+    get digest() {
+      return table.current.digest
     },
     reload: table.reload,
     close: table.close,
   }
-}
-
-interface Table {
-  routes: Map<string, Route>
-  /** The same by folded prefixes. */
-  folded: Map<string, Route>
-  /** Whether folding changes none of the prefixes. */
-  isFolded: boolean
-  /** Characters of the longest prefix, folded or not. */
-  longest: number
-}
-
-function toTable(routes: Map<string, Route>): Table {
-  const folded = new Map([...routes].map(([prefix, route]) => [fold(prefix), route]))
-  return {
-    routes,
-    folded,
-    isFolded: [...folded.keys()].every((prefix) => routes.has(prefix)),
-    longest: Math.max(0, ...[...routes.keys(), ...folded.keys()].map((prefix) => prefix.length)),
-  }
-}
-
-/**
- * Cuts one segment after another off the end until a prefix fits. It begins where the longest prefix could end: what
- * the search takes is up to the table, not to who sends the path.
- */
-function matchLongest(table: Map<string, Route>, path: string, longest: number): Route | undefined {
-  for (let end = path.length > longest ? path.lastIndexOf('/', longest) : path.length; end > 0; ) {
-    const route = table.get(path.slice(0, end))
-    if (route) return route
-    end = path.lastIndexOf('/', end - 1)
-  }
-  return table.get('/')
 }

@@ -46,7 +46,7 @@ export async function handlePreflights(
   const options = {
     origin: origins,
     credentials: true,
-    methods,
+    methods: [...methods],
     exposedHeaders: exposed(exposedHeaders),
     maxAge: 600,
     preflightContinue: true,

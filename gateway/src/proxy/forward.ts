@@ -122,7 +122,7 @@ class Exchange implements Listener {
     const { context, ownHeaders } = this.#request
     const writer = this.#writer
     this.#upstream.succeeded()
-    const headers = responseHeaders(received, ownHeaders, status)
+    const headers = responseHeaders(received, ownHeaders, status, context.route.responseHeaders)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
     const isStream = context.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
     if (isStream && !this.#openStream()) return

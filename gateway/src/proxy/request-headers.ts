@@ -1,22 +1,25 @@
-import { canonicalName, identityHeaders, isIdentityHeader } from '@sallyport/identity'
+import { apiKeyPattern, canonicalName, identityHeaders, isIdentityHeader } from '@sallyport/identity'
 import { memo } from '../http1/header-names.ts'
-import { bearerProtocol } from '../pipeline/authenticate.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import { traceOf } from '../pipeline/trace.ts'
 import { connectionNames, hopByHop } from './hop-by-hop.ts'
+import { withoutToken } from './websocket-protocol.ts'
 
 /** Rebuilt from what we know, never passed on from a client; CGI makes of `Proxy` a setting of its own (HTTP_PROXY). */
 const rebuilt = new Set(['host', 'via', 'forwarded', 'x-real-ip', 'traceparent', 'proxy'])
 /** The same, and what tells some servers of another path or host than the one that was matched. */
 const rebuiltFamilies = /^x-(forwarded|original|rewrite)-/
+/** What tells some servers of another method than the one by which the route was chosen. */
+export const methodOverride = /^x-(http-method(-override)?|method-override)$/
 
 /** Whether a header of the client's must not go on, by its name in lower case or by what a server could take it for. */
-function isOurs(name: string): boolean {
+export function isOurs(name: string): boolean {
   const plain = canonicalName(name)
   return (
     hopByHop.has(plain) ||
     rebuilt.has(plain) ||
     rebuiltFamilies.test(plain) ||
+    methodOverride.test(plain) ||
     isIdentityHeader(plain) ||
     // `content_length` is no length to us, and one to some server.
     (plain === 'content-length' && name !== plain)
@@ -44,7 +47,11 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
     const name = outgoing(sent[at] as string)
     const value = sent[at + 1] as string
     if (name === '' || named?.has(name)) continue
-    if (name === 'authorization' && !route.forwardAuthorization) continue
+    if (name === 'authorization') {
+      const authorization = route.forwardAuthorization ? withoutApiKey(value, context) : ''
+      if (authorization !== '') headers.push(name, authorization)
+      continue
+    }
     if (name === 'cookie' && !route.refreshCookie) {
       const cookies = withoutAuthCookies(value)
       if (cookies !== '') headers.push(name, cookies)
@@ -85,13 +92,10 @@ function withoutAuthCookies(cookies: string): string {
     .trim()
 }
 
-/** The subprotocols that are the application's own. */
-function withoutToken(protocols: string): string {
-  return protocols
-    .split(',')
-    .map((protocol) => protocol.trim())
-    .filter((protocol) => protocol !== '' && !protocol.startsWith(bearerProtocol))
-    .join(', ')
+/** The access token in place of an API key, which would let an upstream call as the client for as long as the key lives. */
+function withoutApiKey(authorization: string, { caller }: RequestContext): string {
+  if (!apiKeyPattern.test(authorization)) return authorization
+  return caller ? `Bearer ${caller.token}` : ''
 }
 
 /** The proxies that a request came by (RFC 9110 section 7.6.3), as far as trusted ones say, and this gateway. */

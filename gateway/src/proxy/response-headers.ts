@@ -12,20 +12,32 @@ const returning = memo((name) =>
 /** The policy is for responses that are data. On a page, or on a script, it would forbid what that is made to do. */
 const isData = /^application\/([\w.-]+\+)?json\b/i
 
+/** What says for how long a response may be kept: of an error, or of what sets a cookie, a route does not know that. */
+const caching = /(^|-)cache-control$|^expires$|^surrogate-control$/
+
 /**
- * The headers that a response goes back with: the upstream's, and of ours those that it does not set itself, since it knows
- * its response better. What it names in `Connection` concerns its own headers alone.
+ * The headers that a response goes back with: the upstream's, which knows its response best; those of the route that it
+ * does not set itself; and of ours those that neither sets. What the upstream names in `Connection` concerns its own
+ * headers alone.
  *
  * Our content security policy goes on JSON and on what has no type, which is all that services here respond with; a page
- * says itself what it may do. A 304 stands for a response that the client has, and says nothing new of it.
+ * says itself what it may do, or its route does. A 304 stands for a response that the client has: of what its route says
+ * only for how long it may be kept is said anew, since what the client has may have come with headers of its upstream's.
  *
  * @param received as they were sent, names and values in a flat list
  * @param own names in lower case and values in a flat list
+ * @param ofRoute the same
  */
-export function responseHeaders(received: string[], own: string[], status = 200): string[] {
+export function responseHeaders(
+  received: string[],
+  own: string[],
+  status = 200,
+  ofRoute: readonly string[] = [],
+): string[] {
   let headers: string[] = []
   let named: Set<string> | undefined
   let needsPolicy = status !== 304
+  let mayBeKept = status < 400
   for (let at = 0; at < received.length; at += 2) {
     const sent = received[at] as string
     const name = returning(sent)
@@ -35,20 +47,28 @@ export function responseHeaders(received: string[], own: string[], status = 200)
       continue
     }
     if (name === 'content-type') needsPolicy &&= isData.test(value)
+    else if (name === 'set-cookie') mayBeKept = false
     headers.push(name, value)
   }
   if (named) headers = without(named, headers)
-  const length = headers.length
+  const upstreams = headers.length
+  for (let at = 0; at < ofRoute.length; at += 2) {
+    const name = ofRoute[at] as string
+    const applies = caching.test(name) ? mayBeKept : status !== 304
+    if (applies && !isNamed(name, headers, upstreams)) headers.push(name, ofRoute[at + 1] as string)
+  }
+  const others = headers.length
   for (let at = 0; at < own.length; at += 2) {
     const name = own[at] as string
     if (name === 'content-security-policy' && !needsPolicy) continue
-    if (name === 'vary' || !isNamed(name, headers, length)) headers.push(name, own[at + 1] as string)
+    if (status === 304 && isNamed(name, ofRoute, ofRoute.length) && !caching.test(name)) continue
+    if (name === 'vary' || !isNamed(name, headers, others)) headers.push(name, own[at + 1] as string)
   }
   return headers
 }
 
 /** Whether a name is among the first of a flat list of names and values. */
-function isNamed(name: string, headers: string[], length: number): boolean {
+function isNamed(name: string, headers: readonly string[], length: number): boolean {
   for (let at = 0; at < length; at += 2) if (headers[at] === name) return true
   return false
 }

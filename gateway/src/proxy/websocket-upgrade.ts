@@ -32,6 +32,8 @@ interface Options {
   context: RequestContext
   /** Where it goes. */
   origin: string
+  /** The subprotocol of a 101 that selects none, if it needs one. */
+  fallbackProtocol: string | undefined
   /** Called as soon as the two connections are piped together, before anything has passed. */
   onOpen: (upstream: Duplex) => void
 }
@@ -45,7 +47,7 @@ interface Options {
  * @throws UpgradeFailure
  */
 export function requestUpgrade(options: Options): Promise<IncomingMessage | undefined> {
-  const { proxy, raw, socket, response, head, context, origin, onOpen } = options
+  const { proxy, raw, socket, response, head, context, origin, fallbackProtocol, onOpen } = options
   return new Promise((resolve, reject) => {
     let request = undefined as unknown as ClientRequest
     let isConnected = false
@@ -88,7 +90,7 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
       // http-proxy writes the 101 next, as a text in which each byte is one character.
       socket.setDefaultEncoding('latin1')
       response.detachSocket(socket as never)
-      received.headers = upgradedHeaders(received.rawHeaders)
+      received.headers = upgradedHeaders(received.rawHeaders, fallbackProtocol)
     })
     request.on('upgrade', (_received, upstream) => {
       onOpen(upstream)
@@ -105,8 +107,8 @@ export function requestUpgrade(options: Options): Promise<IncomingMessage | unde
   })
 }
 
-/** Of an upstream's headers those that may go back with a 101. */
-function upgradedHeaders(received: string[]): IncomingMessage['headers'] {
+/** Of an upstream's headers those that may go back with a 101, and the subprotocol if it selected none. */
+function upgradedHeaders(received: string[], fallbackProtocol: string | undefined): IncomingMessage['headers'] {
   const headers: Record<string, string[]> = Object.create(null)
   const passed = responseHeaders(received, [])
   for (let at = 0; at < passed.length; at += 2) {
@@ -115,6 +117,7 @@ function upgradedHeaders(received: string[]): IncomingMessage['headers'] {
     headers[name] ??= []
     headers[name].push(passed[at + 1] as string)
   }
+  if (fallbackProtocol !== undefined) headers['sec-websocket-protocol'] ??= [fallbackProtocol]
   return { ...headers, connection: 'Upgrade', upgrade: 'websocket' } as never
 }
 
@@ -127,6 +130,12 @@ interface Deadlines {
   clientIdleTimeout: number
 }
 
+/** What a response gets unless its upstream says it, names and values in flat lists. */
+interface AddedHeaders {
+  ofGateway: string[]
+  ofRoute: readonly string[]
+}
+
 /**
  * Gives a client the response of an upstream that does not upgrade.
  *
@@ -135,7 +144,7 @@ interface Deadlines {
 export function passResponse(
   received: IncomingMessage,
   response: ServerResponse,
-  ownHeaders: string[],
+  { ofGateway, ofRoute }: AddedHeaders,
   { idleTimeout, clientIdleTimeout }: Deadlines,
 ): boolean {
   const status = received.statusCode as number
@@ -152,7 +161,7 @@ export function passResponse(
     return false
   }
   const writer = new NodeResponseWriter(response)
-  const headers = responseHeaders(received.rawHeaders, ownHeaders)
+  const headers = responseHeaders(received.rawHeaders, ofGateway, status, ofRoute)
   // It has no body, so no length either (RFC 9110 section 8.6).
   const isEmpty = status === 204
   writer.begin(

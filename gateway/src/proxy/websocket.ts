@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type Logger, listOrigin, noteRefusedOrigin, Problem } from '@sallyport/chassis'
 import httpProxy from 'http-proxy'
 import type { Config } from '../config.ts'
 import { lingeringClose } from '../connections/lingering-close.ts'
@@ -11,6 +10,7 @@ import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { explain } from './forward.ts'
 import type { Upstream } from './upstreams.ts'
 import { closeFrame, FrameFollower } from './websocket-frames.ts'
+import { fallbackProtocol } from './websocket-protocol.ts'
 import { passResponse, requestUpgrade, UpgradeFailure } from './websocket-upgrade.ts'
 
 /** Close codes: ours for "the token is no longer valid", and RFC 6455's for "going away". */
@@ -22,8 +22,8 @@ const closeTimeout = 2_000
 
 interface Dependencies {
   config: Config
+  checkOrigin(context: RequestContext): void
   tokenMonitor: TokenMonitor
-  logger: Logger
 }
 
 /** A request to upgrade that has no response yet. */
@@ -51,9 +51,9 @@ type Close = (code: number, reason: string) => void
 
 /**
  * Forwards WebSocket upgrades, and ends a connection when the token it was opened with expires,
- * its session ends, or the roles in it change.
+ * its session ends, the roles in it change, or its key is withdrawn.
  */
-export function createWebSockets({ config, tokenMonitor, logger }: Dependencies) {
+export function createWebSockets({ config, checkOrigin, tokenMonitor }: Dependencies) {
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
   const open = new Set<Close>()
   // Upgrades only: as a proxy for requests with bodies it can be made to smuggle a second one (see forward.ts).
@@ -85,11 +85,14 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
       if (socket.destroyed) return
       const first = context.route.pick()
       socket.once('close', first.streams.open(clientKeyOf(context)))
+      // As it was offered, which the next line takes away.
+      const protocol = fallbackProtocol(context.header('sec-websocket-protocol'))
       raw.headers = upgradeHeaders(headers)
 
       async function ask(upstream: Upstream, head: Buffer): Promise<IncomingMessage | undefined> {
         const onOpen = (behind: Duplex) => opened(context, socket, behind)
-        const options = { proxy, raw, socket, response, head, context, origin: upstream.origin, onOpen }
+        const { origin } = upstream
+        const options = { proxy, raw, socket, response, head, context, origin, fallbackProtocol: protocol, onOpen }
         try {
           const received = await requestUpgrade(options)
           upstream.succeeded()
@@ -107,7 +110,8 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
       try {
         const received = await ask(first, take()).catch(askAnother)
         const deadlines = { idleTimeout: context.route.timeout, clientIdleTimeout: config.idleTimeout * 1_000 }
-        if (received && !passResponse(received, response, ownHeaders, deadlines))
+        const added = { ofGateway: ownHeaders, ofRoute: context.route.responseHeaders }
+        if (received && !passResponse(received, response, added, deadlines))
           throw new Error('the response is not valid HTTP')
       } catch (error) {
         // A client that is gone gets no response.
@@ -137,16 +141,7 @@ export function createWebSockets({ config, tokenMonitor, logger }: Dependencies)
       open.delete(close)
     })
   }
-
-  function checkOrigin({ header, source }: RequestContext): void {
-    const origin = header('origin')
-    if (origin === undefined || config.origins.includes(origin) || isOwn(origin, source.host)) return
-    noteRefusedOrigin(origin, listOrigin, logger)
-    throw new Problem(403, 'ORIGIN_REFUSED', 'This page may not open this connection')
-  }
 }
-
-const isOwn = (origin: string, host: string) => URL.canParse(origin) && new URL(origin).host === host
 
 /** A flat list as an object, and the upgrade itself. */
 function upgradeHeaders(list: string[]): IncomingMessage['headers'] {

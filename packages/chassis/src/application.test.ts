@@ -1,9 +1,9 @@
+import { Problem, unavailable } from '@sallyport/verify'
 import type { FastifyBaseLogger } from 'fastify'
 import t, { type Test } from 'tap'
 import Type from 'typebox'
 import { createApplication, noteProblem } from './application.ts'
 import { createLogger } from './logging.ts'
-import { Problem, unavailable } from './problem.ts'
 
 const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -45,6 +45,26 @@ function serveThrowing(t: Test, error: unknown, isOutage?: (error: unknown) => b
   })
   return { response: app.inject('/fault'), lines }
 }
+
+t.test('a line says which service account is calling, and everybody who acts for whom', async (t) => {
+  const { app, lines } = serve(t)
+  const act = { sub: 'client:a', sid: 'key-a', grant: 'grant-a', act: { sub: 'admin-1', sid: 'session-1' } }
+  let identity: object = {}
+  app.get('/refused', async (request) => {
+    Object.assign(request, { identity })
+    throw new Problem(403, `OF_ITS_OWN`, 'No')
+  })
+  for (identity of [{ userId: 'user-1' }, { userId: 'user-1', act }, { userId: 'client:b', clientId: 'b' }])
+    await app.inject('/refused')
+  t.strictSame(
+    lines.map(({ client, act }) => ({ client, act })),
+    [
+      { client: undefined, act: undefined },
+      { client: undefined, act },
+      { client: 'b', act: undefined },
+    ],
+  )
+})
 
 t.test('every response carries the security headers, whatever became of the request', async (t) => {
   const { app } = serve(t)

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { Identity } from '@sallyport/identity'
+import { Problem, unavailable } from '@sallyport/verify'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -9,7 +11,7 @@ import Fastify, {
 } from 'fastify'
 import FindMyWay, { type HTTPMethod } from 'find-my-way'
 import { isLogged } from './log-sample.ts'
-import { Problem, toProblem, unavailable } from './problem.ts'
+import { toProblem } from './problem.ts'
 import { observeRequest } from './request-durations.ts'
 import { createValidatorCompiler, type Formats } from './validation.ts'
 
@@ -84,6 +86,8 @@ interface Failed {
   method: string
   url: string
   ip: string
+  /** Who is calling, once that is known. */
+  identity?: Identity | undefined
 }
 
 /** The most lines a second for one code: of requests that were rejected, and of those that failed here or upstream. */
@@ -98,7 +102,15 @@ export function noteProblem(
 ): Problem {
   const problem = toProblem(error)
   if (!isLogged(problem.code, problem.statusCode >= 500 ? mostFailures : mostRefusals, log)) return problem
-  const line = { event: 'request_failed', req: request, ip: request.ip, status: problem.statusCode, code: problem.code }
+  const { act, clientId: client } = request.identity ?? {}
+  const line = {
+    event: 'request_failed',
+    req: request,
+    ip: request.ip,
+    ...{ client, act },
+    status: problem.statusCode,
+    code: problem.code,
+  }
   // Without a cause, the code says it all.
   if (problem.statusCode >= 500) log.error({ ...line, err: problem.cause }, problem.message)
   else log.info({ ...line, why: reasonOf(problem.cause) }, problem.message)

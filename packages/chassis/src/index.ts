@@ -1,3 +1,4 @@
+export { Problem, unavailable } from '@sallyport/verify'
 export {
   type Application,
   createApplication,
@@ -9,7 +10,7 @@ export {
 export { type EventStream, openEventStream } from './event-stream.ts'
 export { escapeHtml } from './html.ts'
 export { createLogger, type Logger } from './logging.ts'
-export { Problem, unavailable } from './problem.ts'
+export { ownCallers } from './own-callers.ts'
 export { runProcess } from './process.ts'
 export { type ProcessConfig, processConfig, processSettings } from './process-config.ts'
 export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
@@ -18,10 +19,13 @@ export { repeat } from './repeat.ts'
 export { observeRequest } from './request-durations.ts'
 export type { Service } from './service.ts'
 export {
+  type AuditSink,
   addresses,
+  auditSink,
   ConfigurationError,
   choice,
   databaseAddress,
+  databaseSettings,
   domain,
   domains,
   duration,
@@ -46,6 +50,8 @@ export {
   text,
   webAddress,
 } from './settings.ts'
+export { startTrace } from './trace-requests.ts'
 export type { Followed } from './tracing.ts'
 export { readTrust } from './trust.ts'
 export { type Formats, isInstant, storable } from './validation.ts'
+export { versionOf } from './version.ts'

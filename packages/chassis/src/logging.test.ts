@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import { makeApiKey } from '@sallyport/identity'
 import t from 'tap'
 import { createLogger } from './logging.ts'
 
@@ -35,6 +37,19 @@ t.test('no token survives in a line, wherever it stands', async (t) => {
     t.match(line, /\[token\]/)
     for (const part of jwt.split('.')) t.notOk(line.includes(part), line)
     t.doesNotThrow(() => JSON.parse(line), 'what is left is still JSON')
+  }
+})
+
+t.test('no API key survives in a line, wherever it stands', async (t) => {
+  const { logger, lines } = capture()
+  const key = makeApiKey(randomUUID())
+  logger.info(`an API key ${key} in a message`)
+  logger.info({ deep: [{ value: `Bearer ${key}` }], req: { method: 'GET', url: `/${key}`, id: key } })
+  logger.error({ err: new Error('refused', { cause: key.slice(0, -1) }) })
+  t.equal(lines.length, 3)
+  for (const line of lines) {
+    t.match(line, /\[token\]/)
+    t.notOk(line.includes(key.slice(3, 35)) || line.includes(key.slice(36, 60)), line)
   }
 })
 

@@ -1,14 +1,15 @@
+import { apiKeyPattern } from '@sallyport/identity'
 import { type DestinationStream, type LoggerOptions, pino, stdTimeFunctions } from 'pino'
 
 export type { Logger } from 'pino'
 
-/** Anything in a line that has the shape of a JWT, or of the cookie or header that carries one. */
-const tokens = /eyJ[\w-]{5,}\.[\w-]*\.?[\w-]*/g
+/** Anything in a line that has the shape of a JWT, or of the cookie or header that carries one; and of an API key. */
+const tokens = new RegExp(`eyJ[\\w-]{5,}\\.[\\w-]*\\.?[\\w-]*|${apiKeyPattern.source}`, 'g')
 
 /**
  * Structured JSON lines on standard output, times in UTC. A request is logged by method and path alone: headers,
- * query and body hold credentials and never reach a line. As a last line of defence, whatever looks like a JWT is
- * blotted out of the finished line, wherever it came from.
+ * query and body hold credentials and never reach a line. As a last line of defence, whatever looks like a JWT
+ * or an API key is blotted out of the finished line, wherever it came from.
  *
  * A process whose standard output is closed ends with its next line, as one that SIGPIPE reaches would.
  *

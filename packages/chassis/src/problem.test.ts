@@ -1,5 +1,7 @@
+import { Refusal } from '@sallyport/identity'
+import { Problem, unavailable } from '@sallyport/verify'
 import t from 'tap'
-import { Problem, toProblem, unavailable } from './problem.ts'
+import { toProblem } from './problem.ts'
 
 t.test('a problem reads as RFC 9457 and repeats its title as `error`', async (t) => {
   t.strictSame(new Problem(404, 'NOT_FOUND', 'There is nothing here').body(), {
@@ -37,6 +39,18 @@ t.test('an error that names a 4xx status and a code of ours is shown as it is', 
   t.match(toProblem({ statusCode: 429, code: 'RATE_LIMITED' }), { message: 'RATE_LIMITED' })
   const problem = new Problem(409, 'TAKEN', 'That is taken')
   t.equal(toProblem(problem), problem)
+})
+
+t.test('a refusal of a guard reads the same in a service of ours as in any framework', async (t) => {
+  const headers = { 'www-authenticate': 'Bearer error="insufficient_scope", scope="read"' }
+  for (const refusal of [
+    new Refusal(401, 'TOKEN_MISSING', 'Sign in first'),
+    new Refusal(403, 'ROLE_REQUIRED', 'This needs the role admin'),
+    new Refusal(403, 'SCOPE_REQUIRED', 'This needs the scope read', headers),
+  ]) {
+    t.strictSame(toProblem(refusal).body(), refusal.problem)
+    t.strictSame(toProblem(refusal).headers, refusal.headers)
+  }
 })
 
 t.test('whatever else was thrown is a 500 that says nothing of it', async (t) => {

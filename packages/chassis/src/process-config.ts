@@ -49,8 +49,6 @@ export interface ProcessConfig {
   /** Milliseconds between being unready and taking no more connections. */
   shutdownWait: number
   trustedProxies: string[]
-  /** Whether a collector receives a span of every request. */
-  traced: boolean
 }
 
 /** @param portVariable such as AUTH_PORT; AUTH_MANAGEMENT_PORT then goes before MANAGEMENT_PORT, which is for any process */
@@ -69,6 +67,5 @@ export function processConfig(environment: Environment, portVariable: string, ow
     managementPortVariable: isShared ? 'MANAGEMENT_PORT' : ownVariable,
     shutdownWait: settings.SHUTDOWN_WAIT * 1000,
     trustedProxies: settings.TRUSTED_PROXIES,
-    traced: settings.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined,
   }
 }

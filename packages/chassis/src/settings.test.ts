@@ -5,6 +5,7 @@ import type { ValidatorSpec } from 'envalid'
 import t from 'tap'
 import {
   addresses,
+  auditSink,
   ConfigurationError,
   choice,
   databaseAddress,
@@ -139,6 +140,31 @@ const cases: [name: string, spec: ValidatorSpec<unknown>, good: [string, unknown
       ].map((value): [string, RegExp] => [value, /is not an smtp:\/\/ or smtps:\/\/ address; .*%2F/]),
       ['smtp://user:100%@mail.example.com', /has a % in its user name or password that is not written %25/],
     ],
+  ],
+  [
+    'where the audit log goes',
+    auditSink({ desc: 'x' }),
+    [
+      ['file:/var/log/audit.ndjson', { name: 'file:/var/log/audit.ndjson', path: '/var/log/audit.ndjson' }],
+      ['file:///a', { name: 'file:///a', path: '/a' }],
+      [
+        'syslog+tls://log.example.com',
+        { name: 'syslog+tls://log.example.com', host: 'log.example.com', port: 6514, tls: true },
+      ],
+      ['syslog+tcp://[::1]/', { name: 'syslog+tcp://[::1]/', host: '::1', port: 601, tls: false }],
+      ['syslog+tcp://log:5514', { name: 'syslog+tcp://log:5514', host: 'log', port: 5514, tls: false }],
+    ],
+    [
+      '/var/log/audit.ndjson',
+      'file:audit.ndjson',
+      'file:/var/log/',
+      'syslog://log.example.com',
+      'syslog+udp://log.example.com',
+      'syslog+tls://',
+      'syslog+tls://user:password@log.example.com',
+      'syslog+tls://log.example.com/path',
+      'syslog+tls://log.example.com?facility=10',
+    ].map((value) => [value, /is no file:\/, syslog\+tls:\/\/ or syslog\+tcp:\/\/ address/]),
   ],
   [
     'whom mail is from',
@@ -311,14 +337,37 @@ t.test('no refused secret is repeated in the message', async (t) => {
   t.throws(refuse, { message: /^((?!hunter2).)*$/ })
 })
 
-t.test('a file may hold the value, and the variable itself comes first', async (t) => {
+t.test('a file may hold the value', async (t) => {
   const file = join(t.testdir({ secret: `  ${strong}\n` }), 'secret')
   const spec = { SECRET: text({ default: 'default', desc: 'a secret' }) }
   t.equal(readSettings({ SECRET_FILE: file }, spec).SECRET, strong)
-  t.equal(readSettings({ SECRET: 'own', SECRET_FILE: file }, spec).SECRET, 'own')
   t.equal(readSettings({ SECRET: '', SECRET_FILE: file }, spec).SECRET, strong)
   writeFileSync(file, '\n')
   t.equal(readSettings({ SECRET_FILE: file }, spec).SECRET, 'default', 'an empty file says nothing')
+})
+
+t.test('a value and a file at once are refused, and the line says which to drop', async (t) => {
+  const spec = {
+    SECRET: text({ desc: 'a secret' }),
+    LEVEL: text({ default: 'info', desc: 'a level' }),
+    NAME: text({ default: 'x', desc: 'a name' }),
+  }
+  const environment = {
+    SECRET: 'own',
+    SECRET_FILE: '/nowhere/secret',
+    LEVEL: 'warn',
+    LEVEL_FILE: '/nowhere',
+    NAME: 'y',
+  }
+  t.throws(
+    () => readSettings(environment, spec),
+    new ConfigurationError(
+      [
+        'SECRET and SECRET_FILE are both set; drop SECRET to use the file, or SECRET_FILE',
+        'LEVEL and LEVEL_FILE are both set; drop LEVEL to use the file, or LEVEL_FILE',
+      ].join('\n'),
+    ),
+  )
 })
 
 t.test('an empty value counts as not set', async (t) => {
@@ -347,7 +396,7 @@ t.test('every setting to correct has a line that says how', async (t) => {
     message: [
       'PORT is not a port; it takes a port number',
       'MODE is none of open, closed; it takes open or closed',
-      'URL is not set; it takes an address like http://auth:5001',
+      'URL is not set, nor is URL_FILE; it takes an address like http://auth:5001',
     ].join('\n'),
   })
 })

@@ -25,7 +25,7 @@ const settingsRead = channel('sallyport.settings')
 
 /**
  * Reads settings from an environment. For every setting NAME, NAME_FILE may name a file that holds the
- * value instead (as Docker and Kubernetes mount secrets); an empty value counts as not set.
+ * value instead (as Docker and Kubernetes mount secrets); an empty value counts as not set, and both at once are refused.
  *
  * Every spec needs a `desc` that says what the setting takes: it ends the line a user is shown.
  *
@@ -37,6 +37,14 @@ export function readSettings<Specs extends Record<string, ValidatorSpec<unknown>
 ): Readonly<CleanedEnv<Specs>> {
   settingsRead.publish(specs)
   const values: Environment = {}
+  const twice = Object.keys(specs).filter((name) => environment[name] && environment[`${name}_FILE`])
+  // Which of the two was meant nobody can tell, and with keys the wrong one is an outage or a leaked key in use.
+  if (twice.length > 0)
+    throw new ConfigurationError(
+      twice
+        .map((name) => `${name} and ${name}_FILE are both set; drop ${name} to use the file, or ${name}_FILE`)
+        .join('\n'),
+    )
   for (const name of Object.keys(specs)) {
     const value = environment[name] || mounted(name, environment[`${name}_FILE`])
     if (value) values[name] = value
@@ -44,7 +52,7 @@ export function readSettings<Specs extends Record<string, ValidatorSpec<unknown>
   return customCleanEnv(values, specs, (settings) => settings, {
     reporter: ({ errors }) => {
       const lines = Object.entries(errors).map(([name, error]) => {
-        const fault = error instanceof EnvMissingError ? 'is not set' : (error as Error).message
+        const fault = error instanceof EnvMissingError ? `is not set, nor is ${name}_FILE` : (error as Error).message
         return `${name} ${fault}; it takes ${specs[name]?.desc}`
       })
       if (lines.length > 0) throw new ConfigurationError(lines.join('\n'))
@@ -162,6 +170,21 @@ function decode(text: string): string {
   }
 }
 
+/** Where the audit log goes. The name is how it was written, by which the same one is known again. */
+export type AuditSink = { name: string } & ({ path: string } | { host: string; port: number; tls: boolean })
+
+/** A file, or a receiver of syslog by TLS or plain TCP. By UDP what is lost is lost without a sign, so it is none. */
+export const auditSink = makeExactValidator<AuditSink>((input) => {
+  const [, path] = /^file:(?:\/\/)?(\/.*[^/])$/.exec(input) ?? []
+  if (path !== undefined) return { name: input, path }
+  const url = URL.canParse(input) ? new URL(input) : undefined
+  const [, kind] = /^syslog\+(tls|tcp):$/.exec(url?.protocol ?? '') ?? []
+  const isReceiver = url && kind && url.hostname !== '' && !/[^/]/.test(url.pathname + url.search + url.hash)
+  if (!isReceiver || url.username !== '') throw new EnvError('is no file:/, syslog+tls:// or syslog+tcp:// address')
+  const tls = kind === 'tls'
+  return { name: input, host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || (tls ? 6514 : 601)), tls }
+})
+
 export interface Mailbox {
   name: string
   address: string
@@ -203,6 +226,15 @@ export const databaseAddress = makeExactValidator<string>((input) => {
     throw new EnvError('is not an address; in a user name or password, / is written %2F, # %23, ? %3F, : %3A and @ %40')
   return input
 })
+
+/** Where PostgreSQL is, for a process that serves requests. */
+export const databaseSettings = {
+  DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
+  DATABASE_DIRECT_URL: databaseAddress({
+    default: undefined,
+    desc: 'the same, past a pooler that gives each transaction another connection, where DATABASE_URL leads to one',
+  }),
+}
 
 /** A web origin: scheme, host and port, nothing more. */
 export const origin = makeExactValidator<string>(readOrigin)

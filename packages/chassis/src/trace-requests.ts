@@ -3,6 +3,12 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { processSettings } from './process-config.ts'
 import { readSettings } from './settings.ts'
+import type { Followed, Traceable } from './tracing.ts'
+
+let start: ((request: Traceable) => Followed) | undefined
+
+/** Begins the span of a request that does not go through Fastify, if this process traces. */
+export const startTrace = (request: Traceable): Followed | undefined => start?.(request)
 
 /** Traces every request to the application that is built next, if there is a collector. */
 export async function traceRequests(name: string) {
@@ -13,6 +19,7 @@ export async function traceRequests(name: string) {
   if (to === undefined) return undefined
   const { openTracing } = await import('./tracing.ts')
   const tracing = openTracing(name, { to, trustedProxies })
+  start = tracing.start
   // An application takes hooks for all of its routes only before it has any.
   const follow = (message: unknown) => tracing.follow((message as { fastify: FastifyInstance }).fastify)
   diagnostics.subscribe('fastify.initialization', follow)

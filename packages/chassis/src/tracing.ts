@@ -7,12 +7,24 @@ import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trac
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 
+/** A request as a trace begins with it. */
+export interface Traceable {
+  id: string
+  method: string
+  /** A header by its name in lower case. */
+  header(name: string): string | undefined
+  /** The address at the other end of its connection. */
+  peer: string
+}
+
 /** A request that is traced. */
 export interface Followed {
   /** What the next service receives, as W3C Trace Context has it. */
   traceparent: string
   /** The route taken, where Fastify's own does not say. */
   route: string | undefined
+  /** Its response is complete, or its client has left. @param status 0 if none had begun */
+  end(status: number): void
 }
 
 declare module 'fastify' {
@@ -49,36 +61,50 @@ export function openTracing(name: string, { to, trustedProxies }: { to: string; 
   const propagator = new W3CTraceContextPropagator()
   const isTrusted = proxyAddress.compile(trustedProxies)
 
+  function start({ id, method, header, peer }: Traceable): Followed {
+    const carrier = { traceparent: header('traceparent'), tracestate: header('tracestate') }
+    const sent = propagator.extract(ROOT_CONTEXT, carrier, defaultTextMapGetter)
+    const before = trace.getSpanContext(sent)
+    const trusted = before !== undefined && isTrusted(peer, 0)
+    const span = tracer.startSpan(
+      method,
+      {
+        kind: SpanKind.SERVER,
+        attributes: { 'http.request.method': method, 'sallyport.request.id': id },
+        links: before && !trusted ? [{ context: before }] : [],
+      },
+      trusted ? sent : ROOT_CONTEXT,
+    )
+    const { traceId, spanId, traceFlags } = span.spanContext()
+    return {
+      traceparent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`,
+      route: undefined,
+      end(status) {
+        // Most are not, where only some are sampled.
+        if (!span.isRecording()) return
+        if (this.route !== undefined) span.updateName(`${method} ${this.route}`).setAttribute('http.route', this.route)
+        if (status > 0) span.setAttribute('http.response.status_code', status)
+        if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', String(status))
+        span.end()
+      },
+    }
+  }
+
   return {
+    start,
+
     /** Follows the requests of an application from now on; to be called before it has routes. */
     follow(app: FastifyInstance): void {
       app.addHook('onRequest', (request, reply, done) => {
-        const { raw, method } = request
+        const { raw, id, method } = request
         // A WebSocket is no request that ends.
         if (raw.headers.upgrade !== undefined) return done()
-        const sent = propagator.extract(ROOT_CONTEXT, raw.headers, defaultTextMapGetter)
-        const before = trace.getSpanContext(sent)
-        const trusted = isTrusted(raw.socket.remoteAddress as string, 0)
-        const span = tracer.startSpan(
-          method,
-          {
-            kind: SpanKind.SERVER,
-            attributes: { 'http.request.method': method, 'sallyport.request.id': request.id },
-            links: before && !trusted ? [{ context: before }] : [],
-          },
-          trusted ? sent : ROOT_CONTEXT,
-        )
-        const { traceId, spanId, traceFlags } = span.spanContext()
-        const traceparent = `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
-        const followed: Followed = { traceparent, route: undefined }
+        const header = (name: string) => raw.headers[name] as string | undefined
+        const followed = start({ id, method, header, peer: raw.socket.remoteAddress as string })
         request.trace = followed
         reply.raw.once('close', () => {
-          const route = followed.route ?? request.routeOptions.url
-          if (route !== undefined) span.updateName(`${method} ${route}`).setAttribute('http.route', route)
-          const status = reply.raw.statusCode
-          span.setAttribute('http.response.status_code', status)
-          if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR }).setAttribute('error.type', String(status))
-          span.end()
+          followed.route ??= request.routeOptions.url
+          followed.end(reply.raw.statusCode)
         })
         done()
       })

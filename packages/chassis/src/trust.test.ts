@@ -23,7 +23,7 @@ t.test('without them the plain headers count, but not in production', async (t) 
   t.strictSame(readTrust({}, 'appointments'), { verify: false })
   t.throws(() => readTrust({ NODE_ENV: 'production' }, 'appointments'), {
     name: 'ConfigurationError',
-    message: /^IDENTITY_PUBLIC_KEY is not set; it takes PEM/,
+    message: /^IDENTITY_PUBLIC_KEY is not set, nor is IDENTITY_PUBLIC_KEY_FILE; it takes PEM/,
   })
 })
 

@@ -1,4 +1,3 @@
-import type { Trust } from '@sallyport/identity'
 import { ConfigurationError, type Environment, publicKeys, readSettings, text } from './settings.ts'
 
 /**
@@ -7,7 +6,7 @@ import { ConfigurationError, type Environment, publicKeys, readSettings, text } 
  *
  * @param audience the name under which the gateway's routes know the service, unless IDENTITY_AUDIENCE says another
  */
-export function readTrust(environment: Environment, audience: string): Trust {
+export function readTrust(environment: Environment, audience: string) {
   const settings = readSettings(environment, {
     IDENTITY_PUBLIC_KEY: publicKeys({
       default: undefined,
@@ -19,10 +18,10 @@ export function readTrust(environment: Environment, audience: string): Trust {
     }),
   })
   const keys = settings.IDENTITY_PUBLIC_KEY
-  if (keys) return { verify: true, publicKeys: keys, audience: settings.IDENTITY_AUDIENCE }
+  if (keys) return { verify: true as const, publicKeys: keys, audience: settings.IDENTITY_AUDIENCE }
   if (environment.NODE_ENV === 'production')
     throw new ConfigurationError(
-      'IDENTITY_PUBLIC_KEY is not set; it takes PEM of the public keys of the gateway, so that nobody else can say who is calling',
+      'IDENTITY_PUBLIC_KEY is not set, nor is IDENTITY_PUBLIC_KEY_FILE; it takes PEM of the public keys of the gateway, so that nobody else can say who is calling',
     )
-  return { verify: false }
+  return { verify: false as const }
 }

@@ -18,6 +18,14 @@ export interface AccessTokenClaims {
   auth_time?: number
   acr?: string
   amr?: string[]
+  /** Who acts for the user (RFC 8693): a user, or `client:` and the id of a service account. */
+  act?: ActorClaim
+}
+
+export interface ActorClaim {
+  sub: string
+  /** Whom that one acted for before. */
+  act?: ActorClaim
 }
 
 /**

@@ -35,3 +35,7 @@ export function findGateway(baseUrl: string, send: typeof fetch): Gateway {
     },
   }
 }
+
+/** Where a call goes: a path is one of the gateway's. */
+export const urlOf = (base: string, input: string | URL | Request): URL =>
+  new URL(input instanceof Request ? input.url : String(input).replace(/^\/(?!\/)/, `${base}/`), `${base}/`)

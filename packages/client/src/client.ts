@@ -45,6 +45,8 @@ export interface AuthClientOptions {
 }
 
 export interface AuthClient {
+  /** The gateway's address, without a slash at its end. */
+  readonly baseUrl: string
   /**
    * @throws AuthError, such as `AUTH_INVALID_CREDENTIALS`, `RATE_LIMITED` (with `retryAfter`) or `NETWORK`; and
    *   `SECOND_FACTOR_REQUIRED`, whose `problem` says what `loginWithSecondFactor` goes on with
@@ -119,6 +121,7 @@ export function createAuthClient(options: AuthClientOptions): AuthClient {
   if (window) announce(store, window, clock)
 
   return {
+    baseUrl: base,
     login: (credentials) => signIn('login', credentials),
     loginWithSecondFactor: (factor) => signIn('login/second-factor', factor),
     loginWithPasskey: (proof) => signIn('login/passkey', proof),

@@ -1,6 +1,7 @@
 import { unlessAborted } from './abort.ts'
 import { readAccessToken } from './access-token.ts'
 import { AuthError, errorOf, type StepUpNeed } from './auth-error.ts'
+import { urlOf } from './base-url.ts'
 import type { Clock } from './clock.ts'
 import type { Refresh } from './refresh.ts'
 import { nobody, type Store } from './store.ts'
@@ -43,7 +44,7 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
     init: RequestInit,
     request: Request | undefined,
   ): Promise<Response> {
-    const url = new URL(request?.url ?? String(input).replace(/^\/(?!\/)/, `${base}/`), `${base}/`)
+    const url = urlOf(base, input)
     const target = request ?? url
     const headers = new Headers(init.headers ?? request?.headers)
     // The token is for the gateway, and an app that sends one of its own knows why.
@@ -67,7 +68,7 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
         store.write({ ...nobody, signOut: { code, ...(reason !== undefined && { reason }) } })
         return response
       }
-      const isFixed = await fix(version, problem)
+      const isFixed = await fix(version, { ...needOf(response), ...problem })
       const next = store.session.accessToken
       // What one user asked for is not done as another, who has signed in meanwhile.
       if (!isFixed || next === null || store.session.user?.id !== user?.id) return response
@@ -112,6 +113,13 @@ export function createFetch({ base, store, refresh, send, clock, onStepUp }: Par
     if (roles.length > 0 && (accessToken === null || expiresAt <= clock.now())) await refresh(version)
     return store.session.accessToken
   }
+}
+
+/** Of the challenge (RFC 9470), as the gateway writes it: a proxy that asks it may drop the body, which says the same. */
+function needOf({ headers }: Response): StepUpNeed {
+  const [, acr, maxAge] =
+    /tion"(?:, acr_values="(aal\d)")?(?:, max_age="(\d+))?/.exec(`${headers.get('www-authenticate')}`) ?? []
+  return { acr: acr as StepUpNeed['acr'], maxAge: Number(maxAge) || undefined }
 }
 
 function isStream(body: unknown): boolean {

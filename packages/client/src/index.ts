@@ -1,4 +1,4 @@
-export { type AccessTokenClaims, readAccessToken } from './access-token.ts'
+export { type AccessTokenClaims, type ActorClaim, readAccessToken } from './access-token.ts'
 export {
   type Account,
   type AccountDetails,
@@ -28,5 +28,5 @@ export {
   type TotpSecret,
 } from './factors.ts'
 export type { Channel, KeyValueStorage, Locks, Platform } from './platform.ts'
-export type { AuthSnapshot } from './snapshot.ts'
+export type { ActingEnd, AuthSnapshot } from './snapshot.ts'
 export type { SignOut, Trouble, User } from './store.ts'

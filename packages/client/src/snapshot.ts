@@ -20,6 +20,16 @@ export interface AuthSnapshot {
   readonly trouble: Trouble | null
   /** Why nobody is signed in any more; null if somebody is, or nobody was. */
   readonly signOut: SignOut | null
+  /** Who acts for `user` in this tab; null if nobody does. Only with `withImpersonation`, as is the next. */
+  readonly actor?: User | null
+  /** Why acting ended by itself, for the one who acted; null after `stopActing`, and once they act again or leave. */
+  readonly actingEnd?: ActingEnd | null
+}
+
+/** The code is `TOKEN_EXPIRED`, or another of the server's. */
+export interface ActingEnd extends SignOut {
+  /** Whom it was for. */
+  user: User
 }
 
 export interface Snapshots {

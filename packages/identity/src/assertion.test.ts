@@ -1,8 +1,8 @@
 import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
+import type { Identity } from '@sallyport/verify'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
 import { createAssertions, createAssertionVerifier } from './assertion.ts'
-import type { Identity } from './identity.ts'
 
 // As PEM: on Node 20 the export of a key object that was generated can wait for itself forever (for a lock it holds).
 const publicKeyEncoding = { type: 'spki', format: 'pem' } as const
@@ -10,6 +10,7 @@ const privateKeyEncoding = { type: 'pkcs8', format: 'pem' } as const
 const ours = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
 const foreign = generateKeyPairSync('ec', { namedCurve: 'P-256', publicKeyEncoding, privateKeyEncoding })
 const doctor: Identity = {
+  caller: 'user',
   userId: 'user-1',
   email: 'doctor@example.com',
   role: 'doctor',
@@ -37,6 +38,9 @@ function forge(claims: object = {}, header: object = {}, key = ours.privateKey):
   })
 }
 
+/** The same bytes in base64url, with a bit in the last character that nobody reads. */
+const respelled = (token: string) => token.slice(0, -1) + String.fromCharCode(token.charCodeAt(token.length - 1) + 1)
+
 t.test('a service learns who is calling, whichever kind of key signs', async (t) => {
   const pairs = [
     ours,
@@ -45,9 +49,18 @@ t.test('a service learns who is calling, whichever kind of key signs', async (t)
   ]
   for (const { privateKey, publicKey } of pairs) {
     const { token, expiresAt } = createAssertions(privateKey).sign(doctor, 'appointments')
-    t.strictSame(createAssertionVerifier([publicKey], 'appointments')(token), doctor)
+    t.strictSame(await createAssertionVerifier([publicKey], 'appointments')(token), doctor)
     t.ok(Math.abs(expiresAt - now() - 60) <= 5, 'for a minute')
   }
+})
+
+t.test('it names the access token that it was made from, and when that ends', async (t) => {
+  const { sign } = createAssertions(ours.privateKey)
+  const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString())
+  const from = { jti: 'token-1', expiresAt: now() + 5 }
+  const { token } = sign(doctor, 'appointments', from)
+  t.match(claimsOf(token), { token_jti: from.jti, token_exp: from.expiresAt })
+  t.strictSame(await verify(token), doctor, 'which is nothing to a service')
 })
 
 t.test('a service learns how the caller proved who they are, as far as that is known', async (t) => {
@@ -56,9 +69,13 @@ t.test('a service learns how the caller proved who they are, as far as that is k
   const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString())
   const { token } = sign({ ...doctor, ...proof }, 'appointments')
   t.match(claimsOf(token), { auth_time: proof.authTime, acr: 'aal2', amr: proof.amr })
-  t.strictSame(verify(token), { ...doctor, ...proof })
+  t.strictSame(await verify(token), { ...doctor, ...proof })
   for (const [part, value] of Object.entries(proof))
-    t.strictSame(verify(sign({ ...doctor, [part]: value }, 'appointments').token), { ...doctor, [part]: value }, part)
+    t.strictSame(
+      await verify(sign({ ...doctor, [part]: value }, 'appointments').token),
+      { ...doctor, [part]: value },
+      part,
+    )
   const claims = claimsOf(sign(doctor, 'appointments').token)
   for (const name of ['auth_time', 'acr', 'amr']) t.notOk(name in claims, name)
 })
@@ -66,7 +83,7 @@ t.test('a service learns how the caller proved who they are, as far as that is k
 t.test('while a key is being replaced, assertions by the old and the new one hold', async (t) => {
   const either = createAssertionVerifier([foreign.publicKey, ours.publicKey], 'appointments')
   for (const { privateKey } of [ours, foreign])
-    t.strictSame(either(createAssertions(privateKey).sign(doctor, 'appointments').token), doctor)
+    t.strictSame(await either(createAssertions(privateKey).sign(doctor, 'appointments').token), doctor)
 })
 
 t.test('a key that is weak or of another kind signs and checks nothing', async (t) => {
@@ -82,11 +99,11 @@ t.test('a key that is weak or of another kind signs and checks nothing', async (
 
 t.test('an assertion holds for one service alone', async (t) => {
   const { token } = createAssertions(ours.privateKey).sign(doctor, 'notifications')
-  t.equal(verify(token), undefined)
+  t.equal(await verify(token), undefined)
 })
 
 t.test('what was not signed by the gateway, as an assertion, is invalid', async (t) => {
-  t.strictSame(verify(forge()), doctor, 'a good one by hand, so that each fault below is the only one')
+  t.strictSame(await verify(forge()), doctor, 'a good one by hand, so that each fault below is the only one')
   const [header, payload, signature] = forge().split('.') as [string, string, string]
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const hmacInput = `${encode({ alg: 'HS256', typ: 'identity+jwt' })}.${payload}`
@@ -94,6 +111,13 @@ t.test('what was not signed by the gateway, as an assertion, is invalid', async 
     'another key': forge({}, {}, foreign.privateKey),
     'an access token': forge({}, { typ: 'at+jwt' }),
     'no type': forge({}, { typ: undefined }),
+    'a type in another case': forge({}, { typ: 'Identity+JWT' }),
+    'a type with its tree': forge({}, { typ: 'application/identity+jwt' }),
+    'a key that it brings': forge({}, { jwk: {} }),
+    'a header that must be understood': forge({}, { crit: [] }),
+    'another spelling of the signature': respelled(forge()),
+    'an end in milliseconds': forge({ exp: Date.now() + 60_000 }),
+    'issued at no time': forge({ iat: 'now' }),
     'another issuer': forge({ iss: 'someone' }),
     'issuers in a list': forge({ iss: ['sallyport-gateway'] }),
     'an expired one': forge({ iat: now() - 70, exp: now() - 10 }),
@@ -114,17 +138,24 @@ t.test('what was not signed by the gateway, as an assertion, is invalid', async 
     empty: '',
     nonsense: 'nonsense',
   }
-  for (const [name, token] of Object.entries(forgeries)) t.equal(verify(token), undefined, name)
+  for (const [name, token] of Object.entries(forgeries)) t.equal(await verify(token), undefined, name)
 })
 
 t.test('clocks may differ by a few seconds', async (t) => {
-  t.strictSame(verify(forge({ exp: now() - 2 })), doctor)
+  t.strictSame(await verify(forge({ exp: now() - 2 })), doctor)
 })
 
 t.test('an assertion that was seen before ends all the same', async (t) => {
   const token = forge()
-  t.strictSame(verify(token), doctor)
+  t.strictSame(await verify(token), doctor)
   const later = Date.now() + 66_000
   t.intercept(Date, 'now', { value: () => later })
-  t.equal(verify(token), undefined)
+  t.equal(await verify(token), undefined)
+})
+
+t.test('however many assertions came before, one is read the same', async (t) => {
+  const { sign } = createAssertions(ours.privateKey)
+  for (let count = 0; count < 1_001; count++)
+    if (!(await verify(sign({ ...doctor, sessionId: `session-${count}` }, 'appointments').token))) t.fail('a good one')
+  t.strictSame(await verify(sign(doctor, 'appointments').token), doctor)
 })

@@ -1,19 +1,29 @@
-import { randomUUID } from 'node:crypto'
-import { createVerifier } from 'fast-jwt'
-import { type Identity, identityFrom } from './identity.ts'
-import { algorithmOf } from './keys.ts'
+import { createPublicKey, randomUUID } from 'node:crypto'
+import {
+  assertionIssuer,
+  assertionLifetime,
+  assertionType,
+  claimsOf,
+  type Identity,
+  KeptAssertions,
+  readAssertion,
+} from '@sallyport/verify'
+import { isSigned } from './jws.ts'
+import { algorithmOf, readPublicKeys } from './keys.ts'
 import { createSigner } from './sign.ts'
 
-/** Who signs assertions, as their `iss`. */
-const issuer = 'sallyport-gateway'
-
-/** How long an assertion is valid, in seconds. Services allow no skew beyond `tolerance`. */
-const lifetime = 60
-const tolerance = 5
-
 export interface Assertions {
-  /** An assertion of who is calling, for one audience, with when it ends, in seconds since 1970. */
-  sign(identity: Identity, audience: string): { token: string; expiresAt: number }
+  /**
+   * An assertion of who is calling, for one audience, with when it ends, in seconds since 1970.
+   *
+   * @param from the access token by which that is known: what the assertion is exchanged for ends no later than it
+   */
+  sign(identity: Identity, audience: string, from?: { jti: string | undefined; expiresAt: number }): Assertion
+}
+
+interface Assertion {
+  token: string
+  expiresAt: number
 }
 
 /**
@@ -24,23 +34,17 @@ export interface Assertions {
  * @throws if the key is not one of these
  */
 export function createAssertions(privateKey: string): Assertions {
-  const sign = createSigner(privateKey, 'identity+jwt')
+  const sign = createSigner(privateKey, assertionType)
   return {
-    sign(identity, audience) {
+    sign(identity, audience, from) {
       const now = Math.floor(Date.now() / 1000)
-      const expiresAt = now + lifetime
-      const { userId: sub, sessionId: sid, email, role, roles, authTime: auth_time, acr, amr } = identity
+      const expiresAt = now + assertionLifetime
       const token = sign({
-        iss: issuer,
+        iss: assertionIssuer,
         aud: audience,
-        sub,
-        sid,
-        email,
-        role,
-        roles,
-        auth_time,
-        acr,
-        amr,
+        ...claimsOf(identity),
+        token_jti: from?.jti,
+        token_exp: from?.expiresAt,
         iat: now,
         exp: expiresAt,
         jti: randomUUID(),
@@ -53,36 +57,29 @@ export function createAssertions(privateKey: string): Assertions {
 export type VerifyAssertion = (token: string) => Identity | undefined
 
 /**
- * Makes the check of `x-identity-token`: signature by one of the gateway's keys, type, issuer, audience and time.
- * It does not know about sessions ended since: the gateway does, and signs nothing for them.
+ * Makes the check of `x-identity-token`, by Node's own cryptography and so at once: signature by one of the gateway's
+ * keys, and all that `readAssertion` reads. It does not know about sessions ended since: the gateway does, and signs
+ * nothing for them. What runs elsewhere than on Node has the one of `@sallyport/verify`.
  *
  * @param publicKeys PEM of the keys the gateway may sign with; several while a key is being replaced
  * @param audience the name under which the gateway's route knows this service
  * @returns the identity, or undefined for anything invalid
+ * @throws without a key or an audience, since nothing can be checked then
  */
-export function createAssertionVerifier(publicKeys: string[], audience: string): VerifyAssertion {
-  const verifiers = publicKeys.map((key) =>
-    createVerifier({
-      key,
-      algorithms: [algorithmOf(key)],
-      checkTyp: 'identity+jwt',
-      allowedIss: issuer,
-      allowedAud: audience,
-      requiredClaims: ['iss', 'aud', 'sub', 'iat', 'exp'],
-      clockTolerance: tolerance * 1000,
-      cache: 1000,
-      cacheTTL: lifetime * 1000,
-    }),
-  )
+export function createAssertionVerifier(
+  publicKeys: readonly (string | undefined)[],
+  audience: string,
+): VerifyAssertion {
+  if (typeof audience !== 'string' || audience === '')
+    throw new TypeError("audience is not set. It is the name under which the gateway's route knows this service")
+  const keys = readPublicKeys(publicKeys).map((pem) => ({ key: createPublicKey(pem), algorithm: algorithmOf(pem) }))
+  const kept = new KeptAssertions()
   return (token) => {
-    for (const verify of verifiers) {
-      try {
-        const { sub, sid, email, role, roles, auth_time, acr, amr } = verify(token)
-        return identityFrom({ userId: sub, sessionId: sid, email, role, roles, acr, authTime: auth_time, amr })
-      } catch {
-        // Not by this key, or not valid: the next key decides.
-      }
-    }
-    return undefined
+    const known = kept.find(token)
+    if (known) return known
+    const read = readAssertion(token, audience)
+    const isGood =
+      read && keys.some(({ key, algorithm }) => algorithm === read.algorithm && isSigned(key, algorithm, read.message))
+    return isGood ? kept.keep(token, read) : undefined
   }
 }

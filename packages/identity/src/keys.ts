@@ -1,6 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
-
-export type Algorithm = 'ES256' | 'RS256' | 'EdDSA'
+import type { Algorithm } from '@sallyport/verify'
 
 /**
  * The one algorithm a key may be used with, so that no token chooses how it is checked.
@@ -25,6 +24,37 @@ export function publicJwk(key: string | KeyObject): Record<string, string> & { k
   const kid = createHash('sha256').update(JSON.stringify(required)).digest('base64url')
   return { ...required, use: 'sig', alg: algorithmOf(key), kid }
 }
+
+/**
+ * The public keys in texts of PEM, each of one or several keys, as an environment has them: a literal `\\n` counts as a
+ * line break.
+ *
+ * @throws unless each text holds keys, of the kinds that we sign with
+ */
+export function readPublicKeys(texts: readonly (string | undefined)[]): string[] {
+  if (!Array.isArray(texts) || texts.length === 0) throw new TypeError(`publicKeys is no list of keys. ${howToMakeOne}`)
+  return texts.flatMap((text: unknown, index) => {
+    if (text === undefined)
+      throw new TypeError(`publicKeys[${index}] is undefined; set IDENTITY_PUBLIC_KEY. ${howToMakeOne}`)
+    const blocks = typeof text === 'string' && text.replaceAll('\\n', '\n').match(pemBlock)
+    if (!blocks) throw new TypeError(`publicKeys[${index}] holds no PEM of a public key. ${howToMakeOne}`)
+    for (const block of blocks) {
+      if (block.includes('PRIVATE KEY')) throw new TypeError(`publicKeys[${index}] is a private key. ${howToMakeOne}`)
+      try {
+        algorithmOf(block)
+      } catch (cause) {
+        throw new TypeError(`publicKeys[${index}]: the key must be EC P-256, Ed25519, or RSA of at least 2048 bits`, {
+          cause,
+        })
+      }
+    }
+    return blocks
+  })
+}
+
+const pemBlock = /-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g
+
+const howToMakeOne = 'It takes what `openssl pkey -pubout` makes of the IDENTITY_PRIVATE_KEY of the gateway'
 
 function publicKeyOf(key: string | KeyObject): KeyObject {
   if (typeof key === 'string' || key.type === 'private') return createPublicKey(key as string)

@@ -1,6 +1,6 @@
+import { isEmail } from '@sallyport/verify'
 import fc from 'fast-check'
 import t from 'tap'
-import { isEmail } from './identity.ts'
 import { partsOf, spellingsOf, toMailbox } from './mailbox.ts'
 
 t.test('one mailbox has one spelling', async (t) => {

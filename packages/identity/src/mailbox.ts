@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { domainToASCII, domainToUnicode } from 'node:url'
-import { isEmail } from './identity.ts'
+import { isEmail } from '@sallyport/verify'
 
 /** Octets of an address (RFC 5321 section 4.5.3.1.3, without the angle brackets). */
 const longest = 254

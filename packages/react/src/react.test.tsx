@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type AuthClient, type AuthClientOptions, createAuthClient } from '@sallyport/client'
+import { withImpersonation } from '@sallyport/client/impersonation'
 import { Window } from 'happy-dom'
 import { act, type ReactNode, StrictMode } from 'react'
 import { createRoot, hydrateRoot } from 'react-dom/client'
@@ -79,9 +80,9 @@ async function openPage(t: Test, path = '/') {
   }
 }
 
-function tokenOf(roles: string[]): string {
+function tokenOf(roles: string[], more: object = {}): string {
   const iat = Math.floor(Date.now() / 1000)
-  const claims = { iat, exp: iat + 900, sub: 'user-1', sid: 'session-1', email: 'd@example.com', roles }
+  const claims = { iat, exp: iat + 900, sub: 'user-1', sid: 'session-1', email: 'd@example.com', roles, ...more }
   return `e30.${Buffer.from(JSON.stringify({ ...claims, jti: Math.random() })).toString('base64url')}.c2ln`
 }
 
@@ -253,6 +254,35 @@ t.test('who logs out is not brought back, and neither is the next user', async (
   t.equal(page.shown(), '')
   t.same(new Set(page.went), new Set(['/login']))
   t.equal(takeReturnPath('/home'), '/home')
+})
+
+t.test('while somebody acts for another user, the page is that of the other one', async (t) => {
+  const page = await openPage(t)
+  page.user.roles = ['admin']
+  const client = withImpersonation(page.createClient())
+  await client.login(doctor)
+  let auth: ReturnType<typeof useAuth> | undefined
+  const Actor = () => {
+    auth = useAuth()
+    return auth.actor ? `${auth.actor.email} as ` : null
+  }
+  await page.render(
+    client,
+    <>
+      <Actor />
+      <Who />
+      <ProtectedRoute requireRole="admin" forbidden=" forbidden">
+        {' for admins'}
+      </ProtectedRoute>
+    </>,
+  )
+  t.equal(page.shown(), 'signed-in d@example.com admin for admins')
+  const user = { id: 'user-2', email: 'p@example.com', name: 'Pat', roles: ['patient'] }
+  const accessToken = tokenOf(user.roles, { sub: user.id, act: { sub: 'user-1' } })
+  await act(async () => auth?.actAs?.({ accessToken, expiresIn: 900, user }))
+  t.equal(page.shown(), 'd@example.com as signed-in p@example.com patient forbidden')
+  await act(async () => auth?.stopActing?.())
+  t.equal(page.shown(), 'signed-in d@example.com admin for admins')
 })
 
 t.test('monitoring ends with the provider', async (t) => {

@@ -1,9 +1,10 @@
 import type { AuthClient, AuthSnapshot } from '@sallyport/client'
+import type { Acting } from '@sallyport/client/impersonation'
 import { useContext, useMemo, useSyncExternalStore } from 'react'
 import { AuthContext, type AuthContextValue } from './auth-provider.tsx'
 
-/** Who is signed in, and what the app can do about it. */
-export interface Auth extends AuthSnapshot, Pick<AuthClient, 'login' | 'logout' | 'fetch'> {
+/** Who is signed in, and what the app can do about it. `actAs` and `stopActing` are those of `withImpersonation`. */
+export interface Auth extends AuthSnapshot, Pick<AuthClient, 'login' | 'logout' | 'fetch'>, Partial<Acting> {
   client: AuthClient
 }
 
@@ -24,8 +25,8 @@ export function useAuth(): Auth {
   const { client } = useAuthContext()
   const snapshot = useSyncExternalStore(client.subscribe, client.getSnapshot, () => unknown)
   return useMemo(() => {
-    const { login, logout, fetch } = client
-    return { ...snapshot, login, logout, fetch, client }
+    const { login, logout, fetch, actAs, stopActing } = client as AuthClient & Partial<Acting>
+    return { ...snapshot, login, logout, fetch, client, ...(actAs && stopActing && { actAs, stopActing }) }
   }, [client, snapshot])
 }
 

@@ -1,6 +1,6 @@
-import { createApplication, type Logger } from '@sallyport/chassis'
+import { createApplication, type Logger, ownCallers } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
+import { requireCaller, requireIdentity, requireRole, requireScope } from '@sallyport/identity/fastify'
 import type { Config } from './config.ts'
 import { doctorRoutes } from './doctor.ts'
 import { patientRoute } from './patient.ts'
@@ -16,11 +16,15 @@ interface Parts {
 /** The sample service: it knows callers by their identity headers alone. */
 export function buildApp({ config, database, isOutage, logger }: Parts) {
   const app = createApplication({ ...config, logger, isOutage, bodyLimit: 64 * 1024 })
-  const signedIn = requireUuids(requireIdentity(config.trust))
-  const doctorOrAdmin = requireUuids(requireRole(['doctor', 'admin'], config.trust))
+  const signedIn = ownCallers(requireIdentity(config.trust))
+  const anyCaller = ownCallers(requireCaller(['user', 'client'], config.trust))
+  const doctorOrAdmin = ownCallers(requireRole(['doctor', 'admin'], config.trust))
+  // They limit service accounts, also one that acts for somebody, and nobody's own token.
+  const mayRead = requireScope(['appointments:read'], config.trust)
+  const mayWrite = requireScope(['appointments:write'], config.trust)
 
-  doctorRoutes(app, { database, doctorOrAdmin })
-  patientRoute(app, { database, signedIn })
+  doctorRoutes(app, { database, reader: [doctorOrAdmin, mayRead], writer: [doctorOrAdmin, mayWrite] })
+  patientRoute(app, { database, reader: [anyCaller, mayRead] })
   whoamiRoute(app, { signedIn })
   return app
 }

@@ -1,7 +1,8 @@
 import { type Application, Problem, storable } from '@sallyport/chassis'
 import { problemSchema } from '@sallyport/chassis/problem-schema'
 import type { Appointment, Database, Prisma } from '@sallyport/database'
-import type { Guard, Identity } from '@sallyport/identity'
+import type { Identity } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import Type from 'typebox'
 import { AppointmentView, appointmentChannel, Status, view } from './appointment.ts'
 
@@ -12,10 +13,8 @@ const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: storable })
 /** Appointments for those who give them: a doctor sees and changes their own, an admin everyone's. */
 export function doctorRoutes(
   app: Application,
-  { database, doctorOrAdmin }: { database: Database; doctorOrAdmin: Guard },
+  { database, reader, writer }: { database: Database; reader: Guard[]; writer: Guard[] },
 ): void {
-  const preHandler = doctorOrAdmin
-
   app.get(
     '/api/doctor/appointments',
     {
@@ -23,7 +22,7 @@ export function doctorRoutes(
         summary: 'The appointments I give',
         response: { 200: Type.Object({ appointments: Type.Array(AppointmentView) }), '4xx': problemSchema },
       },
-      preHandler,
+      preHandler: reader,
     },
     async ({ identity }) => {
       const appointments = await database.appointment.findMany({
@@ -50,7 +49,7 @@ export function doctorRoutes(
         }),
         response: { 201: AppointmentView, '4xx': problemSchema },
       },
-      preHandler,
+      preHandler: writer,
     },
     async ({ identity, body }, reply) => {
       const doctorId = isAdmin(identity) ? (body.doctorId ?? identity.userId) : identity.userId
@@ -84,7 +83,7 @@ export function doctorRoutes(
         ),
         response: { 200: AppointmentView, '4xx': problemSchema },
       },
-      preHandler,
+      preHandler: writer,
     },
     async ({ identity, params, body }) => {
       const { startsAt, reason, status } = body

@@ -9,6 +9,7 @@ await runProcess('appointments', async (environment) => {
   const logger = createLogger('appointments', config.logLevel)
   const database = createDatabase(config.databaseUrl, {
     connections: config.databaseConnections,
+    pooled: config.databasePooled,
     onError: (err) => logger.warn({ event: 'database_connection_lost', err }),
   })
   await waitForDatabase(database, config.databaseWait)

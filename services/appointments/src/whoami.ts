@@ -1,5 +1,6 @@
 import type { Application } from '@sallyport/chassis'
-import { type Guard, identityHeaders } from '@sallyport/identity'
+import { identityHeaders } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 
 /** Shows the identity headers as they arrived, but for the assertion, which is a credential. */
 export function whoamiRoute(app: Application, { signedIn }: { signedIn: Guard }): void {

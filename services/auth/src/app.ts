@@ -1,22 +1,31 @@
 import cookie from '@fastify/cookie'
 import rateLimit from '@fastify/rate-limit'
-import { createApplication, type Logger, Problem } from '@sallyport/chassis'
+import { createApplication, type Logger, ownCallers, Problem } from '@sallyport/chassis'
 import { countTogether, type RateLimitStore } from '@sallyport/chassis/rate-limit'
 import type { Database } from '@sallyport/database'
-import { requireIdentity, requireRole, requireUuids } from '@sallyport/identity'
+import { requireIdentity, requireRole } from '@sallyport/identity/fastify'
 import { createAskForMail } from './accounts/ask-for-mail.ts'
-import { changeEmailRoutes, emailChangeTask, startEmailChange } from './accounts/change-email.ts'
+import { changeEmailRoutes } from './accounts/change-email.ts'
 import { checkTicketRoute } from './accounts/check-ticket.ts'
 import { accountFormats } from './accounts/fields.ts'
 import { meRoutes } from './accounts/me.ts'
-import { registerRoutes, registrationTask, startRegistration } from './accounts/register.ts'
+import { registerRoutes } from './accounts/register.ts'
 import { createUserRoute } from './admin/create-user.ts'
 import { directoryRoutes } from './admin/directory.ts'
 import { eventRoutes } from './admin/events.ts'
+import { createMayImpersonate, impersonationRoutes } from './admin/impersonate.ts'
 import { invitationRoutes } from './admin/invitations.ts'
 import { oneUserRoutes } from './admin/user.ts'
 import { userRoutes } from './admin/users.ts'
-import type { Config, MailConfig } from './config.ts'
+import { startBackground } from './background.ts'
+import { apiKeyRoute } from './clients/api-keys.ts'
+import { clientRoutes } from './clients/clients.ts'
+import { credentialRoutes } from './clients/credentials.ts'
+import { exchangeRoutes } from './clients/exchanges.ts'
+import { metadataRoute } from './clients/metadata.ts'
+import { oauthRoutes } from './clients/oauth.ts'
+import { createRemoteJwks } from './clients/remote-jwks.ts'
+import type { Config } from './config.ts'
 import { createChallengeTokens } from './factors/challenges.ts'
 import { createChangeFactors } from './factors/change.ts'
 import { createCheckCode } from './factors/codes.ts'
@@ -27,15 +36,16 @@ import { factorRoutes } from './factors/factors.ts'
 import { factorLoginRoutes } from './factors/login.ts'
 import { createSecondFactor } from './factors/second-factor.ts'
 import { stepUpRoutes } from './factors/step-up.ts'
+import { healthRoute } from './health/health.ts'
 import { createNotify } from './mail/queue.ts'
-import type { Tasks } from './mail/worker.ts'
+import { createOutbound } from './outbound.ts'
 import { changePasswordRoute } from './passwords/change.ts'
-import { manyFailuresTask, tellOfFailures } from './passwords/many-failures.ts'
 import type { Passwords } from './passwords/passwords.ts'
 import { passwordFormats } from './passwords/policy.ts'
-import { passwordResetTask, resetRoutes, startPasswordReset } from './passwords/reset.ts'
+import { resetRoutes } from './passwords/reset.ts'
 import { createThrottle } from './passwords/throttle.ts'
-import { startHousekeeping } from './sessions/housekeeping.ts'
+import { reportRoutes } from './replicas/reports.ts'
+import { refuseActors } from './sessions/acting.ts'
 import { createKnownDevices } from './sessions/known-devices.ts'
 import { loginRoute } from './sessions/login.ts'
 import { logoutRoutes } from './sessions/logout.ts'
@@ -50,6 +60,9 @@ import { createDerivedKeys } from './tokens/derived-keys.ts'
 import { jwksRoute } from './tokens/jwks.ts'
 import type { KeySet } from './tokens/key-set.ts'
 import { registerRefreshTokens } from './tokens/refresh.ts'
+import { deliveryRoutes } from './webhooks/deliveries.ts'
+import { createSender } from './webhooks/send.ts'
+import { webhookRoutes } from './webhooks/webhooks.ts'
 
 interface Dependencies {
   config: Config
@@ -86,20 +99,29 @@ export async function buildApp(dependencies: Dependencies) {
   const revocations = openRevocations(config, database, logger)
   const derivedKeys = createDerivedKeys(keys)
   const factorKey = createFactorKey(keys)
-  const stopHousekeeping = startHousekeeping(database, logger, factorKey, config)
-  const stopMail = config.mail && (await startMail(config.mail))
+  const outbound = createOutbound(config.webhookOrigins, 'WEBHOOK_ORIGINS')
+  const sender = createSender(outbound)
+  const secrets = { keys, derivedKeys, factorKey }
+  const stopBackground = await startBackground({ config, database, logger, passwords, revocations, sender, ...secrets })
   app.addHook('preClose', async () => {
-    await Promise.all([stopHousekeeping(), revocations.close(), stopMail?.()])
+    await Promise.all([revocations.close(), stopBackground()])
   })
   app.addHook('onClose', async () => rateLimitStore?.close())
 
-  const signedIn = requireUuids(requireIdentity(config.trust))
-  const admin = requireUuids(requireRole(['admin'], config.trust))
-  const mayLookUp = requireUuids(requireRole(config.directoryRoles, config.trust))
+  const actedFor = ownCallers(requireIdentity(config.trust))
+  const signedIn = refuseActors(actedFor)
+  const admin = refuseActors(ownCallers(requireRole(['admin'], config.trust)))
+  const mayImpersonate = createMayImpersonate(config)
+  const mayLookUp = ownCallers(requireRole(config.directoryRoles, config.trust))
 
   if (config.docs) {
     const { serveDocs } = await import('./openapi/serve.ts')
-    await serveDocs(app, { signedIn, withRole: [admin, mayLookUp] }, config.gatewayOrigin)
+    const guards = {
+      signedIn: [actedFor, signedIn],
+      withRole: [admin, mayImpersonate, mayLookUp],
+      own: [signedIn, admin, mayImpersonate],
+    }
+    await serveDocs(app, guards, config.gatewayOrigin)
   }
 
   const { recently, fully } = requireRecentSignIn(database)
@@ -111,6 +133,7 @@ export async function buildApp(dependencies: Dependencies) {
   const secondFactor = createSecondFactor({ config, database: loginDatabase, challengeTokens, checkCode })
   const changeFactors = createChangeFactors({ database, notify })
   const signIn = createSignIn({ config, database: loginDatabase, accessTokens, refreshTokens, devices, notify })
+  const remoteJwks = createRemoteJwks(config.clientJwksOrigins)
   const askForMail = createAskForMail(app, config, database)
   /** For what hashes passwords. */
   const hashing = {
@@ -128,10 +151,10 @@ export async function buildApp(dependencies: Dependencies) {
   registerRoutes(app, hashing)
   resetRoutes(app, hashing)
   checkTicketRoute(app, hashing)
-  meRoutes(app, { config, database, refreshTokens, notify, signedIn, fully })
+  meRoutes(app, { config, database, refreshTokens, notify, signedIn, actedFor, fully })
   changePasswordRoute(app, { ...hashing, signedIn, fully })
   changeEmailRoutes(app, { config, database, keys: derivedKeys, notify, askForMail, signedIn, fully })
-  ownSessionRoutes(app, { database, signedIn, recently })
+  ownSessionRoutes(app, { database, signedIn, actedFor, recently })
   factorRoutes(app, { config, database, changeFactors, signedIn, fully })
   totpRoutes(app, { config, database, factorKey, changeFactors, signedIn, fully })
   passkeyRoutes(app, { config, database, changeFactors, signedIn, fully })
@@ -140,21 +163,19 @@ export async function buildApp(dependencies: Dependencies) {
   oneUserRoutes(app, administration)
   invitationRoutes(app, administration)
   eventRoutes(app, administration)
-  directoryRoutes(app, { database, signedIn, mayLookUp })
+  healthRoute(app, { ...administration, keys })
+  directoryRoutes(app, { database, signedIn: actedFor, mayLookUp })
+  impersonationRoutes(app, { config, database, accessTokens, notify, mayImpersonate, actedFor, fully })
+  clientRoutes(app, administration)
+  credentialRoutes(app, { ...administration, remoteJwks })
+  exchangeRoutes(app, administration)
+  webhookRoutes(app, { ...administration, factorKey, outbound, sender })
+  deliveryRoutes(app, administration)
+  await oauthRoutes(app, { config, database, accessTokens, keys, remoteJwks, isOutage })
+  metadataRoute(app, { config })
+  apiKeyRoute(app, { config, database, accessTokens })
   jwksRoute(app, { keys })
   revocationStreamRoute(app, { config, revocations })
+  reportRoutes(app, { config, database })
   return app
-
-  /** Imported when there is mail to send: it takes a start as long as Fastify does. */
-  async function startMail(mail: MailConfig) {
-    const { startMailWorker } = await import('./mail/worker.ts')
-    const dependencies = { config, database, keys: derivedKeys }
-    const tasks = {
-      [registrationTask]: (payload) => startRegistration(payload, dependencies),
-      [passwordResetTask]: (payload) => startPasswordReset(payload, dependencies),
-      [emailChangeTask]: (payload) => startEmailChange(payload, dependencies),
-      [manyFailuresTask]: (payload) => tellOfFailures(payload, dependencies),
-    } satisfies Tasks
-    return startMailWorker({ databaseUrl: config.databaseUrl, mail, keys: derivedKeys, logger, tasks })
-  }
 }

@@ -71,3 +71,16 @@ t.test('what is no such setting is named', async (t) => {
   for (const [name, values] of Object.entries(wrong))
     for (const value of values) t.match(problemsOf({ [name]: value }), [new RegExp(`^${name} `)], `${name}=${value}`)
 })
+
+t.test('the endpoints of OAuth are at the gateway, or where the issuer is, unless that is a mere name', async (t) => {
+  const gateway = { GATEWAY_ORIGIN: 'https://gateway.test' }
+  for (const [settings, origin] of [
+    [{}, 'https://issuer.test'],
+    [{ JWT_ISSUER: 'https://issuer.test/tenant' }, 'https://issuer.test'],
+    [gateway, 'https://gateway.test'],
+    [{ JWT_ISSUER: 'sallyport' }, undefined],
+    [{ JWT_ISSUER: 'urn:sallyport' }, undefined],
+    [{ ...gateway, JWT_ISSUER: 'sallyport' }, undefined],
+  ] as const)
+    t.equal(readConfig({ ...required, ...settings }).oauthOrigin, origin, JSON.stringify(settings))
+})

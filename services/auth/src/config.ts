@@ -1,7 +1,8 @@
 import {
+  auditSink,
   ConfigurationError,
   choice,
-  databaseAddress,
+  databaseSettings,
   domain,
   domains,
   duration,
@@ -24,6 +25,7 @@ import {
   secrets,
   smtpServer,
   text,
+  versionOf,
 } from '@sallyport/chassis'
 import { readRelyingParty } from './factors/relying-party.ts'
 
@@ -34,7 +36,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NODE_ENV: processSettings.NODE_ENV,
     AUTH_PORT: port({ default: 5001, desc: 'a port number (5001 if not set)' }),
-    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
+    ...databaseSettings,
     DATABASE_CONNECTIONS: positive({ default: 10, desc: 'the most connections to open (10 if not set)' }),
     DATABASE_WAIT: duration({ default: 10, desc: 'how long to wait for the database at start, such as 10s' }),
     JWT_ISSUER: text({ desc: 'the name tokens are issued under, an address such as https://app.example.com' }),
@@ -58,13 +60,29 @@ export function readConfig(environment: Record<string, string | undefined>) {
       desc: 'how long a repeated refresh without an attempt id counts as a retry, such as 10s',
     }),
     FACTOR_KEY: secrets(environment)({
-      desc: 'random secrets separated by commas or line breaks, the active one first, that seal the secrets of authenticator apps; make one with `openssl rand -base64 48`',
+      desc: 'random secrets separated by commas or line breaks, the active one first, that seal the secrets of authenticator apps and webhooks; make one with `openssl rand -base64 48`',
     }),
     RP_ID: domain({
       default: undefined,
       desc: 'the domain that passkeys are for, such as example.com; if not set, the host of APP_ORIGIN, or the one host of CORS_ORIGINS',
     }),
     LOGIN_RATE_LIMIT_MAX: positive({ default: 60, desc: 'the most logins per client and minute (60 if not set)' }),
+    TOKEN_RATE_LIMIT_MAX: positive({
+      default: 600,
+      desc: 'the most requests per client address and minute for tokens of service accounts (600 if not set)',
+    }),
+    CLIENT_JWKS_ORIGINS: origins({
+      default: [],
+      desc: 'origins inside from which public keys of service accounts may be fetched, such as http://jobs:8080',
+    }),
+    WEBHOOK_ORIGINS: origins({
+      default: [],
+      desc: 'origins inside to which webhooks may be sent, such as http://crm:8080',
+    }),
+    IMPERSONATION_ROLES: roles({
+      default: [],
+      desc: 'roles whose holders may sign in as others, such as support; nobody if not set',
+    }),
     REDIS_URL: redisAddress({
       default: undefined,
       desc: 'where requests are counted together with other processes, such as redis://valkey:6379',
@@ -119,6 +137,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       7_776_000,
       315_360_000,
     )({ default: 34_560_000, desc: 'how long security events are kept, from 90d to 3650d (400d if not set)' }),
+    AUDIT_LOG: auditSink({
+      default: undefined,
+      desc: 'where security events are written to besides the database (docs/audit.md): file:/var/log/sallyport/audit.ndjson, syslog+tls://host:6514 or syslog+tcp://host:601',
+    }),
   })
   return {
     ...processConfig(environment, 'AUTH_PORT', settings.AUTH_PORT),
@@ -127,6 +149,9 @@ export function readConfig(environment: Record<string, string | undefined>) {
     /** Where that page's requests go; undefined is where the page itself was loaded from. */
     gatewayOrigin: settings.GATEWAY_ORIGIN,
     databaseUrl: settings.DATABASE_URL,
+    /** The address for what needs a connection of its own. */
+    databaseDirectUrl: settings.DATABASE_DIRECT_URL ?? settings.DATABASE_URL,
+    databasePooled: settings.DATABASE_DIRECT_URL !== undefined,
     databaseConnections: shareConnections(settings.DATABASE_CONNECTIONS),
     databaseWait: settings.DATABASE_WAIT,
     accessToken: {
@@ -151,6 +176,13 @@ export function readConfig(environment: Record<string, string | undefined>) {
     },
     /** Per client, of each route that takes a password, a ticket or a second factor, or changes one. */
     loginRateLimit: { max: settings.LOGIN_RATE_LIMIT_MAX, timeWindow: '1 minute', ipv6Subnet: 64 },
+    /** Per client address, of each endpoint of OAuth. */
+    tokenRateLimit: { max: settings.TOKEN_RATE_LIMIT_MAX, timeWindow: '1 minute', ipv6Subnet: 64 },
+    /** Where the endpoints of OAuth are reached, if clients can find that by the issuer. */
+    oauthOrigin: oauthOrigin(settings),
+    clientJwksOrigins: settings.CLIENT_JWKS_ORIGINS,
+    webhookOrigins: settings.WEBHOOK_ORIGINS,
+    impersonationRoles: settings.IMPERSONATION_ROLES,
     redisUrl: settings.REDIS_URL,
     breachedPasswords: settings.BREACHED_PASSWORDS,
     origins: settings.CORS_ORIGINS,
@@ -163,7 +195,24 @@ export function readConfig(environment: Record<string, string | undefined>) {
     mailsPerMinute: settings.MAIL_RATE_LIMIT_MAX,
     deletionGrace: settings.ACCOUNT_DELETION_GRACE,
     eventsRetention: settings.SECURITY_EVENTS_RETENTION,
+    version: versionOf(environment),
+    auditSink: settings.AUDIT_LOG,
   }
+}
+
+/**
+ * GATEWAY_ORIGIN, or that of the issuer; undefined where the issuer is a mere name, by which nobody finds them: RFC 8414
+ * section 2 wants an address.
+ */
+function oauthOrigin({
+  GATEWAY_ORIGIN: gateway,
+  JWT_ISSUER: issuer,
+}: {
+  GATEWAY_ORIGIN: string | undefined
+  JWT_ISSUER: string
+}) {
+  if (!URL.canParse(issuer) || !/^https?:/.test(issuer)) return undefined
+  return gateway ?? new URL(issuer).origin
 }
 
 const mailFrom = 'whom mails are from, an address or Name <address>; required with SMTP_URL'

@@ -1,12 +1,13 @@
 import '@sallyport/chassis/node-version'
 import { createLogger, runProcess } from '@sallyport/chassis'
 import { openRateLimitStore, showRateLimitStore } from '@sallyport/chassis/rate-limit'
-import { createDatabase, isOutage, waitForDatabase } from '@sallyport/database'
+import { createDatabase, isOutage, waitForDatabase, waitForSessions } from '@sallyport/database'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { openBreached } from './passwords/breached.ts'
 import { showPasswordHashes } from './passwords/metrics.ts'
 import { createPasswords } from './passwords/passwords.ts'
+import { notify } from './sessions/revocations.ts'
 import { openKeySet } from './tokens/key-set.ts'
 
 await runProcess('auth', async (environment) => {
@@ -15,9 +16,11 @@ await runProcess('auth', async (environment) => {
   const breached = await openBreached(config.breachedPasswords)
   const onError = (err: Error) => logger.warn({ event: 'database_connection_lost', err })
   const { forLogins, others } = config.databaseConnections
-  const database = createDatabase(config.databaseUrl, { connections: others, onError })
-  const loginDatabase = createDatabase(config.databaseUrl, { connections: forLogins, onError })
+  const reaching = { onError, pooled: config.databasePooled }
+  const database = createDatabase(config.databaseUrl, { ...reaching, connections: others })
+  const loginDatabase = createDatabase(config.databaseUrl, { ...reaching, connections: forLogins })
   await waitForDatabase(database, config.databaseWait)
+  await waitForSessions(config.databaseDirectUrl, config.databaseWait, (...values) => database.run(notify, values))
   const keys = openKeySet(() => readConfig(environment), logger)
   const passwords = await createPasswords(breached)
   showPasswordHashes(passwords)

@@ -1,13 +1,18 @@
 import websocket from '@fastify/websocket'
-import { createApplication, type Logger } from '@sallyport/chassis'
+import { createApplication, type Logger, ownCallers } from '@sallyport/chassis'
 import { listen } from '@sallyport/database'
-import { requireIdentity } from '@sallyport/identity'
+import { createServiceClient } from '@sallyport/identity'
+import { requireIdentity } from '@sallyport/identity/fastify'
 import { createAudience } from './audience.ts'
 import type { Config } from './config.ts'
 import { streamRoute } from './stream.ts'
+import { upcomingRoute } from './upcoming.ts'
 import { webSocketRoute } from './web-socket.ts'
 
-/** The sample for long-lived connections: changes of appointments, as they happen, to those they concern. */
+/**
+ * The sample for long-lived connections: changes of appointments, as they happen, to those they concern. And of a service
+ * that calls another, on behalf of whoever called it.
+ */
 export async function buildApp({ config, logger }: { config: Config; logger: Logger }) {
   const app = createApplication({ ...config, logger, bodyLimit: 1024 })
   const audience = createAudience()
@@ -23,9 +28,10 @@ export async function buildApp({ config, logger }: { config: Config; logger: Log
   })
   await app.register(websocket, { options: { maxPayload: 16 * 1024 } })
 
-  const signedIn = requireIdentity(config.trust)
+  const signedIn = ownCallers(requireIdentity(config.trust))
   streamRoute(app, { audience, signedIn })
   webSocketRoute(app, { audience, signedIn })
+  upcomingRoute(app, { client: config.serviceAccount && createServiceClient(config.serviceAccount), signedIn })
   const ready = async () => {
     if (!listener.connected) throw new Error('the database does not answer')
   }

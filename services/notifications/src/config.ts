@@ -1,4 +1,5 @@
-import { databaseAddress, port, processConfig, readSettings, readTrust } from '@sallyport/chassis'
+import { databaseSettings, port, processConfig, readSettings, readTrust } from '@sallyport/chassis'
+import { readServiceAccount } from './service-account.ts'
 
 export type Config = ReturnType<typeof readConfig>
 
@@ -6,11 +7,13 @@ export type Config = ReturnType<typeof readConfig>
 export function readConfig(environment: Record<string, string | undefined>) {
   const settings = readSettings(environment, {
     NOTIFICATIONS_PORT: port({ default: 5003, desc: 'a port number (5003 if not set)' }),
-    DATABASE_URL: databaseAddress({ desc: 'postgresql://user:password@host:5432/database' }),
+    ...databaseSettings,
   })
   return {
     ...processConfig(environment, 'NOTIFICATIONS_PORT', settings.NOTIFICATIONS_PORT),
-    databaseUrl: settings.DATABASE_URL,
+    /** It only listens. */
+    databaseUrl: settings.DATABASE_DIRECT_URL ?? settings.DATABASE_URL,
+    serviceAccount: readServiceAccount(environment),
     trust: readTrust(environment, 'notifications'),
   }
 }

@@ -1,5 +1,5 @@
 import { type Application, openEventStream } from '@sallyport/chassis'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { Audience, Change } from './audience.ts'
 
 /** How often a quiet stream is written to, so that no proxy takes it for dead, in milliseconds. */

@@ -1,6 +1,6 @@
 import type { WebsocketHandler } from '@fastify/websocket'
 import { type Application, Problem } from '@sallyport/chassis'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { Audience } from './audience.ts'
 
 /** Bytes that may wait for a slow reader. Beyond them nothing more is taken from it, and one that takes no changes is left. */

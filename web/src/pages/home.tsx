@@ -1,6 +1,7 @@
 import { useAuth } from '@sallyport/react'
 import { Link } from 'wouter'
 import { useAppointments } from '../appointments.ts'
+import { hasSamples } from '../client.ts'
 import { type Change, useLive } from '../live.tsx'
 import { Empty, Failure, Loading } from '../parts/states.tsx'
 import { PasskeyOffer } from '../passkey-offer.tsx'
@@ -10,6 +11,7 @@ import { statusNames } from '../words.ts'
 
 export function HomePage() {
   const name = useName()
+  const { actor } = useAuth()
   return (
     <>
       <header className="page-head">
@@ -20,7 +22,34 @@ export function HomePage() {
           </h1>
         </div>
       </header>
-      <PasskeyOffer />
+      {!actor && <PasskeyOffer />}
+      {hasSamples ? <Samples /> : <Own />}
+    </>
+  )
+}
+
+/** What there is without the samples. */
+function Own() {
+  const { roles } = useAuth()
+  return (
+    <section className="card">
+      <header>
+        <h2>Your account</h2>
+        <Link href="/account">Open</Link>
+      </header>
+      <dl className="claims">
+        <div>
+          <dt>Signed in as</dt>
+          <dd>{roles.join(', ')}</dd>
+        </div>
+      </dl>
+    </section>
+  )
+}
+
+function Samples() {
+  return (
+    <>
       <Figures />
       <div className="columns">
         <Next />

@@ -7,7 +7,7 @@ import { MonitorIcon, PhoneIcon } from '../parts/icons.tsx'
 import { Failure, Loading } from '../parts/states.tsx'
 import { useToast } from '../parts/toasts.tsx'
 import { formatAgo, formatMoment } from '../times.ts'
-import { describeEnding } from '../words.ts'
+import { describeEnding, nameActor } from '../words.ts'
 
 export function SessionsPage() {
   const { data, error, refetch } = useQuery({ queryKey: ['sessions'], queryFn: api.sessions })
@@ -48,13 +48,19 @@ const Device = ({ name }: { name: string }) => (
   <span className="device">{/Android|iOS|iPhone/.test(name) ? <PhoneIcon /> : <MonitorIcon />}</span>
 )
 
-function SessionRow({ session: { id, current, device, ip, createdAt, lastUsedAt } }: { session: Session }) {
+/** What stands for a session in the list: who acts in it counts for more than the device. */
+const nameOf = ({ actor, device }: Session) => (actor ? `${nameActor(actor)} acting for you` : device)
+
+function SessionRow({ session }: { session: Session }) {
+  const { id, actor, current, device, ip, createdAt, lastUsedAt } = session
+  const name = nameOf(session)
   const { logout } = useAuth()
   const queries = useQueryClient()
   const tell = useToast()
   const { mutate, isPending, error } = useMutation({
     mutationFn: async (): Promise<unknown> => (current ? logout() : api.endSession(id)),
-    onSuccess: () => !current && tell(`${device} is signed out.`),
+    onSuccess: () =>
+      !current && tell(actor ? `${nameActor(actor)} no longer acts for you.` : `${device} is signed out.`),
     onSettled: () => !current && queries.invalidateQueries({ queryKey: ['sessions'] }),
   })
   return (
@@ -62,24 +68,26 @@ function SessionRow({ session: { id, current, device, ip, createdAt, lastUsedAt 
       <Device name={device} />
       <div className="row-main">
         <strong>
-          {device}
+          {name}
           {current && <span className="you">this device</span>}
         </strong>
         <span>
-          Last used {formatAgo(lastUsedAt)}
+          {actor && `${device}. `}Last used {formatAgo(lastUsedAt)}
           {ip && <> from {ip}</>}
         </span>
-        <span>Signed in {formatMoment(createdAt)}</span>
+        <span>
+          {actor ? 'Since' : 'Signed in'} {formatMoment(createdAt)}
+        </span>
         {error && <Failure error={error} />}
       </div>
       <button
         type="button"
         className="small"
         disabled={isPending}
-        aria-label={`Sign out ${device}`}
+        aria-label={actor ? `End: ${name}` : `Sign out ${device}`}
         onClick={() => mutate()}
       >
-        Sign out
+        {actor ? 'End' : 'Sign out'}
       </button>
     </li>
   )
@@ -90,13 +98,13 @@ function Ended({ sessions }: { sessions: EndedSession[] }) {
     <section className="day">
       <h2>Ended in the last 24 hours</h2>
       <ul className="card rows">
-        {sessions.map(({ id, device, reason, endedAt }) => (
-          <li key={id} className="row faded">
-            <Device name={device} />
+        {sessions.map((session) => (
+          <li key={session.id} className="row faded">
+            <Device name={session.device} />
             <div className="row-main">
-              <strong>{device}</strong>
+              <strong>{nameOf(session)}</strong>
               <span>
-                {describeEnding(reason)}, {formatAgo(endedAt)}
+                {describeEnding(session.reason)}, {formatAgo(session.endedAt)}
               </span>
             </div>
           </li>

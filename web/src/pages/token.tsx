@@ -4,6 +4,7 @@ import { useMutation } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
 import { RefreshIcon } from '../parts/icons.tsx'
 import { Failure, Loading } from '../parts/states.tsx'
+import { useNow } from '../parts/use-now.ts'
 import { formatMoment, formatSeconds, formatSpan } from '../times.ts'
 
 /** What the claims of an access token mean (RFC 9068), in the order they are shown. */
@@ -19,10 +20,11 @@ const meanings = {
   iss: 'who issued it',
   aud: 'who it is for',
   client_id: 'the app it was issued to',
+  act: 'who acts for this person',
 }
 
 export function TokenPage() {
-  const { client, expiresAt } = useAuth()
+  const { client, expiresAt, actor } = useAuth()
   const token = client.getAccessToken()
   const claims = token === null ? undefined : readAccessToken(token)
   return (
@@ -36,22 +38,25 @@ export function TokenPage() {
       {!claims ? (
         <Loading rows={5} />
       ) : (
-        <div className="token">
-          <Countdown issuedFor={(claims.exp - claims.iat) * 1000} expiresAt={expiresAt ?? 0} />
+        <div className={actor ? undefined : 'token'}>
+          {/* What somebody acts by is not refreshed, and the banner says how long it lasts. */}
+          {!actor && <Countdown issuedFor={(claims.exp - claims.iat) * 1000} expiresAt={expiresAt ?? 0} />}
           <section className="card">
             <header>
               <h2>Claims</h2>
             </header>
             <dl className="claims">
-              {Object.entries(meanings).map(([claim, meaning]) => (
-                <div key={claim}>
-                  <dt>
-                    <code>{claim}</code>
-                    <span>{meaning}</span>
-                  </dt>
-                  <dd>{show(claim, claims[claim as keyof typeof claims])}</dd>
-                </div>
-              ))}
+              {Object.entries(meanings)
+                .filter(([claim]) => claim in claims)
+                .map(([claim, meaning]) => (
+                  <div key={claim}>
+                    <dt>
+                      <code>{claim}</code>
+                      <span>{meaning}</span>
+                    </dt>
+                    <dd>{show(claim, claims[claim as keyof typeof claims])}</dd>
+                  </div>
+                ))}
             </dl>
           </section>
         </div>
@@ -62,6 +67,7 @@ export function TokenPage() {
 
 function show(claim: string, value: unknown): string {
   if (claim === 'iat' || claim === 'exp') return `${value} (${formatMoment(Number(value) * 1000)})`
+  if (claim === 'act') return JSON.stringify(value)
   return Array.isArray(value) ? value.join(', ') : String(value)
 }
 
@@ -104,15 +110,6 @@ function Countdown({ issuedFor, expiresAt }: { issuedFor: number; expiresAt: num
       )}
     </section>
   )
-}
-
-function useNow(): number {
-  const [now, setNow] = useState(Date.now)
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 250)
-    return () => clearInterval(timer)
-  }, [])
-  return now
 }
 
 /** When there was a new token, the last first: from here or from another tab. */

@@ -1,11 +1,12 @@
 import { useAuth } from '@sallyport/react'
 import { useInfiniteQuery } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { Link } from 'wouter'
 import { api, type User } from '../api.ts'
 import { Avatar } from '../parts/avatar.tsx'
 import { SearchIcon } from '../parts/icons.tsx'
 import { Empty, Failure, Loading } from '../parts/states.tsx'
+import { useSettled } from '../parts/use-settled.ts'
 import { UsersHead } from '../parts/users-head.tsx'
 import { formatDate } from '../times.ts'
 import { type UserAction, UserDialog } from '../user-dialog.tsx'
@@ -103,14 +104,4 @@ function UserRow({ user, onChoose }: { user: User; onChoose: (action: UserAction
       </fieldset>
     </li>
   )
-}
-
-/** The text once nobody has typed for a moment. */
-function useSettled(text: string): string {
-  const [settled, setSettled] = useState(text)
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(text), 250)
-    return () => clearTimeout(timer)
-  }, [text])
-  return settled
 }

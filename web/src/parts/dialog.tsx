@@ -17,7 +17,7 @@ export function Dialog({ title, onClose, children }: Props) {
     const dialog = element.current
     dialog?.showModal()
     // Not the button that closes it, which comes first, nor what only says whose it is.
-    dialog?.querySelector<HTMLElement>('input:not([readonly]), select, footer button')?.focus()
+    dialog?.querySelector<HTMLElement>('input:not([readonly]), select, textarea, footer button')?.focus()
     return () => dialog?.close()
   }, [])
   return (

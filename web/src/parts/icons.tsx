@@ -33,6 +33,13 @@ export const KeyIcon = icon(
     <path d="m11 12.5 8.5-8.5M16 7.5l2.5 2.5" />
   </>,
 )
+export const MachineIcon = icon(
+  <>
+    <rect x="4" y="4" width="16" height="6.5" rx="1.5" />
+    <rect x="4" y="13.5" width="16" height="6.5" rx="1.5" />
+    <path d="M7.5 7.2v.1M7.5 16.7v.1M11 7.2h5.5M11 16.7h5.5" />
+  </>,
+)
 export const PasskeyIcon = icon(
   <>
     <circle cx="9" cy="7.5" r="3.5" />
@@ -51,6 +58,14 @@ export const SunIcon = icon(
   </>,
 )
 export const MoonIcon = icon(<path d="M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z" />)
+export const WebhookIcon = icon(
+  <>
+    <circle cx="5.5" cy="17" r="2.5" />
+    <circle cx="18.5" cy="17" r="2.5" />
+    <circle cx="12" cy="6" r="2.5" />
+    <path d="M8 17h8M10.9 8.3 6.7 14.8M13.1 8.3l4.2 6.5" />
+  </>,
+)
 export const PlusIcon = icon(<path d="M12 5v14M5 12h14" />)
 export const SearchIcon = icon(
   <>
@@ -82,6 +97,18 @@ export const MailIcon = icon(
   <>
     <rect x="3" y="5.5" width="18" height="13" rx="2" />
     <path d="m4 7 8 6 8-6" />
+  </>,
+)
+export const EventsIcon = icon(<path d="M8.5 6.5H20M8.5 12H20M8.5 17.5H20M4.5 6.5v.1M4.5 12v.1M4.5 17.5v.1" />)
+export const HealthIcon = icon(<path d="M2.5 12.5H7l2.5-6.5 4.5 12 2.5-5.5h5" />)
+export const ShieldIcon = icon(
+  <path d="M12 3.5 4.5 6v5.5c0 4.5 3 7.5 7.5 9 4.5-1.5 7.5-4.5 7.5-9V6zM9 11.8l2.2 2.2 4-4.2" />,
+)
+export const DownloadIcon = icon(<path d="M12 4v11m-4.5-4.5L12 15l4.5-4.5M5 19.5h14" />)
+export const CheckIcon = icon(
+  <>
+    <circle cx="12" cy="12" r="9" />
+    <path d="m8 12.2 2.8 2.8 5.2-5.6" />
   </>,
 )
 export const EyeIcon = icon(

@@ -1,7 +1,7 @@
 import type { Application } from '@sallyport/chassis'
 import { type Database, isUniqueViolation, type Prisma, type User } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
 import { spellingsOf, toMailbox } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'

@@ -26,17 +26,9 @@ export async function createUser(
   breachedPasswords?: string,
 ): Promise<string> {
   const refuse = (why: string) => new Error(why)
-  const email = toMailbox(given.email)
-  if (email === undefined)
-    throw refuse(
-      `"${given.email}" is not an e-mail address: a local part, @ and a domain name, in all at most 254 octets`,
-    )
-  const roles = [...new Set(given.roles)]
+  const email = readEmail(given.email)
   if (name.trim() === '' || name.includes('\0')) throw refuse('the name is empty')
-  const wrong = roles.find((role) => !isRole(role))
-  if (wrong !== undefined || roles.length === 0)
-    throw refuse(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
-  if (roles.length > mostRoles) throw refuse(`${roles.length} roles are too many; a user has at most ${mostRoles}`)
+  const roles = readRoles(given.roles)
   if (!isAcceptable(password)) throw refuse(`the password must have from ${shortest} to ${longest} characters`)
 
   const passwords = await createPasswords(await openBreached(breachedPasswords))
@@ -55,6 +47,23 @@ export async function createUser(
     if (isUniqueViolation(error)) throw taken()
     throw error
   }
+}
+
+/** @throws Error with a line that says what to correct */
+export function readEmail(text: string): string {
+  const email = toMailbox(text)
+  if (email !== undefined) return email
+  throw new Error(`"${text}" is not an e-mail address: a local part, @ and a domain name, in all at most 254 octets`)
+}
+
+/** @throws Error with a line that says what to correct */
+export function readRoles(words: string[]): string[] {
+  const roles = [...new Set(words)]
+  const wrong = roles.find((role) => !isRole(role))
+  if (wrong !== undefined || roles.length === 0)
+    throw new Error(`"${wrong ?? ''}" cannot be a role; roles are lower-case words, such as admin`)
+  if (roles.length <= mostRoles) return roles
+  throw new Error(`${roles.length} roles are too many; a user has at most ${mostRoles}`)
 }
 
 const weak = {

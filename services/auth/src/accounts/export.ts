@@ -1,5 +1,6 @@
 import type { Database } from '@sallyport/database'
 import Type, { type Static } from 'typebox'
+import { Act } from '../events/security-events.ts'
 import { PasskeyView, viewPasskey } from '../factors/passkeys.ts'
 
 const Text = Type.Union([Type.String(), Type.Null()])
@@ -28,6 +29,8 @@ export const AccountExport = Type.Object(
         reason: Text,
         userAgent: Text,
         ip: Text,
+        actorId: Type.Union([Type.String(), Type.Null()], { description: 'who signed in as me, if it was not me' }),
+        actorReason: Type.Union([Type.String(), Type.Null()], { description: 'why' }),
       }),
     ),
     factors: Type.Object({
@@ -51,7 +54,15 @@ export const AccountExport = Type.Object(
       ),
     }),
     securityEvents: Type.Array(
-      Type.Object({ at: Type.String(), event: Type.String(), sessionId: Text, ip: Text, reason: Text }),
+      Type.Object({
+        at: Type.String(),
+        event: Type.String(),
+        sessionId: Text,
+        ip: Text,
+        reason: Text,
+        clientId: Text,
+        act: Type.Union([Act, Type.Null()]),
+      }),
     ),
     passwordFailures: Type.Array(
       Type.Object({ device: Type.String(), failures: Type.Integer(), opensAt: Text, lastAt: Type.String() }),
@@ -82,6 +93,9 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
   const passkeys = await database.passkey.findMany({ where, orderBy: { createdAt: 'asc' } })
   const recoveryCodesLeft = await database.recoveryCode.count({ where })
   const begun = await database.challenge.findMany({ where, orderBy: { createdAt: 'asc' } })
+  const sessionIds = user.sessions.map((session) => session.id)
+  const impersonations = await database.impersonation.findMany({ where: { sessionId: { in: sessionIds } } })
+  const acting = new Map(impersonations.map((impersonation) => [impersonation.sessionId, impersonation]))
   const { email, name, roles, locale } = user
   const events = await database.securityEvent.findMany({ where: { userId: id }, orderBy: { id: 'asc' } })
   const failures = await database.passwordFailures.findMany({ where: { person: id }, orderBy: { lastAt: 'asc' } })
@@ -107,6 +121,8 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
       reason: session.revokedReason,
       userAgent: session.userAgent,
       ip: session.ip,
+      actorId: acting.get(session.id)?.actorId ?? null,
+      actorReason: acting.get(session.id)?.reason ?? null,
     })),
     factors: {
       totp: totp && { createdAt: totp.createdAt.toISOString() },
@@ -122,8 +138,8 @@ export async function exportAccount(database: Database, id: string): Promise<Sta
         expiresAt: expiresAt.toISOString(),
       })),
     },
-    securityEvents: events.map(({ at, event, sessionId, ip, reason }) => ({
-      ...{ event, sessionId, ip, reason },
+    securityEvents: events.map(({ at, event, sessionId, ip, reason, clientId, act }) => ({
+      ...{ event, sessionId, ip, reason, clientId, act: act as Static<typeof Act> | null },
       at: at.toISOString(),
     })),
     passwordFailures: failures.map(({ device, failures, opensAt, lastAt }) => ({

@@ -17,8 +17,13 @@ export const accountFormats = {
 /** An address that can take mail, as far as its form says. Longer ones may be within the limit once they are normal. */
 export const Email = Type.String({ format: 'mailbox', maxLength: 320, examples: ['doctor@example.com'] })
 
+export const longestName = 200
+
 /** A user's own name: text on one line, of which nothing is markup. */
-export const Name = Type.String({ format: 'name', minLength: 1, maxLength: 200, pattern: storable })
+export const Name = Type.String({ format: 'name', minLength: 1, maxLength: longestName, pattern: storable })
+
+const localePattern = '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$'
+export const isLocale = (text: string) => new RegExp(localePattern).test(text)
 
 /** A language tag (RFC 5646). */
-export const Locale = Type.String({ pattern: '^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$', description: 'such as de-AT' })
+export const Locale = Type.String({ pattern: localePattern, description: 'such as de-AT' })

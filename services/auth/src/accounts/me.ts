@@ -1,6 +1,6 @@
 import type { Application } from '@sallyport/chassis'
 import type { Database, User } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { lastAdmin, unknownUser } from '../admin/fields.ts'
@@ -19,6 +19,8 @@ interface Dependencies {
   refreshTokens: RefreshTokens
   notify: Notify
   signedIn: Guard
+  /** Lets pass who acts for the user too. */
+  actedFor: Guard
   fully: preHandlerAsyncHookHandler
 }
 
@@ -60,11 +62,11 @@ const deleteSchema = {
 
 /** What users see and change of their own accounts. */
 export function meRoutes(app: Application, dependencies: Dependencies): void {
-  const { config, database, refreshTokens, notify, signedIn, fully } = dependencies
+  const { config, database, refreshTokens, notify, signedIn, actedFor, fully } = dependencies
 
   app.get(
     '/api/auth/me',
-    { schema: { operationId: 'me', summary: 'Who I am', response: { 200: Me }, ...shared }, preHandler: signedIn },
+    { schema: { operationId: 'me', summary: 'Who I am', response: { 200: Me }, ...shared }, preHandler: actedFor },
     async ({ identity }) => viewMe(found(await database.user.findUnique({ where: { id: identity.userId } }))),
   )
 

@@ -60,7 +60,7 @@ export interface NewTicket {
   email: string
   userId?: string | null
   roles?: string[]
-  invitedBy?: string
+  invitedBy?: string | null
   /** A language tag, of the person. */
   locale?: string | null
   /** Seconds, if not as long as its purpose has it. */

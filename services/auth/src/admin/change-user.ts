@@ -1,5 +1,6 @@
 import type { Database, User } from '@sallyport/database'
 import { lockUser } from '../accounts/lock-user.ts'
+import type { SecurityEvent } from '../events/security-events.ts'
 import { endSessionsOf } from '../sessions/end.ts'
 import { countActiveAdmins, isActiveAdmin, lockAdmins } from './last-admin.ts'
 
@@ -45,4 +46,18 @@ export async function changeUser(database: Database, id: string, change: UserCha
     const after = await transaction.user.update({ where: { id }, data })
     return { kind: 'changed', before, after }
   })
+}
+
+/** What a change is to those who read the security events. */
+export function eventsOf(before: User, after: User): SecurityEvent['event'][] {
+  const [wasDisabled, isDisabled] = [before.disabledAt !== null, after.disabledAt !== null]
+  const happened: Partial<Record<SecurityEvent['event'], boolean>> = {
+    user_renamed: before.name !== after.name,
+    locale_changed: before.locale !== after.locale,
+    roles_changed: before.roles.join() !== after.roles.join(),
+    user_disabled: !wasDisabled && isDisabled,
+    user_enabled: wasDisabled && !isDisabled,
+    deletion_undone: before.deleteAfter !== null && after.deleteAfter === null,
+  }
+  return (Object.keys(happened) as SecurityEvent['event'][]).filter((event) => happened[event])
 }

@@ -1,6 +1,7 @@
 import type { Application } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import { type Guard, rolePattern, uuidPattern } from '@sallyport/identity'
+import { rolePattern, uuidPattern } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import Type from 'typebox'
 
 interface Dependencies {

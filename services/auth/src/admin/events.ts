@@ -1,10 +1,17 @@
 import { Readable } from 'node:stream'
 import type { Application } from '@sallyport/chassis'
-import type { Database, SecurityEvent } from '@sallyport/database'
+import type { Database, EventChainEntry, SecurityEvent } from '@sallyport/database'
 import Type, { type Static } from 'typebox'
+import { commitmentsOf } from '../events/chain.ts'
+import { Act } from '../events/security-events.ts'
 import { type AdminGuards, cursorDescription, Id, Limit, pageOf, unknownUser } from './fields.ts'
 
 const Text = Type.Union([Type.String(), Type.Null()])
+
+const Commitment = Type.Union([
+  Type.Object({ salt: Type.String() }),
+  Type.Object({ digest: Type.String() }, { description: 'of what was erased' }),
+])
 
 const EventView = Type.Object({
   id: Type.String(),
@@ -14,6 +21,14 @@ const EventView = Type.Object({
   session: Text,
   ip: Text,
   reason: Text,
+  client: Type.Union([Type.String(), Type.Null()], { description: 'a service account' }),
+  act: Type.Union([Act, Type.Null()], { description: 'who acted for the user' }),
+  position: Type.Union([Type.Integer(), Type.Null()], { description: 'in the chain; null for a second or two' }),
+  hash: Type.Union([Type.String(), Type.Null()], { description: 'of the chain up to here' }),
+  commitments: Type.Object(
+    { ip: Type.Optional(Commitment), words: Type.Optional(Commitment) },
+    { description: 'what `ip`, and the words of a reason that can be erased, are in the hash with' },
+  ),
 })
 
 const Page = {
@@ -32,6 +47,7 @@ const listSchema = {
   description: `With \`Accept: ${lines}\` every one that matches comes, as a line of JSON each.`,
   querystring: Type.Object({
     user: Type.Optional(Type.String({ format: 'uuid', description: 'also of a user who was erased' })),
+    client: Type.Optional(Type.String({ format: 'uuid', description: 'a service account, also one that is gone' })),
     event: Type.Optional(Type.String({ pattern: '^[a-z_]{1,64}$', examples: ['login_failed'] })),
     from: Type.Optional(Type.String({ format: 'date-time' })),
     to: Type.Optional(Type.String({ format: 'date-time', description: 'those before it' })),
@@ -85,7 +101,7 @@ export function eventRoutes(app: Application, { database, admin }: { database: D
   async function pageOfEvents(filter: Filter, limit = '20', cursor?: string): Promise<Static<typeof Events>> {
     const size = Number(limit)
     const { rows, nextCursor } = pageOf(await find(filter, size + 1, await placeOf(cursor)), size)
-    return { events: rows.map(view), nextCursor }
+    return { events: await view(rows), nextCursor }
   }
 
   /** Reads on when what it read is sent, and holds no connection meanwhile. Who stops receiving ends it. */
@@ -93,7 +109,8 @@ export function eventRoutes(app: Application, { database, admin }: { database: D
     let last = await placeOf(cursor)
     do {
       const found = await find(filter, batch, last)
-      yield found.map((event) => `${JSON.stringify(view(event))}\n`).join('')
+      const events = await view(found)
+      yield events.map((event) => `${JSON.stringify(event)}\n`).join('')
       last = found[batch - 1]
     } while (last)
   }
@@ -106,11 +123,23 @@ export function eventRoutes(app: Application, { database, admin }: { database: D
     return { id, at: event?.at ?? new Date(0) }
   }
 
+  async function view(events: SecurityEvent[]): Promise<Static<typeof EventView>[]> {
+    const ids = events.map(({ id }) => id)
+    const entries = await database.eventChainEntry.findMany({ where: { eventId: { in: ids } } })
+    const byEvent = new Map(entries.map((entry) => [entry.eventId, entry]))
+    return events.map((happened) => ({ ...viewEvent(happened), ...placeInChain(byEvent.get(happened.id)) }))
+  }
+
   /** Those that match, the newest first, after one of them. By their time first, as the indexes have them. */
-  function find({ user, event, from, to }: Filter, take: number, last: Place | undefined): Promise<SecurityEvent[]> {
+  function find(
+    { user, client, event, from, to }: Filter,
+    take: number,
+    last: Place | undefined,
+  ): Promise<SecurityEvent[]> {
     return database.securityEvent.findMany({
       where: {
         ...(user !== undefined && { userId: user }),
+        ...(client !== undefined && { clientId: client }),
         ...(event !== undefined && { event }),
         AND: [
           { at: { ...(from && { gte: new Date(from) }), ...(to && { lt: new Date(to) }) } },
@@ -125,6 +154,7 @@ export function eventRoutes(app: Application, { database, admin }: { database: D
 
 interface Filter {
   user?: string | undefined
+  client?: string | undefined
   event?: string | undefined
   from?: string | undefined
   to?: string | undefined
@@ -136,6 +166,20 @@ type Place = Pick<SecurityEvent, 'at' | 'id'>
 const accepts = (accept: string | undefined, type: string) =>
   (accept ?? '').split(',').some((range) => range.split(';')[0]?.trim().toLowerCase() === type)
 
-function view({ id, at, event, userId, sessionId, ip, reason }: SecurityEvent): Static<typeof EventView> {
-  return { id: String(id), at: at.toISOString(), event, user: userId, session: sessionId, ip, reason }
+export function viewEvent(happened: SecurityEvent) {
+  const { id, at, event, userId: user, sessionId: session, ip, reason, clientId: client, act } = happened
+  return {
+    ...{ id: String(id), at: at.toISOString(), event, user, session, ip, reason, client },
+    act: act as Static<typeof Act> | null,
+  }
+}
+
+const hex = (bytes: Uint8Array | null) => bytes && Buffer.from(bytes).toString('hex')
+
+function placeInChain(entry: EventChainEntry | undefined) {
+  if (!entry) return { position: null, hash: null, commitments: {} }
+  const { position, hash, ipSalt, ipDigest, wordsSalt, wordsDigest } = entry
+  const ip = { salt: hex(ipSalt), digest: hex(ipDigest) }
+  const words = { salt: hex(wordsSalt), digest: hex(wordsDigest) }
+  return { position: Number(position), hash: hex(hash), commitments: commitmentsOf({ ip, words }) }
 }

@@ -1,5 +1,6 @@
 import { Problem } from '@sallyport/chassis'
-import { type Guard, mostRoles, rolePattern } from '@sallyport/identity'
+import { mostRoles, rolePattern } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 

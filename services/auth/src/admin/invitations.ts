@@ -103,23 +103,16 @@ export function invitationRoutes(app: Application, dependencies: Dependencies): 
       take: size + 1,
     })
     const { rows, nextCursor } = pageOf(found, size)
-    return { invitations: rows.map(view), nextCursor }
+    return { invitations: rows.map(viewInvitation), nextCursor }
   })
 
   app.post('/api/admin/invitations', { schema: inviteSchema, preHandler }, async (request, reply) => {
     requireInvitations()
-    const { roles, locale = null } = request.body
-    const email = toMailbox(request.body.email) as string
+    const { email, ...invitation } = request.body
     const { userId: invitedBy } = request.identity
-    const invitation = await database.$transaction(async (transaction) => {
-      const ticket = { purpose: 'invitation', subject: email, email, roles, invitedBy, locale } as const
-      await requireNew(transaction, email)
-      const { id, secrets } = await issueTicket(transaction, keys, ticket)
-      await mailInvitation(transaction, request, { email, locale, secrets })
-      return transaction.ticket.findUniqueOrThrow({ where: { id } })
-    })
-    await recordFor(request, 'user_invited', invitation.id)
-    return reply.code(201).send(view(invitation))
+    const ticket = await invite(database, keys, { ...invitation, email: toMailbox(email) as string, invitedBy })
+    await recordFor(request, 'user_invited', ticket.id)
+    return reply.code(201).send(viewInvitation(ticket))
   })
 
   app.post('/api/admin/invitations/:id/resend', { schema: resendSchema, preHandler }, async (request) => {
@@ -133,11 +126,11 @@ export function invitationRoutes(app: Application, dependencies: Dependencies): 
       const { email, locale } = found
       await requireNew(transaction, email)
       const { secrets } = await reissueTicket(transaction, keys, { id, purpose: 'invitation' })
-      await mailInvitation(transaction, request, { email, locale, secrets })
+      await mailInvitation(transaction, request.identity.userId, { email, locale, secrets })
       return transaction.ticket.findUniqueOrThrow({ where: { id } })
     })
     await recordFor(request, 'invitation_resent', id)
-    return view(invitation)
+    return viewInvitation(invitation)
   })
 
   app.delete('/api/admin/invitations/:id', { schema: withdrawSchema, preHandler }, async (request) => {
@@ -156,19 +149,46 @@ export function invitationRoutes(app: Application, dependencies: Dependencies): 
     if (!config.mail) throw mailUnavailable()
   }
 
-  async function mailInvitation(
-    transaction: Prisma.TransactionClient,
-    { identity }: FastifyRequest,
-    { email: to, ...mail }: { email: string; locale: string | null; secrets: string },
-  ): Promise<void> {
-    const { name } = await transaction.user.findUniqueOrThrow({ where: { id: identity.userId } })
-    await addMail(transaction, { template: 'invitation', to, invitedBy: name, ...mail })
-  }
-
   /** Without the address, which is not for what is kept so long. */
   function recordFor({ log, ip, identity }: FastifyRequest, event: SecurityEvent['event'], id: string): Promise<void> {
     return record(database, log, { event, ip, reason: `invitation ${id} by ${identity.userId}` })
   }
+}
+
+interface Invitation {
+  email: string
+  roles: string[]
+  locale?: string | null | undefined
+  /** The id of an administrator, unless it was at the machine itself. */
+  invitedBy?: string | null
+}
+
+/**
+ * Invites somebody by a mail, in the place of an invitation before.
+ *
+ * @throws 409 USER_EXISTS
+ */
+export async function invite(
+  database: Database,
+  keys: DerivedKeys,
+  { email, roles, locale = null, invitedBy = null }: Invitation,
+): Promise<Ticket> {
+  return database.$transaction(async (transaction) => {
+    const ticket = { purpose: 'invitation', subject: email, email, roles, locale, invitedBy } as const
+    await requireNew(transaction, email)
+    const { id, secrets } = await issueTicket(transaction, keys, ticket)
+    await mailInvitation(transaction, invitedBy, { email, locale, secrets })
+    return transaction.ticket.findUniqueOrThrow({ where: { id } })
+  })
+}
+
+async function mailInvitation(
+  transaction: Prisma.TransactionClient,
+  inviter: string | null,
+  { email: to, ...mail }: { email: string; locale: string | null; secrets: string },
+): Promise<void> {
+  const by = inviter === null ? null : await transaction.user.findUniqueOrThrow({ where: { id: inviter } })
+  await addMail(transaction, { template: 'invitation', to, invitedBy: by?.name ?? null, ...mail })
 }
 
 /** @throws 409 USER_EXISTS */
@@ -181,7 +201,7 @@ const unknownInvitation = () =>
     detail: 'It was accepted, withdrawn or replaced.',
   })
 
-function view(ticket: Ticket): InvitationView {
+export function viewInvitation(ticket: Ticket): InvitationView {
   const { id, email, roles, locale, invitedBy, createdAt, expiresAt, usedAt } = ticket
   return {
     ...{ id, email, roles, locale, invitedBy },

@@ -5,19 +5,20 @@ import Type from 'typebox'
 import { mailUnavailable } from '../accounts/ask-for-mail.ts'
 import { requestDeletion } from '../accounts/deletion.ts'
 import { lockUser } from '../accounts/lock-user.ts'
+import { endTickets } from '../accounts/tickets.ts'
 import type { Config } from '../config.ts'
 import { record, type SecurityEvent } from '../events/security-events.ts'
-import { hasFactor } from '../factors/owned.ts'
+import { PasskeyView, viewPasskey } from '../factors/passkeys.ts'
 import { resetFactors } from '../factors/reset.ts'
 import type { Notify } from '../mail/queue.ts'
 import { unlockUser } from '../passwords/throttle.ts'
 import { circumstancesOf } from '../sessions/device.ts'
-import { endAllSessions } from '../sessions/end.ts'
+import { endAllSessions, endSession } from '../sessions/end.ts'
 import { Sessions, sessionsOf } from '../sessions/own-sessions.ts'
 import type { DerivedKeys } from '../tokens/derived-keys.ts'
 import { type AdminGuards, Id, lastAdmin, unknownUser } from './fields.ts'
 import { mailPassword } from './password-mail.ts'
-import { UserView, viewUser } from './user-view.ts'
+import { detailsOf, UserDetails } from './user-details.ts'
 
 interface Dependencies extends AdminGuards {
   config: Config
@@ -36,16 +37,7 @@ const detailsSchema = {
   operationId: 'getUser',
   summary: 'A user',
   response: {
-    200: Type.Object(
-      {
-        ...UserView.properties,
-        sessions: Type.Integer({ description: 'how many go on' }),
-        lastSignInAt: Type.Union([Type.String(), Type.Null()]),
-        secondFactor: Type.Boolean({ description: 'whether a password alone does not sign in' }),
-        failures: Type.Integer({ description: 'how many wrong passwords came since a right one' }),
-      },
-      { description: 'The user, and how they use the account' },
-    ),
+    200: { ...UserDetails, description: 'The user, and how they use the account' },
   },
   problems: unknown,
 }
@@ -64,6 +56,34 @@ const endSchema = {
   summary: 'End every session of a user',
   response: { 200: { ...Message, description: 'How many have ended' } },
   problems: changing,
+}
+
+const endOneSchema = {
+  ...shared,
+  operationId: 'endSessionOfUser',
+  summary: 'End one session of a user',
+  params: Type.Object({ ...Id.properties, sessionId: Type.String({ format: 'uuid' }) }),
+  response: { 200: { ...Message, description: 'It has ended' } },
+  problems: { ...changing, 404: ['USER_NOT_FOUND', 'SESSION_NOT_FOUND'] },
+}
+
+const listFactorsSchema = {
+  ...shared,
+  operationId: 'listFactorsOfUser',
+  summary: 'With what a user signs in, beside the password',
+  response: {
+    200: Type.Object(
+      {
+        totp: Type.Union([Type.Object({ createdAt: Type.String() }), Type.Null()], {
+          description: 'an authenticator app',
+        }),
+        passkeys: Type.Array(PasskeyView),
+        recoveryCodesLeft: Type.Integer(),
+      },
+      { description: 'The factors; nothing that could be used as one' },
+    ),
+  },
+  problems: unknown,
 }
 
 const passwordSchema = {
@@ -114,21 +134,9 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
   const { config, database, keys, notify, admin, fully } = dependencies
   const preHandler = [admin, fully]
 
-  app.get('/api/admin/users/:id', { schema: detailsSchema, preHandler: admin }, async ({ params }) => {
-    const user = await find(params.id)
-    const [sessions, lastSignIn, wrong, secondFactor] = await Promise.all([
-      database.session.count({ where: { userId: user.id, revokedAt: null, expiresAt: { gt: new Date() } } }),
-      database.securityEvent.findFirst({
-        where: { userId: user.id, event: 'login_succeeded' },
-        orderBy: { at: 'desc' },
-        select: { at: true },
-      }),
-      database.passwordFailures.aggregate({ where: { person: user.id }, _sum: { failures: true } }),
-      hasFactor(database, user.id),
-    ])
-    const lastSignInAt = lastSignIn?.at.toISOString() ?? null
-    return { ...viewUser(user), sessions, lastSignInAt, secondFactor, failures: wrong._sum.failures ?? 0 }
-  })
+  app.get('/api/admin/users/:id', { schema: detailsSchema, preHandler: admin }, async ({ params }) =>
+    detailsOf(database, await find(params.id)),
+  )
 
   app.get(
     '/api/admin/users/:id/sessions',
@@ -144,6 +152,31 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
     const count = await endAllSessions(database, id, 'revoked_by_admin')
     await recordFor(request, id, 'sessions_ended', `revoked_by_admin ${request.identity.userId}`)
     return { message: `${count} sessions have ended` }
+  })
+
+  app.delete('/api/admin/users/:id/sessions/:sessionId', { schema: endOneSchema, preHandler }, async (request) => {
+    const { id, sessionId } = request.params
+    await find(id)
+    // Who had it may have asked for more.
+    await endTickets(database, { userId: id, purpose: 'email_change' })
+    if (!(await endSession(database, { sessionId, userId: id }, 'revoked_by_admin')))
+      throw new Problem(404, 'SESSION_NOT_FOUND', 'The user has no such session')
+    await recordFor(request, id, 'session_ended', `revoked_by_admin ${request.identity.userId}`, sessionId)
+    return { message: 'The session has ended' }
+  })
+
+  app.get('/api/admin/users/:id/factors', { schema: listFactorsSchema, preHandler: admin }, async ({ params }) => {
+    const where = { userId: (await find(params.id)).id }
+    const [totp, passkeys, recoveryCodesLeft] = await Promise.all([
+      database.totp.findUnique({ where, select: { createdAt: true } }),
+      database.passkey.findMany({ where, orderBy: { createdAt: 'asc' } }),
+      database.recoveryCode.count({ where }),
+    ])
+    return {
+      totp: totp && { createdAt: totp.createdAt.toISOString() },
+      passkeys: passkeys.map(viewPasskey),
+      recoveryCodesLeft,
+    }
   })
 
   app.post('/api/admin/users/:id/password-reset', { schema: passwordSchema, preHandler }, async (request, reply) => {
@@ -214,7 +247,8 @@ export function oneUserRoutes(app: Application, dependencies: Dependencies): voi
     user: string,
     event: SecurityEvent['event'],
     reason = `by ${identity.userId}`,
+    session?: string,
   ): Promise<void> {
-    return record(database, log, { event, user, ip, reason })
+    return record(database, log, { event, user, session, ip, reason })
   }
 }

@@ -1,11 +1,11 @@
 import { type Application, storable } from '@sallyport/chassis'
-import type { Database, User } from '@sallyport/database'
-import { partsOf } from '@sallyport/identity'
+import type { Database } from '@sallyport/database'
 import Type from 'typebox'
 import { Locale, Name } from '../accounts/fields.ts'
-import { record, type SecurityEvent } from '../events/security-events.ts'
-import { changeUser } from './change-user.ts'
-import { type AdminGuards, cursorDescription, Id, Limit, lastAdmin, pageOf, Roles, unknownUser } from './fields.ts'
+import { record } from '../events/security-events.ts'
+import { changeUser, eventsOf } from './change-user.ts'
+import { type AdminGuards, cursorDescription, Id, Limit, lastAdmin, Roles, unknownUser } from './fields.ts'
+import { listUsers } from './list-users.ts'
 import { UserView, viewUser } from './user-view.ts'
 
 const listSchema = {
@@ -49,20 +49,9 @@ const changeSchema = {
 /** The users, and how they are changed. */
 export function userRoutes(app: Application, { database, admin, fully }: { database: Database } & AdminGuards): void {
   app.get('/api/admin/users', { schema: listSchema, preHandler: admin }, async (request) => {
-    const { email, limit = '20', cursor } = request.query
-    const size = Number(limit)
-    const found = await database.user.findMany({
-      where: {
-        ...(email === undefined
-          ? {}
-          : { OR: partsOf(email).map((part) => ({ email: { contains: literally(part) } })) }),
-        ...(cursor === undefined ? {} : { id: { gt: cursor } }),
-      },
-      orderBy: { id: 'asc' },
-      take: size + 1,
-    })
-    const { rows, nextCursor } = pageOf(found, size)
-    return { users: rows.map(viewUser), nextCursor }
+    const { limit, ...filter } = request.query
+    const { users, nextCursor } = await listUsers(database, filter, Number(limit ?? 20))
+    return { users: users.map(viewUser), nextCursor }
   })
 
   app.patch('/api/admin/users/:id', { schema: changeSchema, preHandler: [admin, fully] }, async (request) => {
@@ -76,20 +65,4 @@ export function userRoutes(app: Application, { database, admin, fully }: { datab
     }
     return viewUser(outcome.after)
   })
-}
-
-/** Prisma makes a pattern of LIKE of what is to be contained, and leaves in it what means something there. */
-const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&')
-
-function eventsOf(before: User, after: User): SecurityEvent['event'][] {
-  const [wasDisabled, isDisabled] = [before.disabledAt !== null, after.disabledAt !== null]
-  const happened: Partial<Record<SecurityEvent['event'], boolean>> = {
-    user_renamed: before.name !== after.name,
-    locale_changed: before.locale !== after.locale,
-    roles_changed: before.roles.join() !== after.roles.join(),
-    user_disabled: !wasDisabled && isDisabled,
-    user_enabled: wasDisabled && !isDisabled,
-    deletion_undone: before.deleteAfter !== null && after.deleteAfter === null,
-  }
-  return (Object.keys(happened) as SecurityEvent['event'][]).filter((event) => happened[event])
 }

@@ -1,10 +1,12 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
+import type { Actor } from '@sallyport/identity'
+import Type from 'typebox'
 
 /**
  * Something that happened to an account or a session, as operators and auditors look for it. A few
  * more are written by the statements that cause them: `login_succeeded`, `deletion_undone` (sessions/open.ts),
- * `many_failures` (passwords/many-failures.ts), `session_deleted` and `user_erased` (migrations).
+ * `many_failures` (passwords/many-failures.ts), `webhook_disabled` (webhooks/queue.ts), `session_deleted`, `user_erased` and `impersonation_ended` (migrations).
  */
 export interface SecurityEvent {
   event:
@@ -43,7 +45,26 @@ export interface SecurityEvent {
     | 'user_disabled'
     | 'user_enabled'
     | 'user_unlocked'
+    | 'impersonation_started'
+    | 'client_created'
+    | 'client_changed'
+    | 'client_deleted'
+    | 'credential_added'
+    | 'credential_revoked'
+    | 'exchange_added'
+    | 'exchange_removed'
+    | 'client_refused'
+    | 'token_exchanged'
+    | 'token_revoked'
+    | 'webhook_created'
+    | 'webhook_changed'
+    | 'webhook_deleted'
+    | 'webhook_secret_made'
   user?: string | undefined
+  /** A service account. */
+  client?: string | undefined
+  /** Who acted for the user. */
+  act?: Actor | undefined
   session?: string | undefined
   /** Undefined if it was done at the machine itself. */
   ip?: string | undefined
@@ -52,11 +73,25 @@ export interface SecurityEvent {
   reason?: string
 }
 
+/** Who acted for a user, and for whom that one acted before (RFC 8693 section 4.1), as responses show it. */
+export const Act = Type.Cyclic(
+  {
+    Act: Type.Object({
+      sub: Type.String(),
+      sid: Type.Optional(Type.String()),
+      grant: Type.Optional(Type.String()),
+      act: Type.Optional(Type.Ref('Act')),
+    }),
+  },
+  'Act',
+)
+
 /** Writes an event to the log, for operators and alerts, and to the table of security events, where it stays. */
 export async function record(database: Database, log: Pick<Logger, 'warn'>, happened: SecurityEvent): Promise<void> {
   log.warn(happened)
-  const { event, user = null, session = null, ip = null, reason = null } = happened
+  const { event, user = null, client = null, act, session = null, ip = null, reason = null } = happened
   await database.$executeRaw`
-    INSERT INTO auth.security_events (event, user_id, session_id, ip, reason)
-    VALUES (${event}, ${user}::uuid, ${session}::uuid, ${ip}, ${reason})`
+    INSERT INTO auth.security_events (event, user_id, client_id, session_id, ip, reason, act)
+    VALUES (${event}, ${user}::uuid, ${client}::uuid, ${session}::uuid, ${ip}, ${reason},
+            ${act ? JSON.stringify(act) : null}::jsonb)`
 }

@@ -1,6 +1,6 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import { type Database, isUniqueViolation } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import { Name } from '../accounts/fields.ts'

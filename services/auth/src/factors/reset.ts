@@ -1,8 +1,5 @@
-import { createLogger } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import { findByAddress } from '../accounts/find-by-address.ts'
 import { lockUser } from '../accounts/lock-user.ts'
-import { record } from '../events/security-events.ts'
 import type { Notify } from '../mail/queue.ts'
 import { endSessionsOf } from '../sessions/end.ts'
 import { hasFactor } from './owned.ts'
@@ -34,18 +31,4 @@ export async function resetFactors(
     await notify(transaction, { template: 'factors_reset', user: userId, to, name, locale })
     return undefined
   })
-}
-
-/**
- * The same at the machine itself, for an administrator whom no other can help.
- *
- * @throws Error with a line that says what is wrong
- */
-export async function resetFactorsOf(database: Database, address: string, notify: Notify): Promise<void> {
-  const user = await findByAddress(database, address)
-  const missing = user ? await resetFactors(database, user.id, notify) : 'no user'
-  if (missing === 'no user') throw new Error(`there is no user ${address}`)
-  if (missing === 'no factor') throw new Error(`${address} has no second factor`)
-  const log = createLogger('reset-factors', 'silent')
-  await record(database, log, { event: 'factors_reset', user: user?.id, reason: 'on the command line' })
 }

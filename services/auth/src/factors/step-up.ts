@@ -1,6 +1,7 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
-import type { Guard, Identity } from '@sallyport/identity'
+import type { Identity } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Config } from '../config.ts'

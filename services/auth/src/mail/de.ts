@@ -157,6 +157,15 @@ export const de: Language = {
         `Haben Sie nicht darum gebeten, wenden Sie sich sofort an die, die ${app} betreiben.`,
       ],
     }),
+    impersonated: (app, { by, reason }) => ({
+      title: 'Jemand hat sich als Sie angemeldet',
+      intro: `${by} von ${app} hat sich für höchstens 15 Minuten als Sie angemeldet, um zu sehen, was Sie sehen. Der Grund, in eigenen Worten: ${reason}`,
+      button: 'Sitzungen ansehen',
+      advice: [
+        'Ihr Passwort ist dadurch niemandem bekannt, und weder Konto noch Passwort noch Anmeldemethoden lassen sich so ändern.',
+        `Wissen Sie nicht, warum, beenden Sie diese Sitzung unter Ihren Sitzungen, und fragen Sie die, die ${app} betreiben.`,
+      ],
+    }),
     new_device: (app) => ({
       title: 'Anmeldung von einem neuen Gerät',
       intro: `jemand hat sich von einem bisher nicht benutzten Gerät in Ihrem Konto bei ${app} angemeldet.`,

@@ -152,6 +152,15 @@ export const en: Language = {
         `If you did not, contact whoever runs ${app} at once.`,
       ],
     }),
+    impersonated: (app, { by, reason }) => ({
+      title: 'Somebody signed in as you',
+      intro: `${by} of ${app} has signed in as you, for at most 15 minutes, to see what you see. Why, in their words: ${reason}`,
+      button: 'Look at your sessions',
+      advice: [
+        'Nobody has learned your password by it, and your account, password and factors cannot be changed that way.',
+        `If you do not know why, end that session among your sessions, and ask whoever runs ${app}.`,
+      ],
+    }),
     new_device: (app) => ({
       title: 'Sign-in from a new device',
       intro: `Somebody signed in to your account at ${app} from a device that was not used before.`,

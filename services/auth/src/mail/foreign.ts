@@ -8,13 +8,13 @@ const unruly = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 const linkable = /(?<=[.。．｡:@])(?=\S)/gu
 const wordJoiner = '\u2060'
 
-const longest = 100
+const usual = 100
 
 /**
  * Text that comes from strangers (a name, an address, a device) for a mail in our name: on its own in its direction, of a
  * length that tells no story, and no link. Markup in it is for whoever lays the mail out.
  */
-export function foreign(text: string): string {
+export function foreign(text: string, longest = usual): string {
   const characters = [...text.replace(unruly, '')]
   const short = characters.length > longest ? [...characters.slice(0, longest), '…'] : characters
   return `${isolate.begin}${short.join('').replace(linkable, wordJoiner)}${isolate.end}`

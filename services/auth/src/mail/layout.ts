@@ -52,7 +52,7 @@ const font = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Ar
 
 /** On each element, as some programs (Outlook, Gmail for other providers' accounts) keep no style sheet. */
 const inline = {
-  text: `margin:0 0 16px;${font};font-size:16px;line-height:24px;color:#1c2430`,
+  text: `margin:0 0 16px;${font};font-size:16px;line-height:24px;color:#1c2430;overflow-wrap:anywhere;word-break:break-word`,
   soft: `margin:0 0 16px;${font};font-size:14px;line-height:20px;color:#56616f`,
   title: `margin:0 0 16px;${font};font-size:22px;line-height:28px;font-weight:700;color:#1c2430`,
   brand: `margin:0 0 20px;${font};font-size:14px;line-height:20px;font-weight:600;color:#56616f`,

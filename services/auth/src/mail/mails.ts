@@ -38,6 +38,8 @@ export interface MailData {
   wrong_codes: { name: string } & Circumstances
   /** An administrator has taken the factors away. */
   factors_reset: { name: string }
+  /** An administrator has signed in as the user, and why. */
+  impersonated: { name: string; by: string; reason: string } & Circumstances
   /** Somebody signed in from a device never seen. */
   new_device: { name: string } & Circumstances
   /** Many wrong passwords have come for the account. */

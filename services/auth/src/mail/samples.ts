@@ -26,6 +26,7 @@ const data: MailData = {
   recovery_code_used: { name, ...circumstances },
   wrong_codes: { name, ...circumstances },
   factors_reset: { name },
+  impersonated: { name, by: 'Ada Admin', reason: 'You reported that a page is empty.', ...circumstances },
   new_device: { name, ...circumstances },
   many_failures: { name, ...circumstances },
   password_reset_by_admin: { name, secrets },

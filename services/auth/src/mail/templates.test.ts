@@ -50,7 +50,8 @@ t.test('notices say when, from where and what to do', async (t) => {
       t.match(text, part, mail.template)
       t.match(html, part, mail.template)
     }
-    t.match(text, /[Cc]hoose a new password/, mail.template)
+    const advice = mail.template === 'impersonated' ? /end that session/ : /[Cc]hoose a new password/
+    t.match(text, advice, mail.template)
   }
   t.match(show(sample('deletion_requested')).text, 'erased on 13 December 2026 at 23:05 UTC')
   t.match(show(sample('email_changed', { locale: 'de' })).text, 'Der Link gilt einmal und 7 Tage lang.')
@@ -85,7 +86,16 @@ t.test('a link leads to its page with the ticket, and says how long it is valid'
 t.test('what strangers wrote is text: no markup, no link, no other direction, no line, no story', async (t) => {
   const hostile = `<a href=//evil.example>\r\nBcc: x@evil.example\u202e www.evil.example http://evil.example`
   for (const sampled of samples) {
-    const strange = { name: hostile, device: hostile, newEmail: hostile, invitedBy: hostile, ip: '<b>', locale: 'de' }
+    const strange = {
+      name: hostile,
+      device: hostile,
+      newEmail: hostile,
+      invitedBy: hostile,
+      by: hostile,
+      reason: hostile,
+      ip: '<b>',
+      locale: 'de',
+    }
     const given = Object.keys(strange).filter((key) => key in sampled)
     const mail = { ...sampled, ...Object.fromEntries(given.map((key) => [key, strange[key as 'name']])) } as Mail
     const { subject, text, html } = show(mail)

@@ -13,7 +13,7 @@ export interface App {
 /** How a mail is made up, in whatever language. */
 interface Makeup {
   /** Where its button leads: by its ticket, or to a page that anybody may open. */
-  button: Purpose | '/login' | '/forgot-password' | '/account/factors' | '/'
+  button: Purpose | '/login' | '/forgot-password' | '/account/factors' | '/sessions' | '/'
   /** Seconds, if its ticket is not valid as long as its purpose has it. */
   seconds?: number
   /** With the code of its ticket, for people whose mail is on another device. */
@@ -45,6 +45,7 @@ const makeup: Record<Template, Makeup> = {
   recovery_code_used: { button: '/account/factors', because: 'security' },
   wrong_codes: { button: '/forgot-password', because: 'security' },
   factors_reset: { button: '/account/factors', because: 'security' },
+  impersonated: { button: '/sessions', because: 'security' },
   new_device: { button: '/forgot-password', because: 'security' },
   many_failures: { button: '/forgot-password', because: 'security' },
   deletion_requested: { button: '/login', because: 'security' },
@@ -87,7 +88,10 @@ export function contentOf(mail: Mail, app: App, secrets?: TicketSecrets): Conten
 const facts = ['at', 'ip', 'device'] as const satisfies (keyof Circumstances)[]
 
 /** What is known for a mail, as its reader reads it. What is undefined is not known for mails of its kind. */
-interface Values extends Partial<Record<'name' | 'newEmail' | 'deleteAfter' | 'factor' | keyof Circumstances, string>> {
+interface Values
+  extends Partial<
+    Record<'name' | 'newEmail' | 'by' | 'reason' | 'deleteAfter' | 'factor' | keyof Circumstances, string>
+  > {
   locale: Locale
   invitedBy?: string | null
   link: string
@@ -120,13 +124,18 @@ export function valuesOf(mail: Mail, app: App, secrets?: TicketSecrets): Values 
   return values
 }
 
-type Read = 'name' | 'newEmail' | 'invitedBy' | 'deleteAfter' | 'factor' | keyof Circumstances
+/** An administrator's, who may say as much. */
+const longestReason = 500
+
+type Read = 'name' | 'newEmail' | 'invitedBy' | 'by' | 'reason' | 'deleteAfter' | 'factor' | keyof Circumstances
 
 const readers: Record<Read, (value: string, locale: Locale) => string> = {
-  name: foreign,
-  newEmail: foreign,
-  invitedBy: foreign,
-  device: foreign,
+  name: (text) => foreign(text),
+  newEmail: (text) => foreign(text),
+  invitedBy: (text) => foreign(text),
+  by: (text) => foreign(text),
+  reason: (text) => foreign(text, longestReason),
+  device: (text) => foreign(text),
   ip: String,
   factor: String,
   at: formatTime,

@@ -27,6 +27,13 @@ const restartAfter = 1_000
 /** Milliseconds for which a server is left alone that could not be reached. */
 const away = 5_000
 
+/** What became of the last mails, since this process began. */
+export interface MailLog {
+  mailSentAt?: string
+  /** The code is not the server's words, which may hold an address. */
+  mailFailure?: { at: string; reason: Reason; code: string }
+}
+
 /** Work that requests queue, by the names of its tasks: it ends in mails. */
 export type Tasks = Record<string, (payload: never) => Promise<void>>
 
@@ -42,7 +49,7 @@ interface Dependencies {
  * Sends queued mails, and does what else is queued, for as long as this process runs. Every process of the service does;
  * each mail is sent by one of them.
  *
- * @returns how to stop
+ * @returns how to stop, and what became of the last mails
  * @throws ConfigurationError if the queue cannot be used, or a template of MAIL_TEMPLATES is wrong
  */
 export async function startMailWorker({
@@ -51,11 +58,12 @@ export async function startMailWorker({
   keys,
   logger,
   tasks,
-}: Dependencies): Promise<() => Promise<void>> {
+}: Dependencies): Promise<{ stop: () => Promise<void>; log: Readonly<MailLog> }> {
   const render = await openTemplates(mail.templates, mail.app)
   const onError = (err: unknown) => logger.warn({ event: 'mail_queue_lost', err })
   const pgPool = createPool(databaseUrl, { connections, onError })
-  const mailer = createMailer(mail, render, keys, logger)
+  const log: MailLog = {}
+  const mailer = createMailer(mail, render, keys, { logger, log })
   async function open(): Promise<Runner> {
     const events = new EventEmitter()
     const opened = await run({
@@ -110,13 +118,14 @@ export async function startMailWorker({
   }
   const running = keepRunning()
   const stopUpkeep = startUpkeep(pgPool, onError)
-  return async () => {
+  async function stop(): Promise<void> {
     stopping.abort()
     // One that has ended by itself cannot be stopped.
     await Promise.allSettled([runner.stop(), stopUpkeep()])
     await running
     await pgPool.end()
   }
+  return { stop, log }
 }
 
 /** What becomes of a mail that was not sent, besides the wait that the queue makes of its tries. */
@@ -127,7 +136,12 @@ const settle: Partial<Record<Reason, string>> = {
 }
 
 /** Sends mails, one at a time for each job. */
-function createMailer({ server, from }: MailConfig, render: Render, keys: DerivedKeys, logger: Logger) {
+function createMailer(
+  { server, from }: MailConfig,
+  render: Render,
+  keys: DerivedKeys,
+  { logger, log }: { logger: Logger; log: MailLog },
+) {
   const send = createSend(server)
   const domain = from.address.slice(from.address.lastIndexOf('@') + 1)
   /** As performance.now() has it. Until then nothing is sent, as nothing could be a moment ago. */
@@ -160,6 +174,7 @@ function createMailer({ server, from }: MailConfig, render: Render, keys: Derive
       } catch (error) {
         const { reason, message } = asNotSent(error, abortSignal as AbortSignal)
         logger.warn({ event: 'mail_failed', job: job.id, code: message, reason })
+        log.mailFailure = { at: new Date().toISOString(), reason, code: message }
         if (reason === 'unreachable') awayUntil = performance.now() + away
         const attempts = settle[reason]
         if (attempts)
@@ -171,6 +186,7 @@ function createMailer({ server, from }: MailConfig, render: Render, keys: Derive
         throw new Error(message)
       }
       awayUntil = 0
+      if (mail.to !== null) log.mailSentAt = new Date().toISOString()
       logger.info({ event: mail.to === null ? 'mail_withheld' : 'mail_sent', job: job.id })
     },
   }

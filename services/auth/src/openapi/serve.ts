@@ -1,7 +1,8 @@
-import type { Application } from '@sallyport/chassis'
+import { type Application, ConfigurationError } from '@sallyport/chassis'
 import { problemSchema } from '@sallyport/chassis/problem-schema'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { FastifySchema } from 'fastify'
+import Type, { type TSchema } from 'typebox'
 
 declare module 'fastify' {
   interface FastifySchema {
@@ -9,6 +10,8 @@ declare module 'fastify' {
      * The codes that the route responds with, by status, beside those that follow from what it takes (`problemsOf`).
      */
     problems?: Problems
+    /** What an endpoint of OAuth takes as a form; its errors are those of RFC 6749. */
+    form?: TSchema
   }
 }
 
@@ -16,8 +19,10 @@ type Problems = Record<number, string[]>
 
 /** What a route needs of its caller, by the guard that it has. */
 interface Guards {
-  signedIn: Guard
+  signedIn: Guard[]
   withRole: Guard[]
+  /** Those of them that refuse who acts for somebody. */
+  own: Guard[]
 }
 
 /** The routes' tags, in the order in which they are shown. */
@@ -27,6 +32,9 @@ const tags = [
   { name: 'factors', description: 'What a user proves to be themselves with, beside a password' },
   { name: 'directory', description: 'Names of users, for services and those who may look them up' },
   { name: 'administration', description: 'Users, for admins' },
+  { name: 'service accounts', description: 'Machines that call as themselves, for admins' },
+  { name: 'webhooks', description: 'Where others are notified of what happens, for admins' },
+  { name: 'oauth', description: 'Tokens of service accounts' },
   { name: 'keys', description: 'What access tokens are verified with' },
 ]
 
@@ -42,8 +50,7 @@ const tags = [
  *   loaded from, for those who let a gateway lead to it
  */
 export async function serveDocs(app: Application, guards: Guards, gateway?: string): Promise<void> {
-  const { default: swagger } = await import('@fastify/swagger')
-  const { default: swaggerUi } = await import('@fastify/swagger-ui')
+  const [{ default: swagger }, { default: swaggerUi }] = await importPackages()
   app.addSchema(problemSchema)
   await app.register(swagger, {
     openapi: {
@@ -59,6 +66,11 @@ export async function serveDocs(app: Application, guards: Guards, gateway?: stri
       components: {
         securitySchemes: {
           accessToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+          serviceAccount: {
+            type: 'http',
+            scheme: 'basic',
+            description: 'The id of a service account and a secret of it; or `client_assertion` in the body instead',
+          },
           refreshCookie: {
             type: 'apiKey',
             in: 'cookie',
@@ -71,13 +83,16 @@ export async function serveDocs(app: Application, guards: Guards, gateway?: stri
     refResolver: { buildLocalReference: (json) => String(json.$id) },
     transform: ({ schema, url, route }) => {
       const needs = [route.preHandler].flat()[0] as Guard | undefined
-      const isSignedIn = needs === guards.signedIn || guards.withRole.includes(needs as Guard)
-      const { problems, ...described } = schema as FastifySchema
+      const isAmong = (some: Guard[]) => some.includes(needs as Guard)
+      const isSignedIn = isAmong(guards.signedIn) || isAmong(guards.withRole)
+      const { problems, form, ...described } = schema as FastifySchema
+      if (form) return { url, schema: describeForm(form, described) }
       const everyProblem = [
         problems ?? {},
         problemsOf(described),
         isSignedIn ? signedInProblems : {},
-        guards.withRole.includes(needs as Guard) ? { 403: ['ROLE_REQUIRED'] } : {},
+        isAmong(guards.withRole) ? { 403: ['ROLE_REQUIRED'] } : {},
+        isAmong(guards.own) ? { 403: ['ACTOR_REFUSED'] } : {},
       ]
       return {
         url,
@@ -97,9 +112,38 @@ export async function serveDocs(app: Application, guards: Guards, gateway?: stri
   })
 }
 
+/** Whoever has not installed them has most likely forgotten to say that this is production, so nothing is served. */
+function importPackages() {
+  return Promise.all([import('@fastify/swagger'), import('@fastify/swagger-ui')]).catch((cause) => {
+    throw new ConfigurationError(
+      'NODE_ENV is not production, and /docs needs packages that are not there; set NODE_ENV=production, or `npm install @fastify/swagger @fastify/swagger-ui` to develop',
+      { cause },
+    )
+  })
+}
+
+/** RFC 6749 sections 2.3 and 5.2. */
+function describeForm(form: TSchema, described: FastifySchema): FastifySchema {
+  const error = Type.Object({ error: Type.String(), error_description: Type.String() })
+  return {
+    ...described,
+    consumes: ['application/x-www-form-urlencoded'],
+    body: form,
+    security: [{ serviceAccount: [] }, {}],
+    response: {
+      ...(described.response as object),
+      400: { ...error, description: 'What is wrong with the request, as RFC 6749 names it' },
+      401: { ...error, description: 'invalid_client' },
+      429: { ...error, description: 'temporarily_unavailable: too many requests' },
+      503: { ...error, description: 'temporarily_unavailable' },
+    },
+  }
+}
+
 /** Of the gateway and of our guards. */
 const signedInProblems = {
   401: ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_STALE', 'SESSION_ENDED'],
+  403: ['CALLER_REFUSED'],
 }
 
 /** The codes that follow from what a route takes; each route can fail, and has a limit at the gateway at least. */

@@ -1,6 +1,6 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Prisma, User } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type from 'typebox'
 import { lockUser } from '../accounts/lock-user.ts'

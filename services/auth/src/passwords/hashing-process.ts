@@ -1,5 +1,6 @@
 import { hash, verify } from 'argon2'
 import type { HashingResult, HashingTask } from './hashing.ts'
+import { readStored } from './stored-hash.ts'
 
 /** The process that hashes passwords, for hashing.ts: a task comes as a message, and so goes its result. */
 
@@ -19,9 +20,17 @@ async function perform(work: HashingTask): Promise<string | boolean> {
     case 'hash':
       return hash(work.password, work.parameters)
     case 'verify':
-      return verify(work.stored, work.password)
+      return compare(work.stored, work.password)
     case 'judge':
       // Its dictionary takes time and memory that logins do not need.
       return (await import('./guessable.ts')).isGuessable(work.password, work.words)
   }
+}
+
+async function compare(text: string, password: string): Promise<boolean> {
+  const stored = readStored(text)
+  if (!stored) throw new Error('the stored hash is none')
+  if (stored.kind === 'argon2') return verify(text, password)
+  // Where nobody was imported, what compares is not even loaded.
+  return (await import('./foreign-hash.ts')).compareForeign(stored, password)
 }

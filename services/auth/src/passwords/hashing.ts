@@ -22,8 +22,8 @@ export interface Hashing {
   close(): Promise<void>
 }
 
-/** Milliseconds for one task: a hundred times what it takes. A process that is slower than that is started anew. */
-const taskTimeout = 4_000
+/** Milliseconds for one task: ten times what the costliest takes (stored-hash.ts). A process that is slower is started anew. */
+const taskTimeout = 10_000
 
 /** The same for its first ones, which wait until it has started. */
 const startTimeout = 20_000

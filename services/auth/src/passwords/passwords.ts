@@ -5,7 +5,8 @@ import { argon2id, needsRehash } from 'argon2'
 import limit from 'p-limit'
 import type { Breached } from './breached.ts'
 import { type HashingTask, startHashing } from './hashing.ts'
-import { isComparable } from './stored-hash.ts'
+import { choose, type Share } from './mix.ts'
+import { readStored, type StoredHash, withSalt } from './stored-hash.ts'
 
 /** OWASP's argon2id parameters: 19 MiB, two passes, one lane. */
 const parameters = { type: argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
@@ -46,14 +47,19 @@ export interface Passwords {
    */
   admit<Outcome>(work: () => Promise<Outcome>): Promise<Outcome>
   /**
-   * Compares in constant time, and takes as long for a user who does not exist, or whose hash is none of ours. Two
-   * spellings of one password are one: it is compared in Unicode's form NFC, and where it was typed in another, as it was
-   * typed, as it was hashed before.
+   * Compares in constant time, and takes as long as it does for some user (mix.ts) for who does not exist, or whose hash
+   * is none that we compare with. Two spellings of one password are one: it is compared in Unicode's form NFC, and where
+   * it was typed in another, as it was typed, as it was hashed before.
    *
    * @param stored the hash kept for the user; undefined if there is no such user
+   * @param whose what stands for the person, whether there is such a user or not; the time is always the same for one
    * @throws 503 LOGIN_BUSY if it waited too long after all, 503 UNAVAILABLE if hashing fails
    */
-  verify(stored: string | undefined, password: string): Promise<Verdict>
+  verify(stored: string | undefined, password: string, whose: string): Promise<Verdict>
+  /** Takes as long as verify does for a wrong password, and says nothing of it: it may be the right one. @throws as verify does */
+  compareInVain(stored: string | undefined, password: string, whose: string): Promise<void>
+  /** From now on nobody's passwords are compared in the shapes that the hashes of users have. */
+  follow(shares: ReadonlyMap<string, Share>): void
   /** Of the password in NFC. @throws as verify does */
   hash(password: string): Promise<string>
   /**
@@ -92,9 +98,23 @@ export async function createPasswords(breached?: Breached): Promise<Passwords> {
   }
   const hash = async (password: string) =>
     (await perform({ kind: 'hash', password: password.normalize('NFC'), parameters })) as string
-  const parts = (await hash(randomBytes(32).toString('base64'))).split('$')
-  /** Never the same: argon2id takes some microseconds more or less by the salt, and users have one each. */
-  const nobody = () => parts.with(4, randomBytes(16).toString('base64').slice(0, 22)).join('$')
+  const ours = await hash(randomBytes(32).toString('base64'))
+  let shares: ReadonlyMap<string, Share> = new Map()
+  /**
+   * A hash of no password that takes as long as the stored one, or as one that some user has. Never the same: argon2id
+   * takes some microseconds more or less by the salt, and users have one each.
+   */
+  function likenessOf(stored: string | undefined, whose: string): string {
+    const like = stored !== undefined && readStored(stored) ? stored : choose(shares, whose)
+    return withSalt(like ?? ours, makeSalt)
+  }
+  const compare = async (password: string, stored: string) =>
+    (await perform({ kind: 'verify', password, stored })) === true
+  async function compareInVain(stored: string | undefined, password: string, whose: string): Promise<void> {
+    const normal = password.normalize('NFC')
+    await compare(normal, likenessOf(stored, whose))
+    if (normal !== password) await compare(password, likenessOf(stored, whose))
+  }
 
   function requireCapacity() {
     const ahead = Math.max(0, admitted + 1 - concurrency)
@@ -112,15 +132,19 @@ export async function createPasswords(breached?: Breached): Promise<Passwords> {
         admitted -= 1
       }
     },
-    async verify(stored, password) {
-      const known = stored !== undefined && isComparable(stored) ? stored : undefined
-      const matches = async (spelling: string) =>
-        (await perform({ kind: 'verify', password: spelling, stored: known ?? nobody() })) === true &&
-        known !== undefined
+    async verify(stored, password, whose) {
+      const hash = stored === undefined ? undefined : readStored(stored)
+      if (stored === undefined || !hash) {
+        await compareInVain(stored, password, whose)
+        return stored === undefined ? 'wrong' : 'unreadable'
+      }
       const normal = password.normalize('NFC')
-      if (await matches(normal)) return needsRehash(known as string, parameters) ? 'outdated' : 'right'
-      if (normal !== password && (await matches(password))) return 'outdated'
-      return known === stored ? 'wrong' : 'unreadable'
+      if (await compare(normal, stored)) return isOurs(hash) ? 'right' : 'outdated'
+      return normal !== password && (await compare(password, stored)) ? 'outdated' : 'wrong'
+    },
+    compareInVain,
+    follow(now) {
+      shares = now
     },
     hash,
     async weaknessOf(typed, { email, name }) {
@@ -142,6 +166,13 @@ export async function createPasswords(breached?: Breached): Promise<Passwords> {
     },
   }
 }
+
+const isOurs = (hash: StoredHash) => hash.kind === 'argon2' && !needsRehash(hash.text, parameters)
+
+/** Of letters and digits, which every form has in its alphabet. */
+const makeSalt = (length: number) => Array.from({ length }, () => saltAlphabet[randomInt(saltAlphabet.length)]).join('')
+
+const saltAlphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 
 /** Made once, since an error takes longer to make than to send, and shedding load should cost little. */
 const busyProblems = Array.from(

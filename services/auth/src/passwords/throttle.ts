@@ -96,10 +96,10 @@ export function createThrottle({ config, database, passwords }: Dependencies): T
       const failures = await reserveAttempt(database, bucket)
       if (failures === undefined) {
         throttled.inc({ path: request.routeOptions.url as string })
-        await passwords.verify(undefined, password)
+        await passwords.compareInVain(stored, password, bucket.person)
         return 'throttled'
       }
-      const verdict = await passwords.verify(stored, password).catch(async (error) => {
+      const verdict = await passwords.verify(stored, password, bucket.person).catch(async (error) => {
         await giveBack(database, bucket)
         throw error
       })

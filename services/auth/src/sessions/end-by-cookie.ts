@@ -18,7 +18,7 @@ export async function endSessionOfCookie(
   { database, refreshTokens }: Dependencies,
 ): Promise<void> {
   const claims = await refreshTokens.read(request).catch(() => undefined)
-  if (!claims || !(await endSession(database, claims.sessionId, 'logout'))) return
+  if (!claims || !(await endSession(database, claims, 'logout'))) return
   const { userId: user, sessionId: session } = claims
   await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
 }

@@ -14,25 +14,24 @@ export type EndReason =
   | 'factors_reset'
   | 'disabled'
   | 'revoked_by_admin'
+  | 'actor_ended'
+  | 'impersonation_ended'
   | 'expired'
   | 'reuse'
 
 /**
- * Ends a session for good; a trigger notifies every gateway in the same commit. Ending it twice keeps the first reason.
+ * Ends a session of a user for good; a trigger notifies every gateway in the same commit. Ending it twice keeps the first reason.
  *
  * @returns whether it was this call that ended it
  */
 export async function endSession(
   database: Database,
-  sessionId: string,
+  { sessionId, userId }: { sessionId: string; userId: string },
   reason: EndReason,
-  /** If given, the session is ended only if it is this user's. */
-  ownerId: string | null = null,
 ): Promise<boolean> {
   const ended = await database.$executeRaw`
     UPDATE auth.sessions SET revoked_at = now(), revoked_reason = ${reason}
-    WHERE id = ${sessionId}::uuid AND revoked_at IS NULL
-      AND (${ownerId}::uuid IS NULL OR user_id = ${ownerId}::uuid)`
+    WHERE id = ${sessionId}::uuid AND user_id = ${userId}::uuid AND revoked_at IS NULL`
   sessionsEnded.inc({ reason }, ended)
   return ended === 1
 }

@@ -1,10 +1,14 @@
 import { type Logger, repeat } from '@sallyport/chassis'
 import type { Database } from '@sallyport/database'
 import { eraseDeleted } from '../accounts/deletion.ts'
+import { forgetOfClients } from '../clients/forget.ts'
 import { forgetChallenges } from '../factors/challenges.ts'
 import type { FactorKey } from '../factors/factor-key.ts'
 import { resealSecrets } from '../factors/totp.ts'
 import { forgetFailures } from '../passwords/throttle.ts'
+import { forgetReplicas } from '../replicas/replicas.ts'
+import { resealWebhookSecrets } from '../webhooks/secrets.ts'
+import { forgetOfWebhooks } from '../webhooks/upkeep.ts'
 
 /** How many rows a step looks at. */
 const slice = 10_000
@@ -42,7 +46,12 @@ export function startHousekeeping(
     await forget(database, eventsRetention, slice)
     await forgetFailures(database, slice)
     await forgetChallenges(database, slice)
-    const resealed = await resealSecrets(database, factorKey, slice)
+    await forgetOfClients(database, slice)
+    await forgetReplicas(database)
+    await forgetOfWebhooks(database, slice)
+    const ofFactors = await resealSecrets(database, factorKey, slice)
+    const ofWebhooks = await resealWebhookSecrets(database, factorKey, slice)
+    const resealed = ofFactors + ofWebhooks
     if (resealed > 0) logger.info({ event: 'factor_secrets_resealed', resealed })
   }
 

@@ -108,13 +108,16 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
     done()
   }
 
-  /** Hashes the password anew. @returns the hash that is stored now */
-  async function rehash({ id, passwordHash: stored }: SigningIn, password: string): Promise<string> {
+  /**
+   * Hashes the password anew.
+   *
+   * @returns the hash that is stored now, also where another login was first: that is no change of the password
+   */
+  async function rehash({ id, passwordHash: stored, passwordVersion }: SigningIn, password: string): Promise<string> {
     const passwordHash = await passwords.hash(password)
-    const { count } = await database.user.updateMany({
-      where: { id, passwordHash: stored },
-      data: { passwordHash },
-    })
-    return count === 1 ? passwordHash : stored
+    const { count } = await database.user.updateMany({ where: { id, passwordHash: stored }, data: { passwordHash } })
+    if (count === 1) return passwordHash
+    const now = await database.user.findUnique({ where: { id, passwordVersion }, select: { passwordHash: true } })
+    return now?.passwordHash ?? stored
   }
 }

@@ -40,6 +40,7 @@ export const sessionsEnded = count('sallyport_sessions_ended_total', 'Sessions e
   'disabled',
   'revoked_by_admin',
   'reuse',
+  'impersonation_ended',
 ])
 
 export const revocationSubscribers = new Gauge({

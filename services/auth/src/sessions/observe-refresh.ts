@@ -34,7 +34,9 @@ export async function observeRefresh(request: FastifyRequest, refreshing: Promis
   const forgotten = outcome.kind === 'rotated' ? outcome.forgotten : 0
   refreshes.inc({ outcome: forgotten > 0 ? 'fast_forwarded' : outcome.kind })
   if (forgotten > 0) request.log.error({ event: 'refresh_fast_forward', forgotten, ...who })
-  request.log.info({ event: `refresh_${outcome.kind}`, generation: outcome.session.generation, ...who })
+  // Most lines of a day would say that an open page goes on: that is a figure, and no line unless somebody looks for it.
+  const level = outcome.kind === 'rotated' ? 'debug' : 'info'
+  request.log[level]({ event: `refresh_${outcome.kind}`, generation: outcome.session.generation, ...who })
   return refresh
 }
 

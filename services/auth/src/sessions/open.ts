@@ -74,7 +74,7 @@ const endWithoutFactor: Statement = {
   name: 'end_without_factor',
   text: `
     UPDATE auth.sessions s SET revoked_at = now(), revoked_reason = 'factors_reset'
-    WHERE s.id = $1 AND NOT ${hasFactorOf('s.user_id')}
+    WHERE s.id = $1 AND s.user_id = $2 AND NOT ${hasFactorOf('s.user_id')}
     RETURNING s.id`,
 }
 
@@ -98,7 +98,7 @@ export async function openSession(
   const values = [userId, passwordHash, id, userAgent, ip, idleSeconds, maxSeconds, device ?? null, amr]
   const [opened] = await database.run<SessionRow & { locale: string | null; is_first: boolean }>(open, values)
   if (!opened) return undefined
-  if (amr.includes('mfa') && (await database.run(endWithoutFactor, [id])).length > 0) return undefined
+  if (amr.includes('mfa') && (await database.run(endWithoutFactor, [id, userId])).length > 0) return undefined
   const { locale, is_first: isFirst } = opened
   return { ...toLiveSession({ id, userId, generation: 0 }, opened), locale, isFirst }
 }

@@ -1,6 +1,6 @@
 import { type Application, Problem } from '@sallyport/chassis'
 import type { Database, Session } from '@sallyport/database'
-import type { Guard } from '@sallyport/identity'
+import type { Guard } from '@sallyport/identity/fastify'
 import type { preHandlerAsyncHookHandler } from 'fastify'
 import Type, { type Static } from 'typebox'
 import { endTickets } from '../accounts/tickets.ts'
@@ -18,7 +18,11 @@ const SessionView = Type.Object({
   createdAt: Type.String(),
   lastUsedAt: Type.String(),
   expiresAt: Type.String(),
+  actor: Type.Union([Type.Object({ id: Type.String(), name: Type.Union([Type.String(), Type.Null()]) }), Type.Null()], {
+    description: 'who signed in as the user, if it was not the user; the name as long as they have an account',
+  }),
 })
+type SessionView = Static<typeof SessionView>
 const EndedSessionView = Type.Object({ ...SessionView.properties, endedAt: Type.String(), reason: Type.String() })
 
 export const Sessions = Type.Object(
@@ -26,11 +30,16 @@ export const Sessions = Type.Object(
   { description: 'Those that go on, and those that ended within a day' },
 )
 
+interface Dependencies {
+  database: Database
+  signedIn: Guard
+  /** Lets pass who acts for the user too. */
+  actedFor: Guard
+  recently: preHandlerAsyncHookHandler
+}
+
 /** A user's own sessions, one for each sign-in: those that go on, and those that ended within a day, with why. */
-export function ownSessionRoutes(
-  app: Application,
-  { database, signedIn, recently }: { database: Database; signedIn: Guard; recently: preHandlerAsyncHookHandler },
-): void {
+export function ownSessionRoutes(app: Application, { database, signedIn, actedFor, recently }: Dependencies): void {
   app.get(
     '/api/auth/sessions',
     {
@@ -40,7 +49,7 @@ export function ownSessionRoutes(
         summary: 'My sessions',
         response: { 200: Sessions },
       },
-      preHandler: signedIn,
+      preHandler: actedFor,
     },
     ({ identity }) => sessionsOf(database, identity.userId, identity.sessionId),
   )
@@ -65,7 +74,7 @@ export function ownSessionRoutes(
       if (session !== own) await recently.call(app, request, reply)
       // It may be somebody else's, who has asked for more.
       await endTickets(database, { userId: user, purpose: 'email_change' })
-      if (!(await endSession(database, session, 'logout', user)))
+      if (!(await endSession(database, { sessionId: session, userId: user }, 'logout')))
         throw new Problem(404, 'SESSION_NOT_FOUND', 'You have no such session')
       await record(database, request.log, { event: 'session_ended', user, session, reason: 'logout', ip: request.ip })
       return { message: 'The session has ended' }
@@ -86,20 +95,32 @@ export async function sessionsOf(
     orderBy: { rotatedAt: 'desc' },
     take: 200,
   })
+  const actors = await findActors(database, all)
+  const view = (session: Session) => viewSession(session, currentId, actors.get(session.id) ?? null)
   const lives = ({ revokedAt, expiresAt }: Session) => revokedAt === null && expiresAt > now
   return {
-    sessions: all.filter(lives).map((session) => view(session, currentId)),
+    sessions: all.filter(lives).map(view),
     ended: all
       .filter((session) => !lives(session))
       .map((session) => ({
-        ...view(session, currentId),
+        ...view(session),
         endedAt: (session.revokedAt ?? session.expiresAt).toISOString(),
         reason: session.revokedReason ?? 'expired',
       })),
   }
 }
 
-function view(session: Session, currentId: string): Static<typeof SessionView> {
+/** Who acts, or acted, in which of these sessions. */
+async function findActors(database: Database, sessions: Session[]): Promise<Map<string, SessionView['actor']>> {
+  const ids = sessions.map(({ id }) => id)
+  const impersonations = await database.impersonation.findMany({ where: { sessionId: { in: ids } } })
+  if (impersonations.length === 0) return new Map()
+  const users = await database.user.findMany({ where: { id: { in: impersonations.map(({ actorId }) => actorId) } } })
+  const nameOf = (id: string) => users.find((user) => user.id === id)?.name ?? null
+  return new Map(impersonations.map(({ sessionId, actorId: id }) => [sessionId, { id, name: nameOf(id) }]))
+}
+
+function viewSession(session: Session, currentId: string, actor: SessionView['actor']): SessionView {
   const { id, userAgent, ip, createdAt, rotatedAt, expiresAt } = session
   return {
     id,
@@ -110,5 +131,6 @@ function view(session: Session, currentId: string): Static<typeof SessionView> {
     createdAt: createdAt.toISOString(),
     lastUsedAt: rotatedAt.toISOString(),
     expiresAt: expiresAt.toISOString(),
+    actor,
   }
 }

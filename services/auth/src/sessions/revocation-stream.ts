@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { type Application, openEventStream, Problem } from '@sallyport/chassis'
 import type { RevocationEvents } from '@sallyport/identity'
+import type { onRequestAsyncHookHandler } from 'fastify'
 import type { Config } from '../config.ts'
 import type { Revocations } from './revocations.ts'
 
@@ -13,14 +14,19 @@ export function revocationStreamRoute(
   app: Application,
   { config, revocations }: { config: Config; revocations: Revocations },
 ): void {
-  app.get('/internal/revocations', { schema: { hide: true } }, async (request, reply) => {
-    if (!isGateway(request.headers.authorization, config.revocationsSecrets))
-      throw new Problem(401, 'GATEWAY_ONLY', 'This is for gateways')
-
+  const onRequest = requireGateway(config.revocationsSecrets)
+  app.get('/internal/revocations', { schema: { hide: true }, onRequest }, async (_request, reply) => {
     const stream = openEventStream<RevocationEvents>(reply)
     stream.onClose(await revocations.subscribe(stream))
   })
 }
+
+/** Lets gateways pass, by a secret of theirs, and nobody else. It throws 401 GATEWAY_ONLY. */
+export const requireGateway =
+  (secrets: string[] | undefined): onRequestAsyncHookHandler =>
+  async ({ headers }) => {
+    if (!isGateway(headers.authorization, secrets)) throw new Problem(401, 'GATEWAY_ONLY', 'This is for gateways')
+  }
 
 function isGateway(authorization: string | undefined, secrets: string[] | undefined): boolean {
   const presented = digest(authorization ?? '')

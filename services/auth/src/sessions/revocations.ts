@@ -3,6 +3,7 @@ import { type Database, listen, type Statement } from '@sallyport/database'
 import type { Revocation, RevocationEvents } from '@sallyport/identity'
 import Type from 'typebox'
 import Value from 'typebox/value'
+import { longestImpersonation } from '../admin/impersonate.ts'
 import type { Config } from '../config.ts'
 import { revocationSubscribers } from './metrics.ts'
 
@@ -12,12 +13,19 @@ const channel = 'sallyport_revocations'
 const announcement = Type.Union([
   Type.Object({ erased: Type.String() }),
   Type.Object({ session: Type.String(), reason: Type.String() }),
-  Type.Object({ user: Type.String(), roles: Type.Array(Type.String()) }),
+  Type.Object({
+    user: Type.String(),
+    roles: Type.Array(Type.String()),
+    scopes: Type.Optional(Type.Array(Type.String())),
+    audiences: Type.Optional(Type.Array(Type.String())),
+  }),
 ])
 
 type Stream = Pick<EventStream<RevocationEvents>, 'send' | 'end'>
 
 export interface Revocations {
+  /** Whether this process receives revocations itself. */
+  readonly isListening: boolean
   /**
    * Sends the events to a gateway, as `RevocationEvents` has them, until this process no longer receives revocations
    * itself: then it ends the stream.
@@ -42,11 +50,12 @@ interface Subscriber {
  */
 const clocksApart = 900
 
-const notify: Statement = { name: 'notify', text: 'SELECT pg_notify($1, $2)' }
+/** As what ends sessions announces it. */
+export const notify: Statement = { name: 'notify', text: 'SELECT pg_notify($1, $2)' }
 
 /** Receives the revocations of every auth process through Postgres, and passes them on to the gateways. */
 export function openRevocations(config: Config, database: Database, logger: Logger): Revocations {
-  const memory = config.accessToken.seconds + clocksApart
+  const memory = Math.max(config.accessToken.seconds, longestImpersonation) + clocksApart
   const subscribers = new Set<Subscriber>()
   const leave = (subscriber: Subscriber) => {
     if (subscribers.delete(subscriber)) revocationSubscribers.dec()
@@ -57,7 +66,7 @@ export function openRevocations(config: Config, database: Database, logger: Logg
       leave(subscriber)
     }
   }
-  const listener = listen(config.databaseUrl, channel, {
+  const listener = listen(config.databaseDirectUrl, channel, {
     onMessage: (message) => {
       const parsed = Value.Parse(announcement, JSON.parse(message))
       for (const subscriber of subscribers) {
@@ -77,6 +86,9 @@ export function openRevocations(config: Config, database: Database, logger: Logg
   })
 
   return {
+    get isListening() {
+      return listener.connected
+    },
     async subscribe({ send, end }) {
       if (!listener.connected)
         throw new Problem(503, 'UNAVAILABLE', 'Service unavailable', { headers: { 'retry-after': '1' } })
@@ -120,13 +132,19 @@ const recent: Statement = {
     UNION ALL
       SELECT session_id, reason, at
       FROM auth.security_events WHERE event = 'session_deleted' AND at > now() - $1::float8 * interval '1 second'
+    UNION ALL
+      SELECT id, reason, at FROM auth.revocations WHERE at > now() - $1::float8 * interval '1 second'
     )
     SELECT json_build_object('session', id, 'reason', reason) AS revocation,
            extract(epoch FROM now() - at)::float8 AS age
     FROM ended
     UNION ALL
     SELECT json_build_object('user', id, 'roles', roles), extract(epoch FROM now() - roles_changed_at)::float8
-    FROM auth.users WHERE roles_changed_at > now() - $1::float8 * interval '1 second'`,
+    FROM auth.users WHERE roles_changed_at > now() - $1::float8 * interval '1 second'
+    UNION ALL
+    SELECT json_build_object('user', 'client:' || id, 'roles', roles, 'scopes', scopes, 'audiences', audiences),
+           extract(epoch FROM now() - changed_at)::float8
+    FROM auth.clients WHERE changed_at > now() - $1::float8 * interval '1 second'`,
 }
 
 /** Within a day, for services that were not connected. */

@@ -58,7 +58,7 @@ export async function rotateSession(
     case 'repeat':
       return { kind: 'repeated', session: (found as FoundSession).session }
     case 'replay':
-      await endSession(database, sessionId, 'reuse')
+      await endSession(database, request, 'reuse')
       return { kind: 'replayed' }
     case 'ended':
       return decision

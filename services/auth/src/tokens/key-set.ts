@@ -1,5 +1,5 @@
 import { type Logger, openReloadable, type Reloadable } from '@sallyport/chassis'
-import { createSigner, publicJwk } from '@sallyport/identity'
+import { createSigner, type PublicKey, publicJwk, toPublicKey } from '@sallyport/identity'
 import type { Config } from '../config.ts'
 
 /** Keys, of which the first of each kind signs or seals and all are accepted: so one is replaced without ending a session. */
@@ -8,6 +8,8 @@ export interface KeySet {
   signAccess: (claims: object) => string
   /** The public keys for access tokens, as a JWK Set (RFC 7517). */
   jwks: { keys: { kid: string }[] }
+  /** The same by their ids, to verify with. */
+  accessKeys: ReadonlyMap<string, PublicKey>
   refreshSecrets: [string, ...string[]]
   /** They seal the secrets of authenticator apps. */
   factorKeys: [string, ...string[]]
@@ -18,9 +20,11 @@ export function createKeySet({
   refreshSecrets,
   factorKeys,
 }: Pick<Config, 'accessToken' | 'refreshSecrets' | 'factorKeys'>): KeySet {
+  const keys = accessToken.privateKeys.map(publicJwk)
   return {
     signAccess: createSigner(accessToken.privateKeys[0], 'at+jwt'),
-    jwks: { keys: accessToken.privateKeys.map(publicJwk) },
+    jwks: { keys },
+    accessKeys: new Map(keys.map((key) => [key.kid, toPublicKey(key) as PublicKey])),
     refreshSecrets,
     factorKeys,
   }

@@ -1,0 +1,4 @@
+import { runProject } from '@sallyport/local'
+import { project } from './project.js'
+
+await runProject(project)

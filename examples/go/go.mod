@@ -1,0 +1,3 @@
+module example.com/sallyport-example
+
+go 1.19
