@@ -486,6 +486,29 @@ const trials: Record<string, Trial> = {
     t.equal(gateway.behind.held.length, 1)
     return outcome
   },
+  'connections to an upstream for one route': async (_t, open, _limit, reached) => {
+    const gateway = await open({ route: { connections: 1 } })
+    await occupy(gateway, 1)
+    await reached()
+    return waits(gateway, '127.0.0.2')
+  },
+  'requests of one route that wait for a connection to an upstream': async (_t, open, _limit, reached) => {
+    const gateway = await open({ route: { connections: 1, queue: 1 } })
+    await occupy(gateway, 1)
+    gateway.client().send('GET /')
+    await eventually('it waits', async () => (await readMetric('sallyport_upstream_waiting')) === 1)
+    await reached()
+    return gateway.send('GET /', '', '', '127.0.0.3')
+  },
+  'milliseconds for which a request of one route waits for a connection': async (t, open, _limit, reached) => {
+    const gateway = await open({ settings: { UPSTREAM_CONNECTIONS: '1' }, route: { queueTimeout: 500 } })
+    await occupy(gateway, 1)
+    await reached()
+    const began = performance.now()
+    const outcome = await gateway.send('GET /')
+    t.ok(performance.now() - began > 490)
+    return outcome
+  },
   'time to connect to an upstream': async (t, open, _limit, reached) => {
     // It takes connections, and says nothing that TLS begins with.
     const sockets: Socket[] = []

@@ -46,7 +46,15 @@ export function openConnections(origin: string, timeout: number) {
     read(method: string, path: string): Promise<ReadResponse | Error> {
       return new Promise((resolve) => {
         const read: ReadResponse = { status: 0, statusText: '', headers: [], body: '', trailers: [] }
-        const request: UpstreamRequest = { method, path, headers: [], body: '', timeout, client: 'readers' }
+        const request: UpstreamRequest = {
+          method,
+          path,
+          headers: [],
+          body: '',
+          timeout,
+          client: 'readers',
+          route: { name: '/' },
+        }
         const listener: Listener = {
           onWait() {},
           onSent() {},

@@ -62,8 +62,8 @@ export class UpstreamConnection implements Connection {
   isConnected = false
   /** Whether it carries an event stream, which has limits of its own (proxy/streams.ts). */
   isReleased = false
-  /** Whose request it carries. */
-  client: string | undefined
+  /** What it carries, for as long as that takes a place. */
+  request: UpstreamRequest | undefined
   /** Until when it may take requests, so that a name is looked up again; not the same for all that were opened at once. */
   readonly #usableUntil: number
   readonly #pool: Pool
@@ -145,7 +145,7 @@ export class UpstreamConnection implements Connection {
 
   send(request: UpstreamRequest, listener: Listener, timeout: number): void {
     const { method, path, headers, body } = request
-    this.client = request.client
+    this.request = request
     this.#method = method
     this.#listener = listener
     this.#framing = undefined

@@ -14,6 +14,17 @@ export interface UpstreamRequest {
   timeout: number
   /** Whose request it is, by whatever name; each may have a share of the connections. */
   client: string
+  /** The route that it came by. */
+  route: RouteBounds
+}
+
+/** What the requests of one route may have of an upstream, where that is less than what all may have together. */
+export interface RouteBounds {
+  name: string
+  /** The most that are sent at once, that wait, and for how many milliseconds. */
+  connections?: number
+  queue?: number
+  queueTimeout?: number
 }
 
 /** The connection that a request is sent on, as its listener uses it. Each call counts only while the request is served. */

@@ -48,6 +48,10 @@ const entrySchema = {
     maxAge: { type: ['string', 'integer'] },
     /** How long the upstream may take to begin its response, in milliseconds. */
     timeout: { type: 'integer', minimum: 1, default: 30_000 },
+    /** Of each upstream: the most connections for this route, requests that wait for one, and for how many milliseconds. */
+    connections: { type: 'integer', minimum: 1 },
+    queue: { type: 'integer', minimum: 0 },
+    queueTimeout: { type: 'integer', minimum: 1 },
     /** The largest request body, in bytes. */
     bodyLimit: { type: 'integer', minimum: 0, default: 10 * 1024 * 1024 },
     /** Requests per client and minute for this route alone; without it they count towards the common limit. */

@@ -95,7 +95,7 @@ class Exchange implements Listener {
     const { context, headers, body } = this.#request
     const { method, route, upstreamTarget: path } = context
     const { timeout } = route
-    this.#upstream.send({ method, path, headers, body, timeout, client: clientKeyOf(context) }, this)
+    this.#upstream.send({ method, path, headers, body, timeout, client: clientKeyOf(context), route }, this)
   }
 
   #end(why: Error): void {

@@ -49,7 +49,16 @@ function send(connections: UpstreamClient, request: Partial<UpstreamRequest> = {
   const outcome: Outcome = { status: 0, statusText: '', headers: [], body: '', trailers: [], error: undefined }
   return new Promise<Outcome>((resolve) =>
     connections.send(
-      { method: 'GET', path: '/', headers: [], body: '', timeout: 5_000, client: 'one', ...request },
+      {
+        method: 'GET',
+        path: '/',
+        headers: [],
+        body: '',
+        timeout: 5_000,
+        client: 'one',
+        route: { name: '/' },
+        ...request,
+      },
       {
         onWait() {},
         onSent() {},
@@ -683,6 +692,54 @@ t.test(
     )
   },
 )
+
+t.test('no route has more connections and places than it may, and others go on beside it', async (t) => {
+  const held: Socket[] = []
+  const settings = { connections: 6, perClient: 6, queue: 8, queueTimeout: 60_000 }
+  const { connections } = await startUpstream(t, (socket) => held.push(socket), settings)
+  const route = { name: '/slow', connections: 2, queue: 3, queueTimeout: 1_500 }
+  const slow = Array.from({ length: 5 }, () => dispatch(connections, { route }))
+  await eventually('it has its connections', () => held.length === 2)
+  t.match(connections.state, { active: 2, waiting: 3 })
+  t.ok((await send(connections, { route })).error instanceof UpstreamBusy, 'its places are taken')
+  const other = send(connections)
+  await eventually('another route is served', () => held.length === 3)
+  ok(held[2] as Socket)
+  t.match(await other, { body: 'ok' })
+  t.match(connections.state, { active: 2, idle: 1, waiting: 3 }, 'what it left is not for this one')
+
+  slow[4]?.leave()
+  t.match((await slow[4]?.response)?.error, /aborted/)
+  ok(held[0] as Socket)
+  await eventually('the next of its own follows', () => held.length === 4)
+  const begun = performance.now()
+  t.ok((await slow[3]?.response)?.error instanceof UpstreamBusy, 'none waits for longer than it may')
+  t.ok(performance.now() - begun < 30_000, 'which is less than what all may')
+  t.equal(connections.state.waiting, 0)
+
+  const wider = { ...route, connections: 3 }
+  const more = send(connections, { route: wider })
+  await eventually('its bounds may change', () => held.length === 5)
+  for (const socket of held.slice(3)) ok(socket)
+  ok(held[1] as Socket)
+  for (const response of [more, ...slow.slice(0, 3).map(({ response }) => response)])
+    t.match(await response, { body: 'ok', error: undefined })
+})
+
+t.test('a route whose requests may not wait is refused once its connections are in use', async (t) => {
+  const held: Socket[] = []
+  const { connections } = await startUpstream(t, (socket) => held.push(socket), { connections: 4 })
+  const route = { name: '/now', connections: 1, queue: 0 }
+  const first = send(connections, { route })
+  t.ok((await send(connections, { route })).error instanceof UpstreamBusy, 'also while its connection is being opened')
+  await eventually('the first one is served', () => held.length === 1)
+  ok(held[0] as Socket)
+  t.match(await first, { body: 'ok' })
+  const again = send(connections, { route })
+  await eventually('and the next one then', () => held.length === 2)
+  ok(held[1] as Socket)
+  t.match(await again, { body: 'ok' })
+})
 
 t.test('a long-lived stream takes no ordinary request’s place', async (t) => {
   const settings = { connections: 1, queue: 1, queueTimeout: 5_000 }

@@ -41,9 +41,19 @@ const fullLogInterval = 60_000
 /** Every connection is in use, and as many requests as may wait do so, or one has waited as long as it may. */
 export class UpstreamBusy extends Error {}
 
+/** What the requests of one client, or of one route, have of an upstream. */
+interface Share {
+  /** Connections in use, of so many at most, and requests that wait. */
+  active: number
+  most: number
+  waiting: number
+}
+
 interface Waiting {
   request: UpstreamRequest
   listener: Listener
+  client: Share
+  route: Share
   since: number
   timer: NodeJS.Timeout
 }
@@ -63,8 +73,8 @@ export class UpstreamClient {
   readonly #idle: UpstreamConnection[] = []
   readonly #queue = new Set<Waiting>()
   readonly #sweep: NodeJS.Timeout
-  /** For each client the connections in use and the requests that wait. */
-  readonly #clients = new Map<string, { active: number; waiting: number }>()
+  readonly #clients = new Map<string, Share>()
+  readonly #routes = new Map<string, Share>()
   /** Connections for ordinary requests, those among them that are not connected yet, and those with event streams. */
   #open = 0
   #connecting = 0
@@ -93,28 +103,35 @@ export class UpstreamClient {
   }
 
   send(request: UpstreamRequest, listener: Listener): void {
-    const client = this.#clientOf(request.client)
-    const { perClient } = this.settings
-    const connection = client.active < perClient ? this.#takeIdle() : undefined
+    const { connections, perClient } = this.settings
+    const client = shareOf(this.#clients, request.client, perClient)
+    const route = shareOf(this.#routes, request.route.name, request.route.connections ?? connections)
+    const connection = maySend(client, route) ? this.#takeIdle() : undefined
     if (connection) {
       client.active += 1
+      route.active += 1
       connection.send(request, listener, request.timeout)
-    } else if (this.#hasRoomFor(client.waiting)) {
-      this.#wait(request, listener)
+    } else if (this.#hasRoomFor(client, route, request.route.queue)) {
+      this.#wait({ request, listener, client, route })
       this.#grow()
     } else {
-      this.#forgetIfIdle(request.client)
+      this.#forgetUnused(request)
       countLimit('upstream_queue')
       listener.onFailure(new UpstreamBusy('too many requests wait for the upstream'))
     }
   }
 
-  /** No client takes more than half of the places. Those who wait for a connection that is being opened take none. */
-  #hasRoomFor(waitingOfClient: number): boolean {
+  /**
+   * No client takes more than half of the places in the queue, and no route more than are its own. Those who wait for a
+   * connection that is being opened take none.
+   */
+  #hasRoomFor(client: Share, route: Share, queueOfRoute = this.settings.queue): boolean {
     const { connections, queue } = this.settings
-    if (this.#open < connections) return waitingOfClient < connections + queue / 2
+    const mayOpen = connections - this.#open
+    if (route.waiting - Math.min(route.most - route.active, this.#connecting + mayOpen) >= queueOfRoute) return false
+    if (mayOpen > 0) return client.waiting < connections + queue / 2
     this.#sayFull()
-    return this.#queue.size - this.#connecting < queue && waitingOfClient - this.#connecting < queue / 2
+    return this.#queue.size - this.#connecting < queue && client.waiting - this.#connecting < queue / 2
   }
 
   connected(connection: UpstreamConnection): void {
@@ -147,7 +164,7 @@ export class UpstreamClient {
     if (at !== -1) this.#idle.splice(at, 1)
     if (!connection.isConnected) {
       this.#connecting -= 1
-      this.#next(Number.POSITIVE_INFINITY)?.listener.onFailure(error)
+      this.#next(() => true)?.listener.onFailure(error)
     }
     this.#grow()
     this.#endIfDone()
@@ -183,44 +200,45 @@ export class UpstreamClient {
 
   /** Gives a connection its next request, or lets it wait for one. */
   #put(connection: UpstreamConnection): void {
-    const next = this.#next(this.settings.perClient)
+    const next = this.#next(({ client, route }) => maySend(client, route))
     if (next) {
-      const { request, listener, since } = next
-      this.#clientOf(request.client).active += 1
+      const { request, listener, client, route, since } = next
+      client.active += 1
+      route.active += 1
       // A timer takes no less than a millisecond.
       connection.send(request, listener, Math.max(1, request.timeout - (performance.now() - since)))
     } else if (this.#isClosing) connection.drop()
     else this.#idle.push(connection)
   }
 
-  #clientOf(name: string): { active: number; waiting: number } {
-    let client = this.#clients.get(name)
-    if (!client) {
-      client = { active: 0, waiting: 0 }
-      this.#clients.set(name, client)
-    }
-    return client
-  }
-
-  #forgetIfIdle(name: string): void {
-    const client = this.#clients.get(name)
-    if (client?.active === 0 && client.waiting === 0) this.#clients.delete(name)
-  }
-
   /** The request on a connection is over, or no longer counts. */
   #freed(connection: UpstreamConnection): void {
-    const name = connection.client
-    if (name === undefined) return
-    connection.client = undefined
-    this.#clientOf(name).active -= 1
-    this.#forgetIfIdle(name)
+    const { request } = connection
+    if (!request) return
+    connection.request = undefined
+    const [client, route] = this.#sharesOf(request)
+    client.active -= 1
+    route.active -= 1
+    this.#forgetUnused(request)
   }
 
-  #wait(request: UpstreamRequest, listener: Listener): void {
+  /** Of a request that has a connection or waits for one. */
+  #sharesOf({ client, route }: UpstreamRequest): [client: Share, route: Share] {
+    return [this.#clients.get(client) as Share, this.#routes.get(route.name) as Share]
+  }
+
+  #forgetUnused(request: UpstreamRequest): void {
+    const [client, route] = this.#sharesOf(request)
+    if (client.active + client.waiting === 0) this.#clients.delete(request.client)
+    if (route.active + route.waiting === 0) this.#routes.delete(request.route.name)
+  }
+
+  #wait(begun: Omit<Waiting, 'since' | 'timer'>): void {
+    const { request, listener, client, route } = begun
     const leave = (why: Error) => {
       if (!this.#queue.has(waiting)) return
       this.#leave(waiting)
-      this.#forgetIfIdle(request.client)
+      this.#forgetUnused(request)
       listener.onFailure(why)
     }
     const late = () => {
@@ -228,17 +246,18 @@ export class UpstreamClient {
       if (!isConnecting) countLimit('upstream_queue_time')
       leave(isConnecting ? new UpstreamTimeout('no connection in time') : new UpstreamBusy('no connection came free'))
     }
-    const timer = setTimeout(late, Math.min(request.timeout, this.settings.queueTimeout))
-    const waiting = { request, listener, since: performance.now(), timer }
+    const timer = setTimeout(late, Math.min(request.timeout, request.route.queueTimeout ?? this.settings.queueTimeout))
+    const waiting = { ...begun, since: performance.now(), timer }
     this.#queue.add(waiting)
-    this.#clientOf(request.client).waiting += 1
+    client.waiting += 1
+    route.waiting += 1
     listener.onWait(() => leave(new Error('the request was aborted')))
   }
 
-  /** The request that has waited for longest, of a client that has less than so many connections. */
-  #next(most: number): Waiting | undefined {
+  /** The request that has waited for longest, of those that may be sent. */
+  #next(isNext: (waiting: Waiting) => boolean): Waiting | undefined {
     for (const waiting of this.#queue) {
-      if (this.#clientOf(waiting.request.client).active >= most) continue
+      if (!isNext(waiting)) continue
       this.#leave(waiting)
       return waiting
     }
@@ -248,15 +267,15 @@ export class UpstreamClient {
   #leave(waiting: Waiting): void {
     this.#queue.delete(waiting)
     clearTimeout(waiting.timer)
-    this.#clientOf(waiting.request.client).waiting -= 1
+    waiting.client.waiting -= 1
+    waiting.route.waiting -= 1
   }
 
   /** Opens connections for those that wait, as far as they may be opened. */
   #grow(): void {
-    const { connections, perClient } = this.settings
+    const { connections } = this.settings
     if (this.#open >= connections || this.#queue.size <= this.#connecting) return
-    let wanted = 0
-    for (const { active, waiting } of this.#clients.values()) wanted += Math.min(waiting, perClient - active)
+    const wanted = Math.min(wantedBy(this.#clients), wantedBy(this.#routes))
     while (this.#connecting < wanted && this.#open < connections) {
       this.#open += 1
       this.#connecting += 1
@@ -274,4 +293,24 @@ export class UpstreamClient {
     this.#saidFull = now
     this.#logger.warn({ event: 'upstream_pool_full', upstream: this.#origin, ...this.state })
   }
+}
+
+/** The share of this name, which may have so many connections from now on. */
+function shareOf(shares: Map<string, Share>, name: string, most: number): Share {
+  let share = shares.get(name)
+  if (!share) {
+    share = { active: 0, most, waiting: 0 }
+    shares.set(name, share)
+  }
+  share.most = most
+  return share
+}
+
+const maySend = (client: Share, route: Share): boolean => client.active < client.most && route.active < route.most
+
+/** How many connections more can be used by those who wait. */
+function wantedBy(shares: Map<string, Share>): number {
+  let wanted = 0
+  for (const { active, most, waiting } of shares.values()) wanted += Math.max(0, Math.min(waiting, most - active))
+  return wanted
 }

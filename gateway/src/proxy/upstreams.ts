@@ -117,7 +117,10 @@ async function passesHealthCheck(origin: string, logger: Logger): Promise<boolea
   const hasResponded = await new Promise<boolean>((resolve) => {
     const ignore = () => true
     connections.send(
-      { method: 'HEAD', path: '/', headers: [], body: '', timeout: healthCheckInterval, client: 'health check' },
+      {
+        ...{ method: 'HEAD', path: '/', headers: [], body: '', timeout: healthCheckInterval },
+        ...{ client: 'health check', route: { name: 'health check' } },
+      },
       {
         onWait: ignore,
         onSent: ignore,
