@@ -1,4 +1,4 @@
-// Makes the templates of charts/sallyport of what k8s/ says, so that one place says what a pod is and who may reach whom:
+// Makes charts/sallyport of what k8s/ and the route files say, so that one place says what a pod is and who may reach whom:
 //
 //   npm run chart
 //
@@ -228,6 +228,18 @@ for (const object of [...objects, ...ingress]) {
 }
 
 let stale = false
+const isCheck = process.argv.includes('--check')
+// A chart holds no links to what is outside of it: a package of it would hold them too.
+for (const [name, source] of [
+  ['auth', 'examples/routes/auth.yaml'],
+  ['with-samples', 'gateway/routes.yaml'],
+]) {
+  const copy = join(root, `charts/sallyport/files/${name}.yaml`)
+  const content = readFileSync(join(root, source), 'utf8')
+  if (readFileSync(copy, 'utf8') === content) continue
+  stale = true
+  if (!isCheck) writeFileSync(copy, content)
+}
 const wanted = new Set(['_helpers.tpl', 'extra-upstreams.yaml', 'NOTES.txt'])
 for (const [name, text] of Object.entries(files)) {
   const file = `${name}.yaml`
@@ -236,10 +248,10 @@ for (const [name, text] of Object.entries(files)) {
   const before = readdirSync(templates).includes(file) ? readFileSync(join(templates, file), 'utf8') : ''
   if (before === content) continue
   stale = true
-  if (!process.argv.includes('--check')) writeFileSync(join(templates, file), content)
+  if (!isCheck) writeFileSync(join(templates, file), content)
 }
 const others = readdirSync(templates).filter((file) => !wanted.has(file))
-if (process.argv.includes('--check') && (stale || others.length > 0)) {
-  process.stderr.write(`charts/sallyport/templates is stale: npm run chart ${others.join(' ')}\n`)
+if (isCheck && (stale || others.length > 0)) {
+  process.stderr.write(`charts/sallyport is stale: npm run chart ${others.join(' ')}\n`)
   process.exitCode = 1
 }

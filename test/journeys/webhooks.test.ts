@@ -293,7 +293,8 @@ t.test('administrators make, see, change and delete webhooks', async (t) => {
     await other.query('DELETE FROM auth.webhooks WHERE id = $1', [id])
     const renaming = sql("UPDATE auth.users SET name = 'Dora D.' WHERE email = 'doctor@example.com'")
     await eventually('it waits for that', async () => {
-      const { rows } = await other.query(
+      // Within a transaction it would be seen as it was at first.
+      const { rows } = await sql(
         "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'Dora D'",
       )
       return rows.length > 0
