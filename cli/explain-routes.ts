@@ -35,7 +35,8 @@ export function explainRoutes(file: string, environment: Record<string, string |
   const { JWT_ISSUER: own } = environment
   const upstreams = { at: (origin: string) => ({ origin }) as Upstream }
   const issuers = { own: own ? issuerNamed(own) : undefined, at: ({ issuer }: IssuerEntry) => issuerNamed(issuer) }
-  const read = readRouteFile(file, environment, { upstreams, issuers, forwardAuth: true }, unset)
+  const workers = Number(environment.GATEWAY_WORKERS ?? 1)
+  const read = readRouteFile(file, environment, { upstreams, issuers, forwardAuth: true, workers }, unset)
   const { lookup } = read
   const named = (some: Route[]) => some.map(({ name }) => name)
   const { routes } = lookup

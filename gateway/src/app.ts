@@ -29,25 +29,36 @@ import { createOwnHeaders } from './proxy/response-headers.ts'
 import { Upstreams } from './proxy/upstreams.ts'
 import { createWebSockets } from './proxy/websocket.ts'
 import { startReports } from './reports.ts'
+import type { askPrimary } from './workers/ask-primary.ts'
+import { OpenCounts } from './workers/open-counts.ts'
 
 /**
  * The gateway: every request, and every WebSocket upgrade, runs through the same pipeline (pipeline/) and is then
  * forwarded (proxy/), whichever server read it: the fast path (http1/) or, for whatever that leaves, Node's
  * (connections/).
+ *
+ * @param together counts for this gateway and those beside it, where several workers are one
  */
-export async function buildApp(config: Config, environment: Record<string, string | undefined>, logger: Logger) {
+export async function buildApp(
+  config: Config,
+  environment: Record<string, string | undefined>,
+  logger: Logger,
+  together?: ReturnType<typeof askPrimary>,
+) {
   const isProxy = proxyAddress.compile(config.trustedProxies)
   const isTrusted = (address: string) => isProxy(address, 0)
   const app = createFastify({ ...config, isTrusted, logger })
 
+  const counts = together ?? new OpenCounts()
+
   // What a request is checked by.
-  const upstreams = new Upstreams(logger, config.connections, config.streams)
+  const upstreams = new Upstreams(logger, config.connections, config.streams, counts)
   const issuers = new Issuers(config, logger)
   const { forwardAuthPort } = config
-  const parts = { upstreams, issuers, forwardAuth: forwardAuthPort !== undefined }
+  const parts = { upstreams, issuers, forwardAuth: forwardAuthPort !== undefined, workers: config.workers }
   const routes = openRouteTable(config.routesFile, environment, parts, logger)
   const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
-  const rateLimit = await openRateLimit(app, config, rateLimitStore)
+  const rateLimit = await openRateLimit(app, config, rateLimitStore, together)
   const verifier = createVerifier(routes.findIssuer)
   const revocations = openRevocations(config.revocations, (err) =>
     logger.warn({ event: 'revocation_stream_lost', err }),
@@ -70,10 +81,10 @@ export async function buildApp(config: Config, environment: Record<string, strin
   const handler = createRequestHandler({ run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger })
 
   // Who reads it.
-  const takeBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout })
+  const takeBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout, counts })
   handleAll(app, { handler, webSockets, takeBody, logger })
   await handlePreflights(app, config, { rateLimit, logger })
-  const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, isTrusted, logger })
+  const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, counts, isTrusted, logger })
   const { endIfIdle, refuse } = serveInOrder(app.server, {
     handle: app.routing,
     noteUpgrade: webSockets.note,
@@ -100,7 +111,7 @@ export async function buildApp(config: Config, environment: Record<string, strin
     forwardAuthPort === undefined
       ? undefined
       : await openForwardAuth(forwardAuthPort, {
-          ...{ config, checkOrigin, ownHeaders, isTrusted, logger },
+          ...{ config, checkOrigin, ownHeaders, isTrusted, counts, logger },
           run: createPipeline({ ...stages, routes }),
           explain: handler.explain,
         })

@@ -97,6 +97,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
       default: 72,
       desc: 'how long a connection may be idle, such as 72s',
     }),
+    GATEWAY_WORKERS: positive({
+      default: 1,
+      desc: 'how many processes serve requests on the one port, such as one for each core (1 if not set)',
+    }),
     UPSTREAM_CONNECTIONS: positive({ default: 256, desc: 'the most connections to an upstream (256 if not set)' }),
     UPSTREAM_CONNECTIONS_PER_CLIENT: positive({
       default: 128,
@@ -140,8 +144,15 @@ export function readConfig(environment: Record<string, string | undefined>) {
     throw new ConfigurationError(
       'TRUSTED_PROXIES is not set; FORWARD_AUTH_PORT needs it: the addresses of the proxies that may ask there',
     )
+  const { GATEWAY_WORKERS: workers } = settings
+  for (const name of ['UPSTREAM_CONNECTIONS', 'UPSTREAM_CONNECTIONS_PER_CLIENT', 'UPSTREAM_QUEUE'] as const)
+    if (settings[name] < workers)
+      throw new ConfigurationError(
+        `${name} is ${settings[name]}, less than GATEWAY_WORKERS (${workers}), which share it; raise the one or lower the other`,
+      )
   return {
     ...ofProcess,
+    workers,
     forwardAuthPort: settings.FORWARD_AUTH_PORT,
     routesFile: settings.GATEWAY_ROUTES,
     own,
@@ -166,9 +177,10 @@ export function readConfig(environment: Record<string, string | undefined>) {
     bodyTimeout: settings.BODY_TIMEOUT,
     idleTimeout: settings.IDLE_TIMEOUT,
     connections: {
-      connections: settings.UPSTREAM_CONNECTIONS,
-      perClient: settings.UPSTREAM_CONNECTIONS_PER_CLIENT,
-      queue: settings.UPSTREAM_QUEUE,
+      // Each worker has its part.
+      connections: Math.floor(settings.UPSTREAM_CONNECTIONS / workers),
+      perClient: Math.floor(settings.UPSTREAM_CONNECTIONS_PER_CLIENT / workers),
+      queue: Math.floor(settings.UPSTREAM_QUEUE / workers),
       queueTimeout: settings.UPSTREAM_QUEUE_TIMEOUT * 1_000,
       maxAge: settings.UPSTREAM_CONNECTION_MAX_AGE * 1_000,
     },

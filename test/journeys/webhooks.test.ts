@@ -294,9 +294,7 @@ t.test('administrators make, see, change and delete webhooks', async (t) => {
     const renaming = sql("UPDATE auth.users SET name = 'Dora D.' WHERE email = 'doctor@example.com'")
     await eventually('it waits for that', async () => {
       // Within a transaction it would be seen as it was at first.
-      const { rows } = await sql(
-        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'Dora D'",
-      )
+      const { rows } = await sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'Dora D'")
       return rows.length > 0
     })
     await other.query('COMMIT')

@@ -4,7 +4,7 @@ import { parser } from '@prometheus-io/lezer-promql'
 import t, { type Test } from 'tap'
 import WebSocket from 'ws'
 import { parse } from 'yaml'
-import { each, exchange } from '../support/edge.ts'
+import { each, exchange, startGateway } from '../support/edge.ts'
 import { mailSettings } from '../support/mail.ts'
 import { Client, eventually, freePort, type System, signIn, startServer, startSystemOn } from '../support/system.ts'
 
@@ -17,7 +17,10 @@ interface Sample {
 }
 
 /** Reads what Prometheus reads. */
-async function scrape({ processes }: System, name: keyof System['processes']): Promise<Sample[]> {
+async function scrape<Name extends keyof System['processes']>(
+  { processes }: { processes: Pick<System['processes'], Name> },
+  name: Name,
+): Promise<Sample[]> {
   const text = await (await fetch(`http://127.0.0.1:${processes[name].managementPort}/metrics`)).text()
   return [...text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)].map(([, name = '', labels = '', value]) => ({
     name,
@@ -240,10 +243,12 @@ t.test('what operators see', async (t) => {
   })
 
   await t.test('dashboard and alerts name only what there is', async (t) => {
+    const several = await startGateway(t, [], { GATEWAY_WORKERS: '2' })
     const samples = (
-      await Promise.all(
-        (['gateway', 'auth', 'appointments', 'notifications'] as const).map((name) => scrape(system, name)),
-      )
+      await Promise.all([
+        ...(['gateway', 'auth', 'appointments', 'notifications'] as const).map((name) => scrape(system, name)),
+        scrape({ processes: { gateway: several.process } }, 'gateway'),
+      ])
     ).flat()
     const names = new Set(samples.map(({ name }) => name))
     const { panels, templating } = JSON.parse(file('monitoring/dashboard.json'))

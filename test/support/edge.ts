@@ -143,9 +143,10 @@ export async function openGateway(
   routes: object[] | RouteFile,
   settings: Record<string, string> = {},
   issuer = new Issuer(),
+  together?: Parameters<typeof openGatewayHere>[2],
 ): Promise<Edge> {
   const { environment, ...edge } = await prepareEdge(t, routes, settings, issuer)
-  const { port, forwardAuthPort, close } = await openGatewayHere(environment, (line) => edge.log.push(line))
+  const { port, forwardAuthPort, close } = await openGatewayHere(environment, (line) => edge.log.push(line), together)
   t.teardown(close)
   return { ...edge, port, forwardAuthPort, gateway: `http://127.0.0.1:${port}` }
 }

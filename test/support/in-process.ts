@@ -24,11 +24,18 @@ export interface InProcess {
   close: () => Promise<void>
 }
 
-/** @param onLine gets every line it logs */
-export async function openGatewayHere(environment: Environment, onLine: (line: string) => void) {
+/**
+ * @param onLine gets every line it logs
+ * @param together what counts for it and for others beside it
+ */
+export async function openGatewayHere(
+  environment: Environment,
+  onLine: (line: string) => void,
+  together?: Parameters<typeof buildGateway>[3],
+) {
   const config = readGatewayConfig(environment)
   const logger = loggerOf('gateway', config.logLevel, onLine)
-  const { app, forwardAuthPort, onClosing } = await buildGateway(config, environment, logger)
+  const { app, forwardAuthPort, onClosing } = await buildGateway(config, environment, logger, together)
   const { port, close } = await listen(app, config)
   return {
     port,

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Logger } from '@sallyport/chassis'
 import { countLimit } from '../limits.ts'
 import type { IsTrusted } from '../pipeline/request-context.ts'
+import type { Counts } from '../workers/open-counts.ts'
 import { contain } from './contain.ts'
 import { openPerClient } from './open-per-client.ts'
 
@@ -12,6 +13,7 @@ export const maxReadAhead = 65_536
 interface Options {
   /** Connections of one client at once; those of proxies that we trust are not counted, as they are of many clients. */
   connectionsPerClient: number
+  counts: Counts
   isTrusted: IsTrusted
   logger: Logger
 }
@@ -23,10 +25,10 @@ export type Serve = (socket: Socket, peer: string) => void
  * Stands before a server that does not listen yet, and owns every connection for all of its life, whichever server reads
  * it: there is always a listener for its errors, what is thrown in its events ends it alone, and it is counted.
  */
-export function ownConnections(server: Server, { connectionsPerClient, isTrusted, logger }: Options) {
+export function ownConnections(server: Server, { connectionsPerClient, counts, isTrusted, logger }: Options) {
   const [serveByNode] = server.listeners('connection') as [(socket: Socket) => void]
   server.removeAllListeners('connection')
-  const noteOpen = openPerClient(connectionsPerClient)
+  const noteOpen = openPerClient('connection', connectionsPerClient, counts)
   const byNode = new Set<Socket>()
 
   return {
@@ -45,7 +47,7 @@ export function ownConnections(server: Server, { connectionsPerClient, isTrusted
 
     /** From now on `serve` gets every connection. */
     begin(serve: Serve): void {
-      server.on('connection', (socket) => {
+      server.on('connection', async (socket: Socket) => {
         socket.on('error', (err) => logger.debug({ event: 'socket_failed', err }))
         contain(socket, (err) => {
           logger.error({ event: 'connection_ended', err }, 'an error in an event of a connection')
@@ -54,11 +56,10 @@ export function ownConnections(server: Server, { connectionsPerClient, isTrusted
         const peer = socket.remoteAddress
         // It was reset before we came to it.
         if (peer === undefined) socket.destroy()
-        else if (isTrusted(peer) || noteOpen(peer, socket)) serve(socket, peer)
-        else {
+        else if (!isTrusted(peer) && !(await noteOpen(peer, socket))) {
           countLimit('connections_per_client')
           socket.destroy()
-        }
+        } else if (!socket.destroyed) serve(socket, peer)
       })
     },
   }

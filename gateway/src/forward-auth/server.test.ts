@@ -4,6 +4,7 @@ import { createLogger, Problem } from '@sallyport/chassis'
 import t, { type Test } from 'tap'
 import { readConfig } from '../config.ts'
 import { environmentWith } from '../test-environment.ts'
+import { OpenCounts } from '../workers/open-counts.ts'
 import { openForwardAuth } from './server.ts'
 
 type Dependencies = Parameters<typeof openForwardAuth>[1]
@@ -18,6 +19,7 @@ async function open(t: Test, dependencies: Partial<Dependencies>) {
     checkOrigin: () => {},
     ownHeaders: () => [],
     isTrusted: () => true,
+    counts: new OpenCounts(),
     logger: createLogger('gateway', 'error', { write: (line) => log.push(line) }),
     ...dependencies,
   })

@@ -15,6 +15,7 @@ import type { RunPipeline } from '../pipeline/pipeline.ts'
 import { type IsTrusted, RequestContext, sourceOf } from '../pipeline/request-context.ts'
 import { discardRest } from '../proxy/body.ts'
 import { writeProblem } from '../proxy/problem-response.ts'
+import type { Counts } from '../workers/open-counts.ts'
 import { asksForAnotherProtocol, asksForWebSocket, hasSecondReading, isInNormalForm, originalOf } from './check.ts'
 
 /** More than proxies let through of a header by default: what is too long for us is an error of the proxy's to its client. */
@@ -28,6 +29,7 @@ interface Dependencies {
   checkOrigin(context: RequestContext): void
   ownHeaders(context: RequestContext): string[]
   isTrusted: IsTrusted
+  counts: Counts
   logger: Logger
 }
 
@@ -40,7 +42,7 @@ interface Dependencies {
  * @throws ConfigurationError when it cannot listen
  */
 export async function openForwardAuth(port: number, dependencies: Dependencies) {
-  const { config, run, explain, checkOrigin, ownHeaders, isTrusted, logger } = dependencies
+  const { config, run, explain, checkOrigin, ownHeaders, isTrusted, counts, logger } = dependencies
   let isClosing = false
   const server = createServer(
     {
@@ -60,7 +62,7 @@ export async function openForwardAuth(port: number, dependencies: Dependencies) 
     if (!socket.writable || socket.bytesRead === 0) socket.destroy()
     else refuseMalformed(error, socket).catch(() => socket.destroy())
   })
-  const { serveByNode, begin } = ownConnections(server, { ...config, isTrusted, logger })
+  const { serveByNode, begin } = ownConnections(server, { ...config, counts, isTrusted, logger })
   begin((socket) => serveByNode(socket))
   try {
     server.listen(port, config.host)

@@ -10,6 +10,7 @@ import type { Route } from '../pipeline/route-file.ts'
 import { createRequestHandler } from '../proxy/request-handler.ts'
 import { roundRobin, Upstreams } from '../proxy/upstreams.ts'
 import type { WebSockets } from '../proxy/websocket.ts'
+import { OpenCounts } from '../workers/open-counts.ts'
 import { FastPathResponseWriter } from './response-writer.ts'
 import { FastPath } from './server.ts'
 
@@ -31,7 +32,12 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
   const route = { prefix: '/', timeout: 5_000, pick: roundRobin(behind) } as Route
   const server = createServer((_request, response) => response.end('node'))
   const isTrusted = () => false
-  const { serveByNode, begin } = ownConnections(server, { connectionsPerClient: 100, isTrusted, logger })
+  const { serveByNode, begin } = ownConnections(server, {
+    connectionsPerClient: 100,
+    counts: new OpenCounts(),
+    isTrusted,
+    logger,
+  })
   const handler = createRequestHandler({
     run: (context) => {
       Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })

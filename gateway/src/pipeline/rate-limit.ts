@@ -3,6 +3,7 @@ import { Problem } from '@sallyport/chassis'
 import { countTogether, type RateLimitStore } from '@sallyport/chassis/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import { Counter } from 'prom-client'
+import type { askPrimary } from '../workers/ask-primary.ts'
 import type { Caller } from './access-token.ts'
 import { callerKeyOf, type RateLimitStatus, type RequestContext } from './request-context.ts'
 import type { Route } from './route-file.ts'
@@ -39,12 +40,17 @@ export type RateLimit = Awaited<ReturnType<typeof openRateLimit>>
  * and by user once that is known, so that neither many users behind one address nor one user with many get around it.
  *
  * Each gateway counts for itself and, where they share a store, asks for the count of all of them too. While the store
- * is unavailable, the gateway's own count still applies.
+ * is unavailable, the gateway's own count still applies. The workers of one gateway count together in any case.
  */
-export async function openRateLimit(app: FastifyInstance, settings: Settings, shared: RateLimitStore | undefined) {
+export async function openRateLimit(
+  app: FastifyInstance,
+  settings: Settings,
+  shared: RateLimitStore | undefined,
+  workers?: Pick<ReturnType<typeof askPrimary>, 'storeOf'>,
+) {
   async function openLimiter(name: Name, limit: Limit) {
     limited.inc({ limit: name }, 0)
-    const store = shared && countTogether(shared, `sallyport:${name}:`, mostCounts)
+    const store = shared ? countTogether(shared, `sallyport:${name}:`, mostCounts) : workers?.storeOf(name)
     const options = { ...limit, timeWindow: window * 1000, cache: mostCounts, ...(store && { store }) }
     const countOf = await openCounter(app, options)
 

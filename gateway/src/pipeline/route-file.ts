@@ -118,6 +118,8 @@ export interface Parts {
   issuers: Pick<Issuers, 'own' | 'at'>
   /** Whether other proxies ask for decisions, so that a route may have no upstream. */
   forwardAuth: boolean
+  /** How many processes share what a route may have of an upstream, if not one. */
+  workers?: number
 }
 
 /**
@@ -128,7 +130,7 @@ export interface Parts {
 export function readRouteFile(
   file: string,
   environment: Variables['environment'],
-  { upstreams, issuers: open, forwardAuth }: Parts,
+  { upstreams, issuers: open, forwardAuth, workers = 1 }: Parts,
   unset?: Set<string>,
 ): RouteFile {
   const refuse = (why: string, cause?: unknown) => new ConfigurationError(`${file}: ${why}`, { cause })
@@ -147,7 +149,7 @@ export function readRouteFile(
   const named = new Set([...issuers.keys(), ...(open.own ? [open.own.name] : [])])
   const routes = content.routes.map((entry) => {
     const refuseRoute = (why: string) => refuse(`route ${nameOf(entry.prefix, entry.hosts, entry.methods)}: ${why}`)
-    const route = toRoute(entry, { variables, upstreams, forwardAuth }, refuseRoute)
+    const route = toRoute(entry, { variables, upstreams, forwardAuth, workers }, refuseRoute)
     if (open.own || !unset) checkIssuers(route, named, refuseRoute)
     return route
   })
@@ -205,6 +207,7 @@ interface Places {
   variables: Variables
   upstreams: Pick<Upstreams, 'at'>
   forwardAuth: boolean
+  workers: number
 }
 
 function toRoute(entry: RouteEntry, places: Places, refuse: (why: string) => Error): Route {
@@ -238,6 +241,7 @@ function toRoute(entry: RouteEntry, places: Places, refuse: (why: string) => Err
   const upstreams = origins.map((origin) => places.upstreams.at(origin))
   return {
     ...entry,
+    ...partOf(entry, places.workers, refuse),
     name: nameOf(prefix, hosts, entry.methods),
     prefix,
     hosts,
@@ -253,6 +257,16 @@ function toRoute(entry: RouteEntry, places: Places, refuse: (why: string) => Err
     strippedPrefix: strippedPrefix(prefix, rewrite),
     responseHeaders: readResponseHeaders(entry.responseHeaders, refuse),
     pick: roundRobin(upstreams),
+  }
+}
+
+/** What each of several workers has of a route's bounds, so that all of them together keep to these. */
+function partOf({ connections, queue }: RouteEntry, workers: number, refuse: (why: string) => Error) {
+  if (connections !== undefined && connections < workers)
+    throw refuse(`connections is ${connections}, less than GATEWAY_WORKERS (${workers}), which share it`)
+  return {
+    ...(connections !== undefined && { connections: Math.floor(connections / workers) }),
+    ...(queue !== undefined && { queue: Math.floor(queue / workers) }),
   }
 }
 

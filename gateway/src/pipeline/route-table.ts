@@ -26,7 +26,7 @@ export interface RouteTable {
 export function openRouteTable(
   file: string,
   environment: Record<string, string | undefined>,
-  parts: { upstreams: Upstreams; issuers: Issuers; forwardAuth: boolean },
+  parts: { upstreams: Upstreams; issuers: Issuers; forwardAuth: boolean; workers?: number },
   logger: Logger,
 ): RouteTable {
   const { upstreams, issuers } = parts

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Problem } from '@sallyport/chassis'
 import { openPerClient } from '../connections/open-per-client.ts'
 import { countLimit } from '../limits.ts'
+import type { Counts } from '../workers/open-counts.ts'
 
 /** Bytes of a body that is buffered before it is forwarded, if its length says that it has no more. */
 const maxHeld = 65_536
@@ -17,6 +18,7 @@ interface Limits {
   perClient: number
   /** Seconds a client may take to go on with a body it has begun. */
   timeout: number
+  counts: Counts
 }
 
 /** A complete body, in latin1; or one of which the beginning was received, to be read once from there. */
@@ -29,8 +31,8 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /** Receives the bodies of requests, so many of one client at once. */
-export function openBodies({ perClient, timeout }: Limits) {
-  const noteOpen = openPerClient(perClient)
+export function openBodies({ perClient, timeout, counts }: Limits) {
+  const noteOpen = openPerClient('body', perClient, counts)
 
   /**
    * Takes in a body that says it is small, or the beginning of another one, so that no upstream waits for a client that
@@ -46,7 +48,7 @@ export function openBodies({ perClient, timeout }: Limits) {
   return async (request: IncomingMessage, response: ServerResponse, ip: string, limit: number): Promise<Body> => {
     if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge()
     // A request whose response is over may never close by itself.
-    if (!noteOpen(ip, response)) {
+    if (!(await noteOpen(ip, response))) {
       countLimit('bodies_per_client')
       throw new Problem(429, 'RATE_LIMITED', 'Too many requests at once', { headers: { 'retry-after': '1' } })
     }

@@ -49,6 +49,12 @@ export function forward(proxyRequest: ProxyRequest): Promise<void> {
   return new Promise((resolve, reject) => new Exchange(proxyRequest, resolve, reject).start())
 }
 
+/** What came of an event stream before it could begin, and its trailers if that was all. */
+interface Early {
+  pieces: Buffer[]
+  trailers?: string[]
+}
+
 /** One exchange with one upstream, or with a second one if the first could not be reached. */
 class Exchange implements Listener {
   readonly #request: ProxyRequest
@@ -69,6 +75,7 @@ class Exchange implements Listener {
   /** The length the upstream gives its response, and the body, if it is small and was received in one piece. */
   #length = -1
   #body: Buffer | undefined
+  #early: Early | undefined
   /** Lets the upstream go on once a client that could not take more can again. */
   readonly #resume = () => this.#connection?.resume(this)
 
@@ -125,21 +132,34 @@ class Exchange implements Listener {
     const headers = responseHeaders(received, ownHeaders, status, context.route.responseHeaders)
     this.#length = Number(headerOf('content-length', headers) ?? -1)
     const isStream = context.method !== 'HEAD' && eventStream.test(headerOf('content-type', headers) ?? '')
-    if (isStream && !this.#openStream()) return
-    writer.begin(status, statusText, headers)
-    this.#hasBegun = true
+    const begin = () => {
+      writer.begin(status, statusText, headers)
+      this.#hasBegun = true
+    }
+    if (isStream) this.#openStream(begin)
+    else begin()
   }
 
-  /** @returns whether one more event stream can be open */
-  #openStream(): boolean {
+  /** Begins a response that stays open if one more can be. What comes of it until that is known waits. */
+  async #openStream(begin: () => void): Promise<void> {
     const { context, tokenMonitor } = this.#request
     const writer = this.#writer
+    const early: Early = { pieces: [] }
+    this.#early = early
+    let close: () => void
     try {
-      writer.onClose(this.#upstream.streams.open(clientKeyOf(context)))
+      close = await this.#upstream.streams.open(clientKeyOf(context))
     } catch (problem) {
-      this.#end(problem as Problem)
-      return false
+      if (early.trailers) this.#reject(problem as Problem)
+      else this.#end(problem as Problem)
+      return
     }
+    if (this.#isOver || !writer.isOpen) {
+      close()
+      return
+    }
+    writer.onClose(close)
+    begin()
     // A stream lasts longer than the check of its token; its end is an ordinary one, so that clients come back. Of one that
     // has a length the rest is missing: the next response on the connection would be read as that.
     const end = () => {
@@ -150,15 +170,26 @@ class Exchange implements Listener {
     openEventStreams.set(context, end)
     if (context.caller) writer.onClose(tokenMonitor.onInvalid(context.caller, end))
     this.#connection?.release(this)
-    return true
+    this.#early = undefined
+    let goesOn = true
+    for (const piece of early.pieces) goesOn = this.onData(piece)
+    if (early.trailers) this.onEnd(early.trailers)
+    else {
+      this.onPause()
+      if (goesOn) this.#resume()
+    }
   }
 
   /** The headers go ahead. */
   onPause(): void {
-    if (!this.#isOver && !this.#body && this.#writer.isOpen) this.#writer.flush()
+    if (this.#hasBegun && !this.#isOver && !this.#body && this.#writer.isOpen) this.#writer.flush()
   }
 
   onData(chunk: Buffer): boolean {
+    if (this.#early) {
+      this.#early.pieces.push(chunk)
+      return false
+    }
     if (chunk.length === this.#length && chunk.length <= small) {
       this.#body = chunk
       return true
@@ -167,6 +198,10 @@ class Exchange implements Listener {
   }
 
   onEnd(trailers: string[]): void {
+    if (this.#early) {
+      this.#early.trailers = trailers
+      return
+    }
     this.#isOver = true
     this.#writer.end(this.#body, trailers.length > 0 ? responseTrailers(trailers) : undefined)
     this.#resolve()

@@ -1,5 +1,6 @@
 import type { Logger } from '@sallyport/chassis'
 import type { Listener, UpstreamRequest } from '../http1/upstream-request.ts'
+import type { Counts } from '../workers/open-counts.ts'
 import { type StreamLimits, Streams } from './streams.ts'
 import { type PoolSettings, UpstreamClient } from './upstream-client.ts'
 
@@ -38,10 +39,10 @@ export class Upstreams {
   readonly #streams: Streams
   readonly #open = new Map<string, Upstream & { close(): Promise<void> }>()
 
-  constructor(logger: Logger, settings: Partial<PoolSettings> = {}, streamLimits?: StreamLimits) {
+  constructor(logger: Logger, settings: Partial<PoolSettings> = {}, streamLimits?: StreamLimits, counts?: Counts) {
     this.#logger = logger
     this.#settings = settings
-    this.#streams = new Streams(streamLimits)
+    this.#streams = new Streams(streamLimits, counts)
   }
 
   get all(): Upstream[] {

@@ -84,7 +84,9 @@ export function createWebSockets({ config, checkOrigin, tokenMonitor }: Dependen
       // The client left while its token was verified.
       if (socket.destroyed) return
       const first = context.route.pick()
-      socket.once('close', first.streams.open(clientKeyOf(context)))
+      const close = await first.streams.open(clientKeyOf(context))
+      if (socket.destroyed) return close()
+      socket.once('close', close)
       // As it was offered, which the next line takes away.
       const protocol = fallbackProtocol(context.header('sec-websocket-protocol'))
       raw.headers = upgradeHeaders(headers)

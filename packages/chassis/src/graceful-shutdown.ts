@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
-import type { Service } from './service.ts'
+import type { Primary, Service, Serving } from './service.ts'
 
 /** How long a process may take to finish what it began once it takes no more connections, in milliseconds. */
 const closeTimeout = 4_500
@@ -20,27 +19,23 @@ interface Options {
  * @returns how to end it without a signal
  */
 export function shutDownGracefully(
-  { app, config, logger, onHangup, onClosing }: Service,
+  { config, logger, onHangup }: Pick<Service | Primary, 'config' | 'logger' | 'onHangup'>,
+  serving: Serving,
   { onDrain, onClosed }: Options,
 ): () => void {
+  let isClosing = false
   const { close } = closeWithGrace(
     { delay: config.shutdownWait + closeTimeout, logger, skip: onHangup ? ['SIGHUP'] : [] },
     async ({ err, signal }) => {
+      isClosing = true
       onDrain()
       if (err) logger.fatal({ event: 'crashed', err }, 'an error that nothing handled')
-      onClosing?.()
-      // From here each response ends its connection, so that the client's next one goes to another process.
-      app.server.prependListener('request', (_request, response) => {
-        response.shouldKeepAlive = false
-      })
-      if (!err) await sleep(config.shutdownWait)
-      // A connection whose request ends after this point would stay open, waiting for the next one.
-      const sweep = setInterval(() => app.server.closeIdleConnections(), 50)
-      await app.close()
-      clearInterval(sweep)
+      await serving.close(err ? 0 : config.shutdownWait)
       await onClosed()
       logger.info({ event: 'stopped', signal })
     },
   )
-  return close
+  return () => {
+    if (!isClosing) close()
+  }
 }

@@ -17,7 +17,7 @@ export { listOrigin, noteRefusedOrigin } from './refused-origins.ts'
 export { openReloadable, type Reloadable } from './reloadable.ts'
 export { repeat } from './repeat.ts'
 export { observeRequest } from './request-durations.ts'
-export type { Service } from './service.ts'
+export type { Primary, Service } from './service.ts'
 export {
   type AuditSink,
   addresses,
@@ -55,3 +55,4 @@ export type { Followed } from './tracing.ts'
 export { readTrust } from './trust.ts'
 export { type Formats, isInstant, storable } from './validation.ts'
 export { versionOf } from './version.ts'
+export { openWorkers } from './workers.ts'

@@ -6,8 +6,13 @@ import { collectDefaultMetrics, Gauge, register } from 'prom-client'
  * alive), `/readyz` (it can serve) and `/metrics` (Prometheus).
  *
  * @param ready resolves when the process can serve, and throws with the reason when it cannot
+ * @param metrics what is counted, if that is not by this process alone
  */
-export function createManagement(logger: FastifyBaseLogger, ready: () => Promise<void>) {
+export function createManagement(
+  logger: FastifyBaseLogger,
+  ready: () => Promise<void>,
+  metrics = (): Promise<string> => register.metrics(),
+) {
   const app = Fastify({ loggerInstance: logger, logController: new LogController({ disableRequestLogging: true }) })
   collectDefaultMetrics()
   new Gauge({
@@ -32,6 +37,6 @@ export function createManagement(logger: FastifyBaseLogger, ready: () => Promise
       return reply.code(503).header('retry-after', '1').send({ status: 'not ready' })
     }
   })
-  app.get('/metrics', async (_request, reply) => reply.type(register.contentType).send(await register.metrics()))
+  app.get('/metrics', async (_request, reply) => reply.type(register.contentType).send(await metrics()))
   return app
 }

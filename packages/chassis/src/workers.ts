@@ -1,0 +1,129 @@
+import cluster, { type Worker } from 'node:cluster'
+import { once } from 'node:events'
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  type MetricObjectWithValues,
+  type MetricValue,
+  register,
+} from 'prom-client'
+import type { Logger } from './logging.ts'
+import type { Serving } from './service.ts'
+import { ConfigurationError } from './settings.ts'
+import type { Answer, Question } from './worker.ts'
+
+/** Milliseconds from the end of a worker to the start of the next, and for the answer of one. */
+const restartAfter = 1_000
+const answerTimeout = 3_000
+
+interface Listeners {
+  /** What a worker says beside what this file asks it. */
+  onMessage(message: unknown, worker: Worker): void
+  onGone(worker: Worker): void
+}
+
+type Metrics = MetricObjectWithValues<MetricValue<string>>[]
+
+/**
+ * Serves with so many processes of this program on one port (`node:cluster`): connections go to each in turn. One that
+ * ends is replaced. Each has its number in `SALLYPORT_WORKER`.
+ *
+ * A route file is read by each of them, so `reload` passes SIGHUP on.
+ */
+export function openWorkers(count: number, logger: Logger, { onMessage, onGone }: Listeners) {
+  const listening = new Map<Worker, number>()
+  const waiting = new Map<number, (answer: Answer) => void>()
+  let asked = 0
+  let isClosing = false
+
+  const ended = new Counter({ name: 'sallyport_workers_ended_total', help: 'Workers that ended by themselves' })
+  new Gauge({
+    name: 'sallyport_workers',
+    help: 'Workers that serve',
+    collect() {
+      this.set(listening.size)
+    },
+  })
+
+  function start(number: number): Worker {
+    const worker = cluster.fork({ SALLYPORT_WORKER: String(number) })
+    worker.on('message', (message: Partial<Answer> & { event?: string; port?: number }) => {
+      if (message.event === 'listening') listening.set(worker, message.port as number)
+      else if (message.answer !== undefined) waiting.get(message.answer)?.(message as Answer)
+      else onMessage(message, worker)
+      if (message.event === 'listening') worker.emit('serving')
+    })
+    worker.once('exit', (code, signal) => {
+      const hasServed = listening.delete(worker)
+      onGone(worker)
+      if (isClosing || (!hasServed && !isStarted)) return
+      ended.inc()
+      logger.error({ event: 'worker_ended', worker: number, code, signal }, 'another one takes its place')
+      setTimeout(() => {
+        if (!isClosing) start(number)
+      }, restartAfter)
+    })
+    return worker
+  }
+
+  let isStarted = false
+  /** @throws ConfigurationError if it ends before it serves; it says why itself */
+  async function serves(worker: Worker): Promise<void> {
+    const [code] = await Promise.race([once(worker, 'serving'), once(worker, 'exit')])
+    if (code !== undefined) throw new ConfigurationError('a worker did not start, and says why above')
+  }
+
+  function ask(worker: Worker, question: 'ready' | 'metrics'): Promise<unknown> {
+    const id = asked++
+    return new Promise<unknown>((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`worker ${worker.id} does not answer`)), answerTimeout)
+      waiting.set(id, ({ value, fault }) => {
+        clearTimeout(late)
+        if (fault === undefined) resolve(value)
+        else reject(new Error(fault))
+      })
+      worker.send({ ask: question, id } satisfies Question, () => {})
+    }).finally(() => waiting.delete(id))
+  }
+
+  return {
+    async listen() {
+      // One after the other, so that what is wrong is said once.
+      const first = start(1)
+      await serves(first)
+      await Promise.all(Array.from({ length: count - 1 }, (_, at) => serves(start(at + 2))))
+      isStarted = true
+      return listening.get(first) as number
+    },
+
+    async close() {
+      isClosing = true
+      const all = Object.values(cluster.workers ?? {}) as Worker[]
+      await Promise.all(
+        all.map(async (worker) => {
+          const exit = once(worker, 'exit')
+          worker.send({ ask: 'close' } satisfies Question, () => {})
+          await exit
+        }),
+      )
+    },
+
+    /** Whether each that serves is ready, and there is one. */
+    async ready(): Promise<void> {
+      if (listening.size === 0) throw new Error('no worker serves')
+      await Promise.all([...listening.keys()].map((worker) => ask(worker, 'ready')))
+    },
+
+    /** What this process counts, and what each worker does. */
+    async metrics(): Promise<string> {
+      const answers = await Promise.allSettled([...listening.keys()].map((worker) => ask(worker, 'metrics')))
+      const ofWorkers = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value as Metrics] : []))
+      return AggregatorRegistry.aggregate([await register.getMetricsAsJSON(), ...ofWorkers]).metrics()
+    },
+
+    reload(): void {
+      for (const worker of listening.keys()) worker.process.kill('SIGHUP')
+    },
+  } satisfies Serving & Record<string, unknown>
+}
