@@ -3,10 +3,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { type Bound, OpenCounts } from '@sallyport/gateway/workers/open-counts'
+import { spawnProcess } from '@sallyport/local'
 import t, { type Test } from 'tap'
 import { Client as Connection, request } from 'undici'
 import WebSocket, { WebSocketServer } from 'ws'
-import { type EdgeProcess, Issuer, openGateway, startGateway, Upstream } from '../support/edge.ts'
+import { type EdgeProcess, Issuer, openGateway, prepareEdge, startGateway, Upstream } from '../support/edge.ts'
 import { Client, eventually, signIn, startSystem } from '../support/system.ts'
 
 const skip = existsSync('/proc/self/task') ? {} : { skip: 'workers are found by /proc, which only Linux has' }
@@ -246,12 +247,22 @@ t.test('a session that ends is refused by every worker', async (t) => {
 })
 
 t.test('a signal to all of them at once ends them as it should, also while one is replaced', skip, async (t) => {
-  const gateway = await startGateway(t, [], { GATEWAY_WORKERS: '2' })
-  const [one] = workersOf(gateway.process.child.pid) as [number]
-  process.kill(one, 'SIGKILL')
-  await eventually('it is gone', () => gateway.log.some((line) => line.includes('"event":"worker_ended"')))
-  process.kill(-(gateway.process.child.pid as number), 'SIGINT')
-  t.strictSame(await gateway.process.ended, [0, null])
+  for (const moment of ['before', 'as it starts']) {
+    const gateway = await startGateway(t, [], { GATEWAY_WORKERS: '2' })
+    const pid = gateway.process.child.pid as number
+    process.kill(workersOf(pid)[0] as number, 'SIGKILL')
+    await eventually('it is gone', () => gateway.log.some((line) => line.includes('"event":"worker_ended"')))
+    if (moment !== 'before') await eventually('another one is started', () => workersOf(pid).length === 2)
+    process.kill(-pid, 'SIGINT')
+    t.strictSame(await gateway.process.ended, [0, null], moment)
+  }
+
+  const { environment } = await prepareEdge(t, [], { GATEWAY_WORKERS: '2' })
+  const starting = spawnProcess('gateway', environment, () => {})
+  starting.listening.catch(() => {})
+  await eventually('the first one starts', () => workersOf(starting.child.pid).length > 0)
+  starting.child.kill('SIGTERM')
+  t.strictSame(await starting.ended, [0, null])
 })
 
 t.test('one that hangs makes the gateway unready, and hides no metrics of the others', skip, async (t) => {

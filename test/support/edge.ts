@@ -165,7 +165,13 @@ export async function startGateway(
   return { ...edge, port, gateway: `http://127.0.0.1:${port}`, process: running }
 }
 
-async function prepareEdge(t: Test, routes: object[] | RouteFile, settings: Record<string, string>, issuer: Issuer) {
+/** What a gateway is started with, and what is around it. */
+export async function prepareEdge(
+  t: Test,
+  routes: object[] | RouteFile,
+  settings: Record<string, string>,
+  issuer = new Issuer(),
+) {
   const routesFile = join(temporaryFolder(t), 'routes.json')
   writeFileSync(routesFile, JSON.stringify(Array.isArray(routes) ? { routes } : routes))
   const identityKey = makeKey().privateKey

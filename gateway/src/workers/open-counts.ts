@@ -19,6 +19,11 @@ export interface Counts {
 export class OpenCounts implements Counts {
   readonly #open = new Map<string, number>()
 
+  /** How much is open by each key. */
+  get all(): ReadonlyMap<string, number> {
+    return this.#open
+  }
+
   open(bounds: Bound[]): number {
     const reached = bounds.findIndex(({ key, most }) => this.#countOf(key) >= most)
     if (reached === -1) for (const { key } of bounds) this.#open.set(key, this.#countOf(key) + 1)

@@ -13,7 +13,7 @@ export function openPrimary(config: Config, logger: Logger): Primary {
   const open = new OpenCounts()
   const requests = createLocalStore(mostCounts)
   /** What each has open, which is over when it ends. */
-  const openIn = new Map<Worker, Map<string, number>>()
+  const openIn = new Map<Worker, OpenCounts>()
 
   function answer(question: Question, worker: Worker): Answers['answers'] {
     if ('count' in question) {
@@ -29,16 +29,14 @@ export function openPrimary(config: Config, logger: Logger): Primary {
       const { current, ttl } = counted as unknown as RequestCount
       return [[question.id, { current, ttl }]]
     }
-    const ofWorker = openIn.get(worker) ?? new Map<string, number>()
+    const ofWorker = openIn.get(worker) ?? new OpenCounts()
     openIn.set(worker, ofWorker)
-    const note = (key: string, more: number) => ofWorker.set(key, (ofWorker.get(key) ?? 0) + more)
     if ('close' in question) {
-      open.close(question.close)
-      for (const { key } of question.close) note(key, -1)
+      for (const counts of [open, ofWorker]) counts.close(question.close)
       return []
     }
     const reached = open.open(question.open)
-    if (reached === -1) for (const { key } of question.open) note(key, 1)
+    if (reached === -1) ofWorker.open(question.open)
     return [[question.id, reached]]
   }
 
@@ -48,8 +46,8 @@ export function openPrimary(config: Config, logger: Logger): Primary {
       if (answers.length > 0) worker.send({ answers } satisfies Answers, () => {})
     },
     onGone(worker) {
-      for (const [key, count] of openIn.get(worker) ?? [])
-        for (let left = count; left > 0; left--) open.close([{ key, most: 0 }])
+      for (const [key, count] of openIn.get(worker)?.all ?? [])
+        open.close(Array.from({ length: count }, () => ({ key, most: 0 })))
       openIn.delete(worker)
     },
   })

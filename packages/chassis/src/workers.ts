@@ -35,6 +35,7 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
   const listening = new Map<Worker, number>()
   const waiting = new Map<number, (answer: Answer) => void>()
   let asked = 0
+  let isStarted = false
   let isClosing = false
 
   const ended = new Counter({ name: 'sallyport_workers_ended_total', help: 'Workers that ended by themselves' })
@@ -67,12 +68,14 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
     return worker
   }
 
-  let isStarted = false
   /** @throws ConfigurationError if it ends before it serves; it says why itself */
-  async function serves(worker: Worker): Promise<void> {
-    const [code] = await Promise.race([once(worker, 'serving'), once(worker, 'exit')])
-    if (code !== undefined) throw new ConfigurationError('a worker did not start, and says why above')
-  }
+  const serves = (worker: Worker): Promise<void> =>
+    new Promise((resolve, reject) => {
+      worker.once('serving', resolve)
+      worker.once('exit', () => {
+        if (!isClosing) reject(new ConfigurationError('a worker did not start, and says why above'))
+      })
+    })
 
   function ask(worker: Worker, question: 'ready' | 'metrics'): Promise<unknown> {
     const id = asked++
@@ -103,7 +106,9 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
       await Promise.all(
         all.map(async (worker) => {
           const exit = once(worker, 'exit')
-          worker.send({ ask: 'close' } satisfies Question, () => {})
+          // One that does not serve yet does not hear it.
+          if (listening.has(worker)) worker.send({ ask: 'close' } satisfies Question, () => {})
+          else worker.process.kill()
           await exit
         }),
       )
