@@ -273,10 +273,13 @@ t.test('one that hangs makes the gateway unready, and hides no metrics of the ot
   t.match(await metricsOf(gateway), /^process_resident_memory_bytes\{worker="\d"\} \d+$/m)
   t.ok(gateway.log.some((line) => /worker \d+ does not answer/.test(line)))
   process.kill(one, 'SIGCONT')
-  await eventually('it is ready again', async () => {
-    const { status } = await fetch(`http://127.0.0.1:${gateway.process.managementPort}/readyz`)
-    return status === 200
+  const isReady = async () => (await fetch(`http://127.0.0.1:${gateway.process.managementPort}/readyz`)).status === 200
+  await eventually('it is ready again', isReady)
+  await eventually('without any it is not', async () => {
+    for (const worker of workersOf(gateway.process.child.pid)) process.kill(worker, 'SIGKILL')
+    return !(await isReady()) && gateway.log.some((line) => line.includes('no worker serves'))
   })
+  await eventually('until others have taken their place', isReady)
 })
 
 t.test('who leaves while the first process is asked has nothing open', async (t) => {

@@ -378,6 +378,16 @@ t.test('an invalid file is refused with what to fix', async (t) => {
   })
 })
 
+t.test('each of several workers has its part of what a route may have of an upstream', async (t) => {
+  const read = (entry: object) =>
+    readRouteFile(write(t, [{ ...plain, ...entry }]), {}, { ...parts, workers: 3 }).lookup.routes[0]
+  t.match(read({ connections: 7, queue: 2 }), { connections: 2, queue: 0 })
+  t.match(read({}), { connections: undefined, queue: undefined })
+  t.throws(() => read({ connections: 2 }), {
+    message: /route \/api: connections is 2, less than GATEWAY_WORKERS \(3\), which share it/,
+  })
+})
+
 t.test('a route needs no upstreams where other proxies forward, but says whom identities are for', async (t) => {
   const { upstreams: _, ...withoutUpstreams } = plain
   const read = (entry: object, forwardAuth: boolean) =>

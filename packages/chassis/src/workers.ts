@@ -77,17 +77,24 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
       })
     })
 
-  function ask(worker: Worker, question: 'ready' | 'metrics'): Promise<unknown> {
+  async function ask(worker: Worker, question: 'ready' | 'metrics'): Promise<unknown> {
     const id = asked++
-    return new Promise<unknown>((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`worker ${worker.id} does not answer`)), answerTimeout)
-      waiting.set(id, ({ value, fault }) => {
-        clearTimeout(late)
-        if (fault === undefined) resolve(value)
-        else reject(new Error(fault))
-      })
+    const gone = new AbortController()
+    const end = () => gone.abort()
+    const late = setTimeout(end, answerTimeout)
+    worker.once('exit', end)
+    try {
+      const answered = new Promise<Answer>((resolve) => waiting.set(id, resolve))
+      const unanswered = once(gone.signal, 'abort').then(() => ({ fault: `worker ${worker.id} does not answer` }))
       worker.send({ ask: question, id } satisfies Question, () => {})
-    }).finally(() => waiting.delete(id))
+      const { value, fault }: Partial<Answer> = await Promise.race([answered, unanswered])
+      if (fault !== undefined) throw new Error(fault)
+      return value
+    } finally {
+      clearTimeout(late)
+      worker.off('exit', end)
+      waiting.delete(id)
+    }
   }
 
   return {
@@ -102,9 +109,9 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
 
     async close() {
       isClosing = true
-      const all = Object.values(cluster.workers ?? {}) as Worker[]
+      const all = cluster.workers as NodeJS.Dict<Worker>
       await Promise.all(
-        all.map(async (worker) => {
+        (Object.values(all) as Worker[]).map(async (worker) => {
           const exit = once(worker, 'exit')
           // One that does not serve yet does not hear it.
           if (listening.has(worker)) worker.send({ ask: 'close' } satisfies Question, () => {})
