@@ -1,25 +1,24 @@
 import type { FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import { Leases, type RequestCount } from './leases.ts'
 import type { Bound, Counts } from './open-counts.ts'
+import type { Grant } from './windows.ts'
 
-/** A question of a worker. What is closed has no answer. */
+/** Leases that a worker keeps at most. */
+const mostLeases = 50_000
+
+/** What a worker asks or says. What is closed or given back has no answer. */
 export type Question =
   | { id: number; open: Bound[] }
   | { close: Bound[] }
-  | { id: number; count: string; timeWindow: number }
+  | { id: number; take: string; timeWindow: number; max: number }
+  | { givenBack: number; left: number }
 
-/** How many requests a key has in its window, which goes on for `ttl` milliseconds. */
-export interface RequestCount {
-  current: number
-  ttl: number
-}
-
-/** Questions that came up together, and their answers: a message between processes costs more than what is in it. */
+/** What it says at once: a message between processes costs more than what is in it. */
 export interface Questions {
   questions: Question[]
 }
-export interface Answers {
-  answers: [id: number, answer: number | RequestCount][]
-}
+/** What it is told: answers, or that it is to give back what is left of a window. */
+export type Told = { answer: number; value: number | Grant } | { reclaim: number; key: string; window: number }
 
 /**
  * Where several workers are one gateway, its limits are those of all of them together: the primary counts, and each worker
@@ -38,17 +37,19 @@ export function askPrimary(): Counts & { storeOf(name: string): FastifyRateLimit
       })
     together.push(question)
   }
-  const ask = <Answer extends number | RequestCount>(question: (id: number) => Question) =>
+  const ask = <Answer extends number | Grant>(question: (id: number) => Question) =>
     new Promise<Answer>((resolve) => {
       const id = asked++
       waiting.set(id, resolve)
       send(question(id))
     })
+  const leases = new Leases((take, timeWindow, max) => ask<Grant>((id) => ({ id, take, timeWindow, max })), mostLeases)
 
-  process.on('message', ({ answers }: Partial<Answers>) => {
-    for (const [id, answer] of answers ?? []) {
-      waiting.get(id)?.(answer as never)
-      waiting.delete(id)
+  process.on('message', (told: Told) => {
+    if ('reclaim' in told) send({ givenBack: told.reclaim, left: leases.giveBack(told.key, told.window) })
+    else if ('answer' in told) {
+      waiting.get(told.answer)?.(told.value as never)
+      waiting.delete(told.answer)
     }
   })
 
@@ -59,8 +60,8 @@ export function askPrimary(): Counts & { storeOf(name: string): FastifyRateLimit
     /** A store for @fastify/rate-limit; one for a route, which the plugin would ask it for, is never needed here. */
     storeOf: (name) =>
       class PrimaryStore {
-        incr(key: string, done: (error: Error | null, count?: RequestCount) => void, timeWindow: number): void {
-          ask<RequestCount>((id) => ({ id, count: `${name} ${key}`, timeWindow })).then((count) => done(null, count))
+        incr(key: string, done: (error: null, count: RequestCount) => void, timeWindow: number, max: number): void {
+          leases.count(`${name} ${key}`, timeWindow, max, (count) => done(null, count))
         }
       } as unknown as FastifyRateLimitStoreCtor,
   }

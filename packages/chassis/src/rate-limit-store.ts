@@ -77,9 +77,6 @@ type Store = new (continueExceeding: boolean, exponentialBackoff: boolean, ...re
 const LocalStore = require('@fastify/rate-limit/store/LocalStore.js') as Store
 const RedisStore = require('@fastify/rate-limit/store/RedisStore.js') as Store
 
-/** The store of @fastify/rate-limit that counts in this process, with so many counts at most. */
-export const createLocalStore = (cache: number): FastifyRateLimitStore => new LocalStore(false, false, cache)
-
 /**
  * A store for @fastify/rate-limit, whose own two count in one process, or in Redis and not at all without it. This one
  * counts here, and asks for the count of all processes too. While that is not to be had, the count here still applies.
