@@ -1,0 +1,190 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { startLocalPeers } from '../lib/local-peers.ts'
+import { namedPeers } from '../lib/named-peers.ts'
+import { closeConnections, type Operation, operations, type Peer, Refused, type Session } from '../lib/peer.ts'
+import { quantile } from '../lib/quantile.ts'
+import { rangeChart, type Spread } from '../lib/range-chart.ts'
+
+/**
+ * What users and services do with an identity system, at Sallyport and at others, in turns of one run: the CPU time of all
+ * processes of a system, PostgreSQL's included, and what callers see, each with its spread over the rounds. Draws
+ * docs/graphs.
+ *
+ *   npm run bench                    (ROUNDS and SECONDS make it longer or shorter)
+ *
+ * Others that run elsewhere take part by their address: docs/performance.md has how.
+ */
+const rounds = Number(process.env.ROUNDS ?? 7)
+const seconds = Number(process.env.SECONDS ?? 1)
+
+const titles: Record<Operation, string> = {
+  signIn: 'sign-in by password',
+  refresh: 'refresh, with a refresh token that rotates',
+  check: 'a service checks who calls',
+  machineToken: 'token of a machine (client_credentials)',
+  logOut: 'logout',
+}
+/** Few sign-ins at once: Sallyport sheds those that would wait for a core for more than a second. */
+const callers: Record<Operation, number> = { signIn: 4, refresh: 16, check: 16, machineToken: 16, logOut: 16 }
+
+interface Figures {
+  /** Microseconds of CPU for each, of the whole system and of PostgreSQL in it. */
+  cpu: number
+  database: number
+  perSecond: number
+  /** Milliseconds within which half of them had a response, and 99 of 100. */
+  half: number
+  most: number
+}
+
+interface Contestant {
+  peer: Peer
+  /** A session for each caller, which lasts. */
+  kept: Session[]
+  /** Those that measured sign-ins began, for measured logouts to end. */
+  begun: Session[]
+  figures: Record<Operation, Figures[]>
+}
+
+const print = (line: string) => process.stdout.write(`${line}\n`)
+const { peers: local, databaseUsed, stop } = await startLocalPeers()
+
+async function perform({ peer, kept, begun }: Contestant, operation: Operation, caller: number, turn: number) {
+  const own = kept[caller] as Session
+  if (operation === 'signIn') begun.push(await peer.signIn(turn))
+  else if (operation === 'refresh') kept[caller] = (await peer.refresh?.(own)) as Session
+  else if (operation === 'check') await peer.check?.(own)
+  else if (operation === 'machineToken') await peer.machineToken?.()
+  else await peer.logOut?.(begun.pop() as Session)
+}
+
+/** Has callers do the same again and again, each as soon as it has a response. */
+async function measure(contestant: Contestant, operation: Operation): Promise<Figures> {
+  const { peer, kept, begun } = contestant
+  const needsSession = operation === 'refresh' || operation === 'check'
+  const atOnce = Math.min(callers[operation], needsSession ? kept.length : Number.POSITIVE_INFINITY)
+  const times: number[] = []
+  const [before, databaseBefore, beganAt] = [peer.used?.() ?? 0, databaseUsed(), performance.now()]
+  const isOver = () =>
+    operation === 'logOut' ? begun.length === 0 : performance.now() > beganAt + seconds * 1000 && times.length > 0
+  await Promise.all(
+    Array.from({ length: atOnce }, async (_, caller) => {
+      for (let turn = caller; !isOver(); turn += atOnce) {
+        const asked = performance.now()
+        await perform(contestant, operation, caller, turn)
+        times.push(performance.now() - asked)
+      }
+    }),
+  )
+  const took = performance.now() - beganAt
+  const each = (spent: number) => (spent / times.length) * 1e6
+  return {
+    cpu: each((peer.used?.() ?? 0) - before),
+    database: each(databaseUsed() - databaseBefore),
+    perSecond: times.length / (took / 1000),
+    half: quantile(times, 0.5),
+    most: quantile(times, 0.99),
+  }
+}
+
+async function prepare(peer: Peer): Promise<Contestant> {
+  const contestant: Contestant = {
+    peer,
+    kept: [],
+    begun: [],
+    figures: { signIn: [], refresh: [], check: [], machineToken: [], logOut: [] },
+  }
+  if (peer.measured.some((operation) => operation !== 'machineToken'))
+    for (let turn = 0; turn < Math.min(callers.refresh, peer.sessions ?? callers.refresh); turn++)
+      contestant.kept.push(await peer.signIn(turn))
+  return contestant
+}
+
+/** Does everything once at a peer that others run, and leaves out what it refuses, since nobody here knows its settings. */
+async function prepareNamed(peer: Peer): Promise<Contestant> {
+  const contestant = await prepare(peer)
+  const allowed: Operation[] = []
+  for (const operation of peer.measured)
+    try {
+      await perform(contestant, operation, 0, 0)
+      allowed.push(operation)
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      print(`${peer.name}: ${titles[operation]} is left out, as the response is ${error.message}`)
+    }
+  return { ...contestant, peer: { ...peer, measured: allowed } }
+}
+
+const contestants: Contestant[] = []
+for (const peer of local) contestants.push(await prepare(peer))
+for (const peer of await namedPeers(process.env)) contestants.push(await prepareNamed(peer))
+for (let round = -1; round < rounds; round++)
+  for (const operation of operations)
+    for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
+      if (!contestant.peer.measured.includes(operation)) continue
+      const figures = await measure(contestant, operation)
+      // The first round warms up.
+      if (round >= 0) contestant.figures[operation].push(figures)
+    }
+await closeConnections()
+await stop()
+
+const spreadOf = (figures: Figures[], of: (figures: Figures) => number): Spread => {
+  const [lowest, median, highest] = [0, 0.5, 1].map((share) => quantile(figures.map(of), share)) as [
+    number,
+    number,
+    number,
+  ]
+  return { lowest, median, highest }
+}
+const cell = (spread: Spread, digits: number, unit = '') => {
+  const [median, lowest, highest] = [spread.median, spread.lowest, spread.highest].map((value) => value.toFixed(digits))
+  return `${median}${unit} (${lowest} to ${highest})`
+}
+print(`${rounds} rounds of ${seconds} s: the median of the rounds, and in parentheses the lowest and the highest`)
+const groups = operations.map((operation) => ({
+  operation,
+  rows: contestants.filter(({ figures }) => figures[operation].length > 0),
+}))
+for (const { operation, rows } of groups) {
+  print(
+    `\n| ${titles[operation]} | CPU of all processes | PostgreSQL's part | a second | half within | 99 of 100 within |`,
+  )
+  print('| --- | ---: | ---: | ---: | ---: | ---: |')
+  for (const { peer, figures } of rows) {
+    const spread = (of: (figures: Figures) => number) => spreadOf(figures[operation], of)
+    const cpu = peer.used
+      ? cell(
+          spread((each) => each.cpu),
+          0,
+          ' us',
+        )
+      : 'not known'
+    const database = peer.used ? `${spread((each) => each.database).median.toFixed(0)} us` : 'not known'
+    const [half, most] = [spread((each) => each.half), spread((each) => each.most)].map((each) => cell(each, 1, ' ms'))
+    print(
+      `| ${peer.name} | ${cpu} | ${database} | ${cell(
+        spread((each) => each.perSecond),
+        0,
+      )} | ${half} | ${most} |`,
+    )
+  }
+}
+
+const graphs = new URL('../../../docs/graphs/', import.meta.url)
+mkdirSync(graphs, { recursive: true })
+const picture = rangeChart(
+  'CPU of all processes, PostgreSQL included; the median round, and the lowest and highest',
+  groups.map(({ operation, rows }) => ({
+    title: titles[operation],
+    unit: 'us',
+    bars: rows
+      .filter(({ peer }) => peer.used)
+      .map(({ peer, figures }) => ({
+        label: peer.name,
+        spread: spreadOf(figures[operation], ({ cpu }) => cpu),
+        ours: peer.ours === true,
+      })),
+  })),
+)
+writeFileSync(new URL('peers.svg', graphs), picture)
