@@ -12,12 +12,14 @@ import { publicJwk } from '@sallyport/identity'
 import { endProcesses, freePort, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import pg from 'pg'
 import { endChild, installBaselines, startBaseline } from './auth-servers.ts'
+import { isGlewlwydInstalled, startGlewlwyd } from './glewlwyd.ts'
 import { makeKey } from './issuer.ts'
 import { openIdPeer } from './openid-peer.ts'
 import { bearer, call, type Peer, type Session, usedBy } from './peer.ts'
 import { settingsFor } from './settings.ts'
 
-const users = 200
+/** Who sign in: so many that hardly two sign-ins at the same time are of one. */
+const users = 100
 const password = demoPassword
 const emailOf = (turn: number) => `user-${turn % users}@example.com`
 const audience = 'https://api.bench'
@@ -36,7 +38,7 @@ interface Service {
   pid: number
 }
 
-/** Sallyport and the peers that can be had from npm, on one PostgreSQL with a database each. */
+/** Sallyport, the peers that npm has, and one of Debian if it is installed, on one PostgreSQL with a database each. */
 export async function startLocalPeers() {
   installBaselines()
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-peers-'))
@@ -62,12 +64,28 @@ export async function startLocalPeers() {
   const sallyport = await startSallyport(around)
   const betterAuth = await startBetterAuth(around)
   const oidcProvider = await startOidcProvider(around)
+  const glewlwyd =
+    isGlewlwydInstalled() &&
+    (await startGlewlwyd({
+      folder,
+      databaseUrl: await around.newDatabase('glewlwyd'),
+      postgresPid: postgres.pid,
+      user: (turn) => ({ username: emailOf(turn), password }),
+      users,
+    }))
   const bare = await startBare(around)
   return {
-    peers: [...sallyport.peers, ...betterAuth.peers, ...oidcProvider.peers, ...bare],
+    peers: [
+      ...sallyport.peers,
+      ...betterAuth.peers,
+      ...oidcProvider.peers,
+      ...(glewlwyd ? glewlwyd.peers : []),
+      ...bare,
+    ],
     databaseUsed: () => usedBy([postgres.pid]),
     async stop() {
       await Promise.all([...children.map(endChild), sallyport.stop(), betterAuth.stop(), oidcProvider.stop()])
+      if (glewlwyd) await glewlwyd.stop()
       await owner.end()
       await postgres.stop()
       rmSync(folder, { recursive: true, force: true })

@@ -17,6 +17,8 @@ export interface Peer {
   name: string
   ours?: boolean
   measured: Operation[]
+  /** What is to be read with its figures of an operation. */
+  remarks?: Partial<Record<Operation, string>>
   /** How many sessions there can be at once, where that is limited. */
   sessions?: number
   signIn(turn: number): Promise<Session>

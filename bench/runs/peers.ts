@@ -87,17 +87,17 @@ async function measure(contestant: Contestant, operation: Operation): Promise<Fi
   }
 }
 
+/** By what begins them, since a peer may be there several times for the ways in which services check. */
+const sessions = new Map<Peer['signIn'], Session[]>()
+
 async function prepare(peer: Peer): Promise<Contestant> {
-  const contestant: Contestant = {
-    peer,
-    kept: [],
-    begun: [],
-    figures: { signIn: [], refresh: [], check: [], machineToken: [], logOut: [] },
-  }
-  if (peer.measured.some((operation) => operation !== 'machineToken'))
-    for (let turn = 0; turn < Math.min(callers.refresh, peer.sessions ?? callers.refresh); turn++)
-      contestant.kept.push(await peer.signIn(turn))
-  return contestant
+  const kept = sessions.get(peer.signIn) ?? []
+  sessions.set(peer.signIn, kept)
+  const wanted = peer.measured.every((operation) => operation === 'machineToken')
+    ? 0
+    : (peer.sessions ?? callers.refresh)
+  while (kept.length < Math.min(callers.refresh, wanted)) kept.push(await peer.signIn(kept.length))
+  return { peer, kept, begun: [], figures: { signIn: [], refresh: [], check: [], machineToken: [], logOut: [] } }
 }
 
 /** Does everything once at a peer that others run, and leaves out what it refuses, since nobody here knows its settings. */
@@ -141,6 +141,8 @@ const cell = (spread: Spread, digits: number, unit = '') => {
   const [median, lowest, highest] = [spread.median, spread.lowest, spread.highest].map((value) => value.toFixed(digits))
   return `${median}${unit} (${lowest} to ${highest})`
 }
+const labelOf = ({ name, remarks }: Peer, operation: Operation) =>
+  remarks?.[operation] ? `${name} (${remarks[operation]})` : name
 print(`${rounds} rounds of ${seconds} s: the median of the rounds, and in parentheses the lowest and the highest`)
 const groups = operations.map((operation) => ({
   operation,
@@ -181,7 +183,7 @@ const picture = rangeChart(
     bars: rows
       .filter(({ peer }) => peer.used)
       .map(({ peer, figures }) => ({
-        label: peer.name,
+        label: labelOf(peer, operation),
         spread: spreadOf(figures[operation], ({ cpu }) => cpu),
         ours: peer.ours === true,
       })),
