@@ -24,9 +24,26 @@ export function residentBytes(pid: number): number {
 /** Seconds of CPU of a process's threads that still run, to the microsecond and less; for what takes a few ticks only. */
 export function preciseCpuSeconds(pid: number): number {
   const tasks = `/proc/${pid}/task`
-  return readdirSync(tasks).reduce((sum, task) => {
+  return unlessEnded(() => readdirSync(tasks), []).reduce((sum, task) => {
     // The first field is the time on the CPU in nanoseconds (Documentation/scheduler/sched-stats).
-    const [spent] = readFileSync(`${tasks}/${task}/schedstat`, 'latin1').split(' ')
+    const [spent] = unlessEnded(() => readFileSync(`${tasks}/${task}/schedstat`, 'latin1'), '0').split(' ')
     return sum + Number(spent) / 1e9
   }, 0)
+}
+
+/** What is read of a process or a thread, which may have ended since it was found. */
+function unlessEnded<Value>(read: () => Value, otherwise: Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return otherwise
+    throw error
+  }
+}
+
+/** Seconds of CPU of the processes that a process started and that have ended since. */
+export function endedCpuSeconds(pid: number): number {
+  // Fields 16 and 17, cutime and cstime.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') as string[]
+  return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond
 }

@@ -36,6 +36,8 @@ export async function startGlewlwyd({ folder, databaseUrl, postgresPid, user, us
   await database.connect()
   await database.query('CREATE EXTENSION IF NOT EXISTS pgcrypto')
   for (const file of statements) await database.query(readFileSync(file, 'utf8'))
+  // Without these PostgreSQL compares each password with the hash of every user, and not of one.
+  await database.query('ALTER FUNCTION crypt(text, text) COST 1000; CREATE INDEX ON g_user_password (gu_id)')
   const port = await freePort()
   const configuration = join(folder, 'glewlwyd.conf')
   writeFileSync(configuration, configure(port, new URL(databaseUrl)))
@@ -55,6 +57,7 @@ export async function startGlewlwyd({ folder, databaseUrl, postgresPid, user, us
       [username, password],
     )
   }
+  await database.query('ANALYZE')
   await database.end()
 
   const peer = await openIdPeer({

@@ -73,6 +73,7 @@ export async function startLocalPeers() {
       user: (turn) => ({ username: emailOf(turn), password }),
       users,
     }))
+  if (!glewlwyd) process.stdout.write('Glewlwyd is not installed: left out\n')
   const bare = await startBare(around)
   return {
     peers: [

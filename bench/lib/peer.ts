@@ -1,5 +1,5 @@
 import { Agent, request } from 'undici'
-import { childrenOf, preciseCpuSeconds } from './cpu.ts'
+import { childrenOf, endedCpuSeconds, preciseCpuSeconds } from './cpu.ts'
 
 /** What users and their services do with an identity system. */
 export const operations = ['signIn', 'refresh', 'check', 'machineToken', 'logOut'] as const
@@ -30,10 +30,13 @@ export interface Peer {
   used?(): number
 }
 
-/** Seconds of CPU used so far by processes and those that they started. */
+/** Seconds of CPU used so far by processes and those that they started, whether these still run or not. */
 export function usedBy(pids: number[]): number {
-  return pids.flatMap((pid) => [pid, ...childrenOf(pid)]).reduce((sum, pid) => sum + preciseCpuSeconds(pid), 0)
+  const running = pids.flatMap((pid) => [pid, ...childrenOf(pid)])
+  return sumOf(running, preciseCpuSeconds) + sumOf(pids, endedCpuSeconds)
 }
+
+const sumOf = (pids: number[], used: (pid: number) => number) => pids.reduce((sum, pid) => sum + used(pid), 0)
 
 const agent = new Agent({ connections: 64, pipelining: 1, headersTimeout: 30_000 })
 

@@ -71,7 +71,9 @@ async function measure(contestant: Contestant, operation: Operation): Promise<Fi
     Array.from({ length: atOnce }, async (_, caller) => {
       for (let turn = caller; !isOver(); turn += atOnce) {
         const asked = performance.now()
-        await perform(contestant, operation, caller, turn)
+        await perform(contestant, operation, caller, turn).catch((cause) => {
+          throw new Error(`${peer.name}, ${titles[operation]}: ${cause.message}`, { cause })
+        })
         times.push(performance.now() - asked)
       }
     }),
@@ -154,22 +156,16 @@ for (const { operation, rows } of groups) {
   )
   print('| --- | ---: | ---: | ---: | ---: | ---: |')
   for (const { peer, figures } of rows) {
-    const spread = (of: (figures: Figures) => number) => spreadOf(figures[operation], of)
-    const cpu = peer.used
-      ? cell(
-          spread((each) => each.cpu),
-          0,
-          ' us',
-        )
-      : 'not known'
-    const database = peer.used ? `${spread((each) => each.database).median.toFixed(0)} us` : 'not known'
-    const [half, most] = [spread((each) => each.half), spread((each) => each.most)].map((each) => cell(each, 1, ' ms'))
-    print(
-      `| ${peer.name} | ${cpu} | ${database} | ${cell(
-        spread((each) => each.perSecond),
-        0,
-      )} | ${half} | ${most} |`,
-    )
+    const spread = (column: keyof Figures) => spreadOf(figures[operation], (each) => each[column])
+    const cells = [
+      peer.used ? cell(spread('cpu'), 0, ' us') : 'not known',
+      // Of others' processes it is not known which are PostgreSQL's.
+      local.includes(peer) ? `${spread('database').median.toFixed(0)} us` : 'not known',
+      cell(spread('perSecond'), 0),
+      cell(spread('half'), 1, ' ms'),
+      cell(spread('most'), 1, ' ms'),
+    ]
+    print(`| ${labelOf(peer, operation)} | ${cells.join(' | ')} |`)
   }
 }
 
