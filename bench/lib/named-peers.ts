@@ -10,7 +10,7 @@ export async function namedPeers(environment: NodeJS.ProcessEnv): Promise<Peer[]
   const peers: Peer[] = []
   for (const variable of Object.keys(environment).sort()) {
     const [, word, kind] = /^([A-Z][A-Z0-9]*)_(OPENID|GOTRUE)$/.exec(variable) ?? []
-    if (word === undefined) continue
+    if (word === undefined || !environment[variable]) continue
     const get = (what: string) => environment[`${word}_${what}`] || undefined
     const need = (what: string) => {
       const value = get(what)
