@@ -173,20 +173,23 @@ for (const { operation, rows } of groups) {
   }
 }
 
-const graphs = new URL('../../../docs/graphs/', import.meta.url)
-mkdirSync(graphs, { recursive: true })
-const picture = rangeChart(
-  'CPU of all processes: the median round, the lowest and the highest',
-  groups.map(({ operation, rows }) => ({
-    title: titles[operation],
-    unit: 'us',
-    bars: rows
-      .filter(({ peer }) => peer.used)
-      .map(({ peer, figures }) => ({
-        label: labelOf(peer, operation),
-        spread: spreadOf(figures[operation], ({ cpu }) => cpu),
-        ours: peer.ours === true,
-      })),
-  })),
-)
-writeFileSync(new URL('peers.svg', graphs), picture)
+// One round has no spread to draw.
+if (rounds > 1) {
+  const graphs = new URL('../../../docs/graphs/', import.meta.url)
+  mkdirSync(graphs, { recursive: true })
+  const picture = rangeChart(
+    'CPU of all processes: the median round, the lowest and the highest',
+    groups.map(({ operation, rows }) => ({
+      title: titles[operation],
+      unit: 'us',
+      bars: rows
+        .filter(({ peer }) => peer.used)
+        .map(({ peer, figures }) => ({
+          label: labelOf(peer, operation),
+          spread: spreadOf(figures[operation], ({ cpu }) => cpu),
+          ours: peer.ours === true,
+        })),
+    })),
+  )
+  writeFileSync(new URL('peers.svg', graphs), picture)
+}
