@@ -58,6 +58,10 @@ t.test('logins beyond what hashing can do', async (t) => {
     const all = Object.values(shed).flat()
     const problems = new Set(all.map(({ status, body }) => JSON.stringify({ status, ...body })))
     t.equal(problems.size, 1, 'with the same problem')
+    const headersOf = ({ headers }: ClientResponse) =>
+      JSON.stringify([...headers].filter(([name]) => name !== 'date' && name !== 'retry-after').sort())
+    t.equal(new Set(all.map(headersOf)).size, 1, 'with the same headers')
+    t.ok(all[0]?.headers.get('cache-control'))
     t.match(all[0], { status: 503, body: { title: 'Too many people are signing in just now' } })
     const waits = new Set(all.map(({ headers }) => headers.get('retry-after')))
     t.ok([...waits].every((seconds) => /^[1-5]$/.test(String(seconds))))
@@ -69,6 +73,12 @@ t.test('logins beyond what hashing can do', async (t) => {
     const admitted = responses.filter(({ status }) => status !== 503)
     t.not(admitted.length, 0)
     t.ok(admitted.every(({ kind, status }) => status === (kind === 'user' ? 200 : 401)))
+    const metrics = await (await fetch(`http://127.0.0.1:${auth.managementPort}/metrics`)).text()
+    t.match(
+      metrics,
+      `sallyport_logins_total{outcome="unavailable"} ${logins.length - admitted.length}\n`,
+      'all are counted',
+    )
   })
 
   await t.test('and the next ones are admitted', async () => {
