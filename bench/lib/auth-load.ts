@@ -7,14 +7,17 @@ import { Connection } from './connection.ts'
 /** Milliseconds that each request took. */
 export type Times = number[]
 
+/** Whom requests go to. */
+export type Target = Pick<Server, 'name' | 'address' | 'method' | 'path' | 'cookies'>
+
 const pools = new Map<string, Pool>()
-function poolOf({ address }: Server): Pool {
+function poolOf({ address }: Target): Pool {
   const pool = pools.get(address) ?? new Pool(address, { connections: 600, pipelining: 1 })
   pools.set(address, pool)
   return pool
 }
 
-const idleConnections = new Map<Server, Connection[]>()
+const idleConnections = new Map<Target, Connection[]>()
 
 const loginRequests = Array.from({ length: usersToLogIn }, (_, number) => {
   const body = JSON.stringify({ email: `user-${number}@example.com`, password: demoPassword })
@@ -25,7 +28,7 @@ const loginRequests = Array.from({ length: usersToLogIn }, (_, number) => {
 let logins = 0
 
 /** One request with the session whose turn it is; its next cookie replaces the one that was used. */
-async function requestOnce(server: Server, turn: number): Promise<number> {
+async function requestOnce(server: Target, turn: number): Promise<number> {
   const index = turn % server.cookies.length
   const began = performance.now()
   const { statusCode, headers, body } = await poolOf(server).request({
@@ -41,7 +44,7 @@ async function requestOnce(server: Server, turn: number): Promise<number> {
 }
 
 /** Requests as fast as the server responds, some at once. @returns how many responses there were */
-export async function requestAtFullSpeed(server: Server, seconds: number, atOnce = 16): Promise<number> {
+export async function requestAtFullSpeed(server: Target, seconds: number, atOnce = 16): Promise<number> {
   const end = performance.now() + seconds * 1000
   let turn = 0
   await Promise.all(
@@ -53,7 +56,7 @@ export async function requestAtFullSpeed(server: Server, seconds: number, atOnce
 }
 
 /** Requests at a fixed pace, however long the responses take. */
-export async function requestAtPace(server: Server, seconds: number, perSecond: number): Promise<Times> {
+export async function requestAtPace(server: Target, seconds: number, perSecond: number): Promise<Times> {
   return Promise.all(await paced(seconds, perSecond, (turn) => requestOnce(server, turn)))
 }
 
@@ -64,7 +67,7 @@ export interface LoginResponse {
   at: number
 }
 
-async function logIn(server: Server): Promise<LoginResponse> {
+async function logIn(server: Target): Promise<LoginResponse> {
   const began = performance.now()
   const connections = idleConnections.get(server) ?? []
   idleConnections.set(server, connections)
@@ -76,7 +79,7 @@ async function logIn(server: Server): Promise<LoginResponse> {
 }
 
 /** Logins in a loop, so many at once. @returns how many succeeded in that time */
-export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: number): Promise<number> {
+export async function logInAtFullSpeed(server: Target, seconds: number, atOnce: number): Promise<number> {
   const end = performance.now() + seconds * 1000
   let succeeded = 0
   await Promise.all(
@@ -93,7 +96,7 @@ export async function logInAtFullSpeed(server: Server, seconds: number, atOnce: 
 }
 
 /** Logins at a fixed pace, however long the responses take. */
-export async function logInAtPace(server: Server, seconds: number, perSecond: number): Promise<LoginResponse[]> {
+export async function logInAtPace(server: Target, seconds: number, perSecond: number): Promise<LoginResponse[]> {
   return Promise.all(await paced(seconds, perSecond, () => logIn(server)))
 }
 

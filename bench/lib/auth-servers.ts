@@ -10,6 +10,7 @@ import { seed } from '@sallyport/database'
 import { endProcesses, freePort, keepSecrets, prepareOwnDatabase, startPostgres, startProcess } from '@sallyport/local'
 import { createSigner } from 'fast-jwt'
 import pg from 'pg'
+import { onCores, ownCores } from './cores.ts'
 import { childrenOf } from './cpu.ts'
 
 export interface Server {
@@ -39,15 +40,34 @@ export function installBaselines(): void {
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: baselines, stdio: 'ignore' })
 }
 
-/** A PostgreSQL, and on it every server that checks or refreshes a session. */
-export async function startServers() {
-  installBaselines()
+/**
+ * An auth process on a PostgreSQL of its own.
+ *
+ * @param cores those that auth and its process that hashes run on
+ */
+export async function startAuth(cores: number[]) {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-auth-'))
   const postgres = await startPostgres({ folder, port: await freePort(), settings: ['max_connections=200'] })
   const owner = new pg.Client({ connectionString: postgres.url })
   await owner.connect()
+  const ours = await startOurs(postgres.url, owner, join(folder, 'secrets'), cores)
+  return {
+    ours,
+    postgres,
+    owner,
+    async stop() {
+      await ours.stop()
+      await owner.end()
+      await postgres.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
 
-  const ours = await startOurs(postgres.url, owner, join(folder, 'secrets'))
+/** The same, and on that PostgreSQL every other server that checks or refreshes a session. */
+export async function startServers() {
+  installBaselines()
+  const { ours, postgres, owner, stop } = await startAuth(ownCores())
   const others: Server[] = []
   for (const [name, script, more] of [
     ['bare node:http', 'bare', {}],
@@ -75,10 +95,8 @@ export async function startServers() {
     ours,
     others,
     async stop() {
-      await Promise.all([ours, ...others].map((server) => server.stop()))
-      await owner.end()
-      await postgres.stop()
-      rmSync(folder, { recursive: true, force: true })
+      await Promise.all(others.map((server) => server.stop()))
+      await stop()
     },
   }
 }
@@ -93,7 +111,7 @@ export async function endChild(child: ChildProcess): Promise<void> {
   await gone
 }
 
-async function startOurs(url: string, owner: pg.Client, secretsFolder: string): Promise<Server> {
+async function startOurs(url: string, owner: pg.Client, secretsFolder: string, cores: number[]): Promise<Server> {
   const databases = await prepareOwnDatabase(url, seed)
   const secrets = keepSecrets(secretsFolder)
   const environment = {
@@ -107,7 +125,7 @@ async function startOurs(url: string, owner: pg.Client, secretsFolder: string): 
     LOGIN_RATE_LIMIT_MAX: '100000000',
     LOG_LEVEL: 'fatal',
   }
-  const running = await startProcess('auth', environment, () => {})
+  const running = await onCores(cores, () => startProcess('auth', environment, () => {}))
   const pid = running.child.pid as number
   const sign = createSigner({ key: secrets.JWT_REFRESH_SECRET as string, ...refreshSigning })
   const { rows } = await owner.query("SELECT id, email, name, roles FROM auth.users WHERE email = 'doctor@example.com'")

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { endProcesses, keepSecrets, type RunningProcess, startProcess } from '@sallyport/local'
 import t from 'tap'
 import {
@@ -12,6 +13,12 @@ import {
 
 /** The hashing process of an auth process. */
 const hashingProcess = (auth: RunningProcess) => children(auth)[0] as number
+
+/** What Linux shares the CPU by: proc_pid_stat(5), whose first two fields are the id and the name in parentheses. */
+function schedulingOf(pid: number) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') as string[]
+  return { session: Number(fields[3]), niceness: Number(fields[16]) }
+}
 
 t.test('logins beyond what hashing can do', async (t) => {
   const { postgres, urls, sql } = await startServer(t)
@@ -51,6 +58,10 @@ t.test('logins beyond what hashing can do', async (t) => {
     const all = Object.values(shed).flat()
     const problems = new Set(all.map(({ status, body }) => JSON.stringify({ status, ...body })))
     t.equal(problems.size, 1, 'with the same problem')
+    const headersOf = ({ headers }: ClientResponse) =>
+      JSON.stringify([...headers].filter(([name]) => name !== 'date' && name !== 'retry-after').sort())
+    t.equal(new Set(all.map(headersOf)).size, 1, 'with the same headers')
+    t.ok(all[0]?.headers.get('cache-control'))
     t.match(all[0], { status: 503, body: { title: 'Too many people are signing in just now' } })
     const waits = new Set(all.map(({ headers }) => headers.get('retry-after')))
     t.ok([...waits].every((seconds) => /^[1-5]$/.test(String(seconds))))
@@ -62,6 +73,12 @@ t.test('logins beyond what hashing can do', async (t) => {
     const admitted = responses.filter(({ status }) => status !== 503)
     t.not(admitted.length, 0)
     t.ok(admitted.every(({ kind, status }) => status === (kind === 'user' ? 200 : 401)))
+    const metrics = await (await fetch(`http://127.0.0.1:${auth.managementPort}/metrics`)).text()
+    t.match(
+      metrics,
+      `sallyport_logins_total{outcome="unavailable"} ${logins.length - admitted.length}\n`,
+      'all are counted',
+    )
   })
 
   await t.test('and the next ones are admitted', async () => {
@@ -79,6 +96,19 @@ t.test('logins beyond what hashing can do', async (t) => {
     const statuses = (await Promise.all(crowd)).map(({ status }) => status)
     t.ok(statuses.filter((status) => status === 503).length > 0)
     t.ok(statuses.every((status) => status === 200 || status === 503))
+  })
+
+  await t.test('hashing takes the CPU time that requests leave', { skip: process.platform !== 'linux' }, async (t) => {
+    const [requests, hashes] = [auth.child.pid as number, hashingProcess(auth)].map(schedulingOf)
+    t.ok((hashes?.niceness as number) > Math.min(18, requests?.niceness as number))
+    t.equal(hashes?.session, requests?.session, 'which counts within a session alone')
+  })
+
+  await t.test('what ends the auth process does not end hashing before it', async (t) => {
+    const pid = hashingProcess(auth)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.kill(pid, signal)
+    t.equal((await logIn('doctor')).status, 200)
+    t.equal(hashingProcess(auth), pid)
   })
 
   await t.test('a hashing process that is killed is replaced, and what it had begun is begun again', async (t) => {

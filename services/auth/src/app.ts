@@ -54,6 +54,7 @@ import { requireRecentSignIn } from './sessions/recent-sign-in.ts'
 import { refreshRoute } from './sessions/refresh.ts'
 import { revocationStreamRoute } from './sessions/revocation-stream.ts'
 import { openRevocations } from './sessions/revocations.ts'
+import { shedLogins } from './sessions/shed-logins.ts'
 import { createSignIn } from './sessions/sign-in.ts'
 import { createAccessTokens } from './tokens/access.ts'
 import { createDerivedKeys } from './tokens/derived-keys.ts'
@@ -144,6 +145,7 @@ export async function buildApp(dependencies: Dependencies) {
   const administration = { config, database, keys: derivedKeys, notify, admin, fully }
 
   loginRoute(app, hashing)
+  shedLogins(app, passwords, config.production)
   refreshRoute(app, { config, database, accessTokens, refreshTokens })
   logoutRoutes(app, { config, database, refreshTokens, signedIn, recently })
   factorLoginRoutes(app, hashing)

@@ -5,6 +5,8 @@ import { readStored } from './stored-hash.ts'
 /** The process that hashes passwords, for hashing.ts: a task comes as a message, and so goes its result. */
 
 process.on('disconnect', process.exit)
+// A terminal or a supervisor sends these to us too, while hashes are still waited for.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
 process.on('message', async ({ id, work }: { id: number; work: HashingTask }) => {
   const result: HashingResult = await perform(work).then(
     (value) => ({ value }),

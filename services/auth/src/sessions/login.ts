@@ -16,6 +16,8 @@ import { countLogin } from './metrics.ts'
 import { requireOwnOrigin } from './own-origin.ts'
 import { SignedIn, type SignIn } from './sign-in.ts'
 
+export const loginPath = '/api/auth/login'
+
 interface Dependencies {
   config: Config
   database: Database
@@ -61,7 +63,7 @@ export function loginRoute(app: Application, dependencies: Dependencies): void {
   const asked = new WeakSet<object>()
 
   app.post(
-    '/api/auth/login',
+    loginPath,
     {
       schema,
       onRequest: [requireCapacity, requireOwnOrigin(config.origins)],
