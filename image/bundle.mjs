@@ -1,5 +1,4 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -32,7 +31,7 @@ const programs = [
   'web/dist/server/server.js',
 ]
 
-/** What the programs read, and what makes Node take them for modules. */
+/** What the programs read. */
 const files = [
   'LICENSE',
   'cli/bin',
@@ -104,7 +103,8 @@ const { output } = await bundle.write({
   comments: { legal: false, annotation: false, jsdoc: false },
 })
 
-const copy = (path, filter) => cpSync(join(root, path), join(folder, path), { recursive: true, dereference: true, filter })
+const copy = (path, filter) =>
+  cpSync(join(root, path), join(folder, path), { recursive: true, dereference: true, filter })
 for (const path of files) copy(path)
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n')
 mkdirSync(join(folder, 'node_modules/.bin'), { recursive: true })
@@ -117,16 +117,34 @@ const isNeeded = (path) =>
   (!path.includes(`${sep}prebuilds${sep}`) || path.includes(`${sep}prebuilds${sep}${here}`))
 for (const name of unbundled) copy(`node_modules/${name}`, isNeeded)
 
-/** The packages that are in what was bundled, by their folders. */
+/** Finds a package as Node does from a folder. */
+function find(name, from) {
+  const found = join(from, 'node_modules', name)
+  return existsSync(found) ? found : find(name, dirname(from))
+}
+
+/** The packages that are in what was bundled, by their folders: here, and before in the page of the web app. */
 const packages = new Set(
   output
     .flatMap(({ modules }) => Object.keys(modules ?? {}))
     .map((id) => /^.*\/node_modules\/(@[^/]+\/)?[^/]+/.exec(id)?.[0])
     .filter((found) => found !== undefined),
 )
-const require = createRequire(import.meta.url)
+const read = (path) => JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'))
+function add(names, from) {
+  for (const found of names.filter((name) => !name.startsWith('@sallyport/')).map((name) => find(name, from))) {
+    if (packages.has(found)) continue
+    packages.add(found)
+    add(Object.keys(read(found).dependencies ?? {}), found)
+  }
+}
+const isInPage = (name) => name !== 'vite' && !name.startsWith('@types/')
+add(Object.keys(read(join(root, 'web')).devDependencies).filter(isInPage), join(root, 'web'))
+for (const path of ['packages/client', 'packages/react'])
+  add(Object.keys(read(join(root, path)).dependencies ?? {}), join(root, path))
+
 const notices = [...packages].sort().map((path) => {
-  const { name, version, license } = require(join(path, 'package.json'))
+  const { name, version, license } = read(path)
   const texts = readdirSync(path).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file))
   const text = texts.map((file) => readFileSync(join(path, file), 'utf8').trim()).join('\n\n')
   return `${name} ${version}: ${license}\n\n${text}\n`
