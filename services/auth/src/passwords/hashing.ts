@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { unavailable } from '@sallyport/chassis'
 import type { Options } from 'argon2'
@@ -76,8 +76,9 @@ type HashingProcess = ReturnType<typeof startProcess>
 function startProcess(concurrency: number) {
   // A process group of its own: Ctrl-C in a terminal reaches us alone, and hashes are still waited for.
   const child = fork(program, { detached: true, env: { ...process.env, UV_THREADPOOL_SIZE: String(concurrency) } })
-  // Threads have the priority of the thread that starts them, and this early there is but one.
-  child.once('spawn', () => setPriority(child.pid as number, niceness))
+  // Threads have the priority of the thread that starts them, and this early there is but one. If ours is lower already, a
+  // container may not let it rise.
+  child.once('spawn', () => setPriority(child.pid as number, Math.max(niceness, getPriority())))
   const waiting = new Map<number, { resolve: (result: HashingResult) => void; reject: (error: Error) => void }>()
   let asked = 0
   let hasStarted = false
