@@ -1,5 +1,5 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative, sep } from 'node:path'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 
@@ -110,11 +110,12 @@ writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n')
 mkdirSync(join(folder, 'node_modules/.bin'), { recursive: true })
 symlinkSync('../../cli/bin/sallyport.js', join(folder, 'node_modules/.bin/sallyport'))
 
-/** Types, maps and sources are for whoever develops, and prebuilt code for other machines is for them. */
-const here = `${process.platform}-${process.arch}`
+/** What runs, and its licences: not what it was built of, nor what was built for machines that are not like the image. */
 const isNeeded = (path) =>
-  !/\.(d\.[cm]?ts|map|md|cc|c|h|gyp|gypi)$|musl|[\\/](src|deps|test|\.github)$/.test(path) &&
-  (!path.includes(`${sep}prebuilds${sep}`) || path.includes(`${sep}prebuilds${sep}${here}`))
+  statSync(path).isDirectory()
+    ? !/[\\/](examples?|tests?|src|deps|\.github)$/.test(path) &&
+      (basename(dirname(path)) !== 'prebuilds' || basename(path) === `${process.platform}-${process.arch}`)
+    : /\.([cm]?js|json|node|wasm)$|licen[cs]e$/i.test(path) && !path.includes('musl')
 for (const name of unbundled) copy(`node_modules/${name}`, isNeeded)
 
 /** Finds a package as Node does from a folder. */
