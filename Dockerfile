@@ -1,23 +1,15 @@
 # One image for every process: the command chooses. docs/operations.md says which there are.
 
 FROM node:24-bookworm-slim AS build
-WORKDIR /app
+WORKDIR /build
 COPY . .
-ARG PARTS="-w cli -w gateway -w packages/chassis -w packages/identity -w packages/verify -w prisma -w services/appointments -w services/auth -w services/notifications -w web"
-RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --include-workspace-root $PARTS -w packages/client -w packages/react \
+ARG PARTS="-w cli -w gateway -w packages/chassis -w packages/client -w packages/identity -w packages/react -w packages/verify -w prisma -w services/appointments -w services/auth -w services/notifications -w web"
+# The bundle holds what the programs import, and leaves the rest here: compilers, types, and what nobody loads.
+RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --include-workspace-root $PARTS \
  && npm run generate \
  && npx tsc --build cli gateway services/appointments services/auth services/notifications web/server web/src \
- && npx vite build web --logLevel warn
-# Again with what runs alone. Prisma's client brings a compiler of queries for each kind of database, in two sizes and
-# formats; its optional peers are the programs that made it. Then sources, types, maps and formats nobody loads go, tests
-# and examples of dependencies, and what argon2 brings for other machines.
-RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --omit=dev --omit=optional --omit=peer $PARTS \
- && find node_modules/@prisma/client/runtime -name 'query_compiler_*' ! -name 'query_compiler_fast_bg.postgresql.*mjs' -delete \
- && find . \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' -o -name '*.tsx' -o -name '*.md' -o -name '*.tsbuildinfo' \) -type f -delete \
- && find . -type d -path '*/node_modules/*/*' \( -name test -o -name tests -o -name __tests__ -o -name example -o -name examples -o -name benchmark -o -name benchmarks \) -prune -exec rm -r {} + \
- && find node_modules/argon2/prebuilds -type f ! -path "*/linux-$(node -p process.arch)/*.glibc.node" -delete \
- && rm -rf node_modules/@opentelemetry/*/build/esm node_modules/@opentelemetry/*/build/esnext package-lock.json .npmrc tsconfig.base.json node_modules/@types packages/client packages/react web/src web/public \
- && find . -type d -empty -delete
+ && npx vite build web --logLevel warn \
+ && npm run bundle -- /app
 
 FROM node:24-bookworm-slim
 ARG VERSION=0.1.0 REVISION=unknown CREATED=unknown
@@ -30,7 +22,7 @@ LABEL org.opencontainers.image.title="Sallyport" \
       org.opencontainers.image.base.name="docker.io/library/node:24-bookworm-slim"
 WORKDIR /app
 COPY --from=build /app ./
-# So that it is `docker compose exec auth sallyport doctor`: npm links the programs of its workspaces there.
+# So that it is `docker compose exec auth sallyport doctor`.
 ENV PATH=$PATH:/app/node_modules/.bin
 ENV NODE_ENV=production HOST=0.0.0.0 MANAGEMENT_PORT=9000 GATEWAY_ROUTES=gateway/routes.yaml REVISION=$REVISION
 # By number, so that Kubernetes can tell that it is not root. It owns no file here.

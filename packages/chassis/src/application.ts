@@ -13,7 +13,7 @@ import FindMyWay, { type HTTPMethod } from 'find-my-way'
 import { isLogged } from './log-sample.ts'
 import { toProblem } from './problem.ts'
 import { observeRequest } from './request-durations.ts'
-import { createValidatorCompiler, type Formats } from './validation.ts'
+import { compileSerializer, createValidatorCompiler, type Formats } from './validation.ts'
 
 export type Application = ReturnType<typeof createApplication>
 
@@ -53,6 +53,7 @@ export function createApplication(options: ApplicationOptions) {
     frameworkErrors: (error, request, reply) => respondWithProblem(error, request, reply.headers(headers)),
   })
   app.setValidatorCompiler(createValidatorCompiler(options.formats))
+  app.setSerializerCompiler(compileSerializer)
   app.removeContentTypeParser('text/plain')
   // Clients announce JSON on requests without a body; that is no fault. Where a body is needed, the schema misses it.
   const parseJson = app.getDefaultJsonParser('error', 'error')

@@ -1,5 +1,6 @@
-import { createRequire } from 'node:module'
 import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
+import LocalStore from '@fastify/rate-limit/store/LocalStore.js'
+import RedisStore from '@fastify/rate-limit/store/RedisStore.js'
 import type { Redis } from 'ioredis'
 import { Gauge } from 'prom-client'
 import type { Logger } from './logging.ts'
@@ -70,12 +71,6 @@ function readCount(reply: unknown): unknown {
   if (Array.isArray(reply) && reply.length === 2 && reply.every(Number.isSafeInteger)) return reply
   throw new Error('the store of REDIS_URL gives no count')
 }
-
-// The plugin has these two and exports neither.
-const require = createRequire(import.meta.url)
-type Store = new (continueExceeding: boolean, exponentialBackoff: boolean, ...rest: unknown[]) => FastifyRateLimitStore
-const LocalStore = require('@fastify/rate-limit/store/LocalStore.js') as Store
-const RedisStore = require('@fastify/rate-limit/store/RedisStore.js') as Store
 
 /**
  * A store for @fastify/rate-limit, whose own two count in one process, or in Redis and not at all without it. This one

@@ -1,5 +1,6 @@
 import { isUuid } from '@sallyport/identity'
 import { Ajv, type ErrorObject } from 'ajv'
+import compileJson from 'fast-json-stringify'
 
 /** The pattern of text that Postgres can hold as it came: without the character NUL, and without halves of characters. */
 export const storable = '^[^\\u0000\\p{Cs}]*$'
@@ -40,18 +41,32 @@ interface Validator {
  * the request's own and never taken out: who is calling, and from where, is read from them.
  */
 export function createValidatorCompiler(formats: Formats = {}) {
-  const options = { formats: { ...ownFormats, ...formats } }
+  // Schemas are ours: that they are schemas is for tests to find, and would take each start as long as Fastify does.
+  const options = { formats: { ...ownFormats, ...formats }, validateSchema: false }
   const checking = new Ajv(options)
   const stripping = new Ajv({ ...options, removeAdditional: 'all' })
   return ({ schema, httpPart }: { schema: object; httpPart?: string }): Validator => {
-    const check = checking.compile(schema)
-    if (httpPart === 'headers') return check
-    const strip = stripping.compile(schema)
+    const compile = () =>
+      [...(httpPart === 'headers' ? [] : [stripping]), checking].map((validators) => validators.compile(schema))
+    let steps: Validator[] | undefined
     const validate: Validator = (data) => {
-      const failed = [strip, check].find((step) => !step(data))
+      steps ??= compile()
+      const failed = steps.find((step) => !step(data))
       validate.errors = failed?.errors ?? null
       return failed === undefined
     }
     return validate
+  }
+}
+
+/**
+ * Makes what writes the responses of Fastify's routes, as Fastify itself does. Both compile a schema when a request first
+ * needs it, and not when the process starts: most routes of most processes are never asked.
+ */
+export function compileSerializer({ schema }: { schema: object }): (data: unknown) => string {
+  let serialize: ((data: unknown) => string) | undefined
+  return (data) => {
+    serialize ??= compileJson(schema)
+    return serialize(data)
   }
 }

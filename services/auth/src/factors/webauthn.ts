@@ -1,19 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { Problem } from '@sallyport/chassis'
 import type { Passkey } from '@sallyport/database'
-import {
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type PublicKeyCredentialRequestOptionsJSON,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
+import type {
+  PublicKeyCredentialCreationOptionsJSON,
+  PublicKeyCredentialRequestOptionsJSON,
+  VerifyAuthenticationResponseOpts,
 } from '@simplewebauthn/server'
 import Type, { type Static } from 'typebox'
 import { readAssertion } from './assertion.ts'
 import { readAttestation } from './attestation.ts'
 import { readClientData } from './client-data.ts'
 import type { RelyingParty } from './relying-party.ts'
+
+/** It brings a reader of certificates, which takes a start as long as Fastify does: loaded with the first passkey. */
+const load = () => import('@simplewebauthn/server')
 
 /** ES256, RS256 (Windows Hello) and EdDSA, by their COSE numbers. */
 const algorithms = [-7, -257, -8]
@@ -66,16 +66,17 @@ type Known = Pick<Passkey, 'id' | 'transports'>
 const described = (passkeys: Known[]) =>
   passkeys.map(({ id, transports }) => ({ id, ...(transports.length > 0 && { transports: transports as Transports }) }))
 
-type Transports = NonNullable<Parameters<typeof verifyAuthenticationResponse>[0]['credential']['transports']>
+type Transports = NonNullable<VerifyAuthenticationResponseOpts['credential']['transports']>
 
 /** What a browser asks an authenticator for, to make a passkey (WebAuthn Level 3 section 7.1). */
-export function creationOptions(
+export async function creationOptions(
   { id: rpID }: RelyingParty,
   rpName: string,
   { id, email, name }: Owner,
   existing: Known[],
   challenge: string,
 ): Promise<PublicKeyCredentialCreationOptionsJSON> {
+  const { generateRegistrationOptions } = await load()
   return generateRegistrationOptions({
     ...{ rpID, rpName, timeout },
     challenge: bytesOf(challenge),
@@ -90,11 +91,12 @@ export function creationOptions(
 }
 
 /** What a browser asks an authenticator for, to use a passkey: one of these, or if none are given any of the domain. */
-export function requestOptions(
+export async function requestOptions(
   { id: rpID }: RelyingParty,
   challenge: string,
   passkeys?: Known[],
 ): Promise<PublicKeyCredentialRequestOptionsJSON> {
+  const { generateAuthenticationOptions } = await load()
   return generateAuthenticationOptions({
     ...{ rpID, timeout },
     challenge: bytesOf(challenge),
@@ -128,6 +130,7 @@ export async function verifyCreation(
   try {
     readAttestation(response.attestationObject)
     readClientData(response.clientDataJSON)
+    const { verifyRegistrationResponse } = await load()
     const { verified, registrationInfo: made } = await verifyRegistrationResponse({
       response: { id, rawId, type, response: response as never, clientExtensionResults: {} },
       ...expectedOf(relyingParty, challenge),
@@ -179,6 +182,7 @@ export async function verifyUse(
     readClientData(response.clientDataJSON)
     const publicKey = new Uint8Array(passkey.publicKey)
     readAssertion(response, publicKey)
+    const { verifyAuthenticationResponse } = await load()
     const { verified, authenticationInfo: used } = await verifyAuthenticationResponse({
       response: { id, rawId, type, response: rest, clientExtensionResults: {} },
       ...expectedOf(relyingParty, challenge),
