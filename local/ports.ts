@@ -50,7 +50,14 @@ export async function choosePorts(
     )
 
   const host = environment.HOST || '127.0.0.1'
-  const chosen = async (wanted: number) => (wanted === 0 ? await freePort() : wanted)
+  const taken = new Set<number>()
+  const chosen = async (wanted: number) => {
+    let port = wanted
+    // One that is free now may be one that was chosen a moment ago.
+    while (port === 0 || (wanted === 0 && taken.has(port))) port = await freePort()
+    taken.add(port)
+    return port
+  }
   const postgres = await chosen(settings.EMBEDDED_PG_PORT ?? 5433)
   const mailbox = {
     smtp: await chosen(settings.MAILBOX_SMTP_PORT ?? 1025),

@@ -132,7 +132,7 @@ async function refreshes(): Promise<void> {
 
 async function others(): Promise<void> {
   for (let index = 0; !isOver; await sleep(500)) {
-    const { status } = await logIn(
+    const { status, body } = await logIn(
       new Client(gatewayOf(index)),
       'patient@example.com',
       demoPassword,
@@ -140,6 +140,7 @@ async function others(): Promise<void> {
     )
     figures.others += 1
     if (status !== 200) figures.othersFailed += 1
+    if (status !== 200) process.stderr.write(`${status} ${JSON.stringify(body)}\n`)
   }
 }
 

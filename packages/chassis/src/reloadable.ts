@@ -1,4 +1,4 @@
-import { unwatchFile, watchFile } from 'node:fs'
+import { statSync } from 'node:fs'
 
 export interface Reloadable<Value> {
   readonly current: Value
@@ -16,7 +16,7 @@ interface Listeners<Value> {
 /**
  * A value that is read from files, and read again when one of them changes. A new value takes over all at once; one that
  * cannot be read leaves the one in use. Files are looked at every second, since Kubernetes replaces the folder of a mounted
- * file, which nothing that watches the file itself would notice.
+ * file, which nothing that watches the file itself would notice; and before they are read, so that no change is missed.
  *
  * @param read makes the value
  * @throws what `read` throws at start
@@ -26,8 +26,11 @@ export function openReloadable<Value>(
   read: () => Value,
   { onReload, onRefuse }: Listeners<Value>,
 ): Reloadable<Value> {
+  const look = () => files.map((file) => versionOf(file)).join()
+  let seen = look()
   let current = read()
   function reload(): void {
+    seen = look()
     try {
       current = read()
     } catch (error) {
@@ -36,14 +39,22 @@ export function openReloadable<Value>(
     }
     onReload(current)
   }
-  for (const file of files) watchFile(file, { interval: 1_000, persistent: false }, reload)
+  const watch = setInterval(() => {
+    if (look() !== seen) reload()
+  }, 1_000).unref()
   return {
     get current() {
       return current
     },
     reload,
     close() {
-      for (const file of files) unwatchFile(file, reload)
+      clearInterval(watch)
     },
   }
+}
+
+/** What is another for a file that was replaced or written to. */
+function versionOf(file: string): string {
+  const { ino, size, mtimeNs } = statSync(file, { bigint: true, throwIfNoEntry: false }) ?? {}
+  return `${ino} ${size} ${mtimeNs}`
 }
