@@ -398,6 +398,26 @@ t.test('a pooler that takes LISTEN and delivers nothing is named', async (t) => 
   t.notOk(listener.connected)
 })
 
+t.test('a message that makes no sense is logged, and those after it are received', async (t) => {
+  const { urls, sql } = await startDatabase(t)
+  const errors: Error[] = []
+  const received: string[] = []
+  const listener = listen(urls.auth, 'anything', {
+    onMessage(message) {
+      received.push(JSON.parse(message))
+    },
+    onDisconnect: () => {},
+    onError: (error) => errors.push(error),
+  })
+  t.teardown(() => listener.close())
+  await eventually('it listens', () => listener.connected)
+  for (const message of ['{', '"good"']) await sql("SELECT pg_notify('anything', $1)", [message])
+  await eventually('the second one is there', () => received.length > 0)
+  t.strictSame(received, ['good'])
+  t.match(errors, [{ message: 'a message that makes no sense', cause: SyntaxError }])
+  t.ok(listener.connected)
+})
+
 t.test('a proof that cannot be sent is no proof, and the reason is logged', async (t) => {
   const { urls } = await startDatabase(t)
   const errors: Error[] = []

@@ -820,6 +820,31 @@ t.test('an upstream over TLS that does not shake hands is late', async (t) => {
   t.ok((await send(slow)).error instanceof UpstreamTimeout, 'also where a request waits for less than a connection may')
 })
 
+t.test('who aborts at the head of a response gets nothing of it', async (t) => {
+  const { connections, sockets } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+  let used: Connection | undefined
+  const seen: string[] = []
+  const { error } = await send(
+    connections,
+    {},
+    {
+      onSent(connection) {
+        used = connection
+      },
+      onHead() {
+        seen.push('head')
+        used?.abort(this as Listener)
+      },
+      onData: () => seen.push('data') > 0,
+      onPause: () => seen.push('pause'),
+      onEnd: () => seen.push('end'),
+    },
+  )
+  t.match(error, /aborted/)
+  await eventually('the connection is gone', () => sockets.size === 0)
+  t.strictSame(seen, ['head'])
+})
+
 t.test('aborting what is complete aborts nothing', async (t) => {
   const { connections } = await startUpstream(t, always('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
   let used: Connection | undefined
