@@ -38,11 +38,12 @@ const addressOf = (index: number) =>
 const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
 
 let shed = 0
-/** As a client does that hears that there is too much to do: it comes again. */
+/** As a client does that hears that it cannot be served just now: it comes again. */
 async function patiently(ask: () => Promise<ClientResponse>): Promise<ClientResponse> {
   for (;;) {
     const response = await ask()
-    if (response.body?.code !== 'LOGIN_BUSY') return response
+    if (response.status !== 503) return response
+    process.stderr.write(`503 ${response.body?.code}\n`)
     shed += 1
     await sleep(200)
   }
@@ -166,7 +167,7 @@ process.stdout.write(`| what | figure |
 | owners got in by mail | ${figures.byMail} of ${times} |
 | refreshes of the owner's session, failed | ${figures.refreshes}, ${figures.refreshesFailed} |
 | logins of another person, failed | ${figures.others}, ${figures.othersFailed} |
-| honest requests that came again after a 503 LOGIN_BUSY | ${shed} |
+| honest requests that came again after a 503 | ${shed} |
 `)
 const isGood =
   guesses.letIn === 0 &&
