@@ -373,13 +373,16 @@ t.test('at a terminal each question is asked once, unless a flag has answered it
     const command = `${process.execPath} ${join(root, 'create/bin/create-sallyport.js')} ${name} ${args}`
     const child = spawn('script', ['-qec', command, '/dev/null'], { cwd: folder })
     t.teardown(() => child.kill('SIGKILL'))
+    let received = ''
     let output = ''
-    const left = [...answers]
+    let answered = 0
     child.stdout.on('data', (chunk) => {
-      // Without what places the cursor.
-      output += String(chunk).replaceAll(/\u001b\[\d*[A-Z]/g, '')
+      received += chunk
+      // Without what places the cursor, which may come by itself or in two pieces.
+      output = received.replaceAll(/\u001b\[\d*[A-Z]/g, '')
       // Each answer once it is asked for.
-      if (/\): $/.test(output) && left.length > 0) child.stdin.write(`${left.shift()}\n`)
+      const asked = output.match(/\([\w-]+\): /g)?.length ?? 0
+      if (asked > answered && answered < answers.length) child.stdin.write(`${answers[answered++]}\n`)
     })
     const [code] = await once(child, 'close', { signal: AbortSignal.timeout(60_000) })
     return { code, output, questions: output.match(/\([\w-]+\): /g) }
