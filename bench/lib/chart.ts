@@ -91,7 +91,7 @@ export function lineChart(title: string, points: Point[], compared: Point[], { x
 }
 
 /** From the lowest to the highest, with a stroke across at each end. */
-function errorBar([from, to]: Point[]): string[] {
+export function errorBar([from, to]: Point[]): string[] {
   if (!from || !to) return []
   // Across means upright for a bar that lies, and level for one that stands.
   const [dx, dy] = from.x === to.x ? [5, 0] : [0, 5]
@@ -101,10 +101,10 @@ function errorBar([from, to]: Point[]): string[] {
   return [`<path class="range" d="${line(from, to)}${across(from)}${across(to)}"/>`]
 }
 
-function picture(title: string, height: number, parts: string[]): string {
+export function picture(title: string, height: number, parts: string[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(title)}">
 <style>
-svg { background: #fff } text { font: 14px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 16px }
+svg { background: #fff } text { font: 14px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 16px } .group { font-weight: 600 }
 .ours { fill: #0969da } .theirs { fill: #8c959f } .grid { stroke: #d8dee4 }
 .line { fill: none; stroke: #0969da; stroke-width: 2.5 } .range { fill: none; stroke: #1f2328; stroke-width: 1.5 }
 .compared { fill: none; stroke: #8c959f; stroke-dasharray: 6 5; stroke-width: 2 }
@@ -119,10 +119,10 @@ ${parts.join('\n')}
 `
 }
 
-function short(value: number): string {
+export function short(value: number): string {
   return value >= 100 ? value.toFixed(0) : String(Number(value.toFixed(value >= 10 ? 1 : 2)))
 }
 
-function escapeText(text: string): string {
+export function escapeText(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 }

@@ -26,7 +26,7 @@ export function openReloadable<Value>(
   read: () => Value,
   { onReload, onRefuse }: Listeners<Value>,
 ): Reloadable<Value> {
-  const look = () => files.map((file) => versionOf(file)).join()
+  const look = () => files.map((file) => stampOf(file)).join()
   let seen = look()
   let current = read()
   function reload(): void {
@@ -54,7 +54,7 @@ export function openReloadable<Value>(
 }
 
 /** What is another for a file that was replaced or written to. */
-function versionOf(file: string): string {
+function stampOf(file: string): string {
   const { ino, size, mtimeNs } = statSync(file, { bigint: true, throwIfNoEntry: false }) ?? {}
   return `${ino} ${size} ${mtimeNs}`
 }

@@ -50,10 +50,11 @@ export function openWorkers(count: number, logger: Logger, { onMessage, onGone }
   function start(number: number): Worker {
     const worker = cluster.fork({ SALLYPORT_WORKER: String(number) })
     worker.on('message', (message: Partial<Answer> & { event?: string; port?: number }) => {
-      if (message.event === 'listening') listening.set(worker, message.port as number)
-      else if (message.answer !== undefined) waiting.get(message.answer)?.(message as Answer)
+      if (message.event === 'listening') {
+        listening.set(worker, message.port as number)
+        worker.emit('serving')
+      } else if (message.answer !== undefined) waiting.get(message.answer)?.(message as Answer)
       else onMessage(message, worker)
-      if (message.event === 'listening') worker.emit('serving')
     })
     worker.once('exit', (code, signal) => {
       const hasServed = listening.delete(worker)
