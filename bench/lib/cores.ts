@@ -10,9 +10,9 @@ export function ownCores(): number[] {
   })
 }
 
-/** Every thread of this process runs on these cores alone from now on, and whatever it starts. */
-export function useCores(cores: number[]): void {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cores.join(','), String(process.pid)])
+/** Every thread of a process, of this one unless another is named, runs on these cores alone from now on, and what it starts. */
+export function useCores(cores: number[], pid = process.pid): void {
+  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', cores.join(','), String(pid)])
 }
 
 /** What is started meanwhile stays on these cores, and we come back to ours. */

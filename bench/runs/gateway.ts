@@ -1,15 +1,17 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import autocannon from 'autocannon'
+import { rangeOf } from '../lib/chart.ts'
 import { type Contestant, contestants, startSallyport, startUpstream } from '../lib/contestants.ts'
+import { ownCores, useCores } from '../lib/cores.ts'
 import { addFarClient } from '../lib/far-client.ts'
 import { startIssuer } from '../lib/issuer.ts'
-import { median } from '../lib/quantile.ts'
+import { pacedRequests } from '../lib/paced-requests.ts'
+import { median, quantile } from '../lib/quantile.ts'
 import { askingFor, costOf } from '../lib/wrk.ts'
 
 /**
  * What a request through each gateway costs: CPU time of its process per request at full load, and the 99th percentile
- * of its latency at a load all of them carry. Everything in one run, in turns, since machines differ and so do hours.
+ * of its latency at an even pace that all of them carry, with a core for the caller. Everything in one run, in turns, since machines differ and so do hours.
  *
  *   npm run bench:gateway            (needs wrk; HAProxy and nginx take part if installed)
  */
@@ -46,86 +48,86 @@ for (const [name, start] of Object.entries(contestants)) {
 }
 
 const issuedTokens = Array.from({ length: tokens }, () => issuer.token())
-const script = askingFor('/api/things/42', issuedTokens)
-
-const cost = new Map<string, number[]>()
-const slowest = new Map<string, number[]>()
-for (let round = -1; round < rounds; round++) {
-  for (const contestant of field) {
-    const figure = await costOf(contestant, script, seconds)
-    // The first round warms up.
-    if (round >= 0) note(cost, contestant.name, figure)
-  }
-}
-for (let round = 0; round < rounds; round++) {
-  for (const contestant of field) {
-    const { latency, non2xx } = await autocannon({
-      url: `http://127.0.0.1:${contestant.port}/api/things/42`,
-      headers: { authorization: `Bearer ${issuer.token()}` },
-      connections: 20,
-      duration: seconds,
-      overallRate: equalLoad,
-    })
-    if (non2xx > 0) throw new Error(`${contestant.name}: ${non2xx} responses were not 2xx`)
-    note(slowest, contestant.name, latency.p99)
-  }
-}
-
-// The same from another machine, as a browser sends it; and traced.
-const from = addFarClient()
+const plain = askingFor('/api/things/42', issuedTokens)
 const browser = askingFor('/api/things/42', issuedTokens, ofBrowser)
 const collector = createServer((request, response) => request.resume().on('end', () => response.end('{}'))).listen(0)
 const OTEL_EXPORTER_OTLP_ENDPOINT = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`
-const traced = (ratio: string) =>
-  startSallyport({ issuer, upstream: upstream.port }, undefined, {
-    ...{ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: ratio },
-  })
-const sampled = await Promise.all(['0.01', '1'].map(async (ratio) => ({ ...(await traced(ratio)), ratio })))
-const ways = [
-  ...sampled.map((each) => ({
-    name: `Sallyport, traced at ${each.ratio}`,
-    contestant: each,
-    asked: script,
-    client: undefined,
-  })),
-  ...(from
-    ? field.map((each) => ({
-        name: `${each.name}, a browser’s request`,
-        contestant: each,
-        asked: browser,
-        client: from,
-      }))
-    : []),
-]
+const traced = await Promise.all(
+  ['0.01', '1'].map(async (ratio) => {
+    const sampler = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: ratio }
+    const settings = { OTEL_EXPORTER_OTLP_ENDPOINT, ...sampler }
+    const contestant = await startSallyport({ issuer, upstream: upstream.port }, undefined, settings)
+    return { ...contestant, name: `Sallyport, traced at ${ratio}` }
+  }),
+)
+// From another machine, as a browser sends it.
+const from = addFarClient()
 if (!from)
   process.stdout.write('no network namespace can be made (root, iproute2, ethtool): no request is cut in segments\n')
-for (let round = -1; round < rounds; round++)
-  for (const { name, contestant, asked, client } of ways) {
-    const figure = await costOf(contestant, asked, seconds, client)
+const ofBrowserTo = (name: string) => `${name}, a browser’s request`
+const ways = [
+  ...[...field, ...traced].map((each) => ({ name: each.name, contestant: each, script: plain, client: undefined })),
+  ...(from
+    ? field.map((each) => ({ name: ofBrowserTo(each.name), contestant: each, script: browser, client: from }))
+    : []),
+]
+const cost = new Map<string, number[]>()
+const slowest = new Map<string, number[]>()
+for (let round = -1; round < rounds; round++) {
+  for (const { name, contestant, script, client } of ways) {
+    const figure = await costOf(contestant, script, seconds, client)
+    // The first round warms up.
     if (round >= 0) note(cost, name, figure)
   }
+}
+
+// The caller has a core of its own for this: what it does is not to make a gateway wait.
+const cores = ownCores()
+const [callers, servers] = [cores.slice(0, 1), cores.slice(1)]
+const pids = [...field, upstream].flatMap((each) => each.pids)
+const place = (ours: number[], theirs: number[]) => {
+  useCores(ours)
+  for (const pid of pids) useCores(theirs, pid)
+}
+if (servers.length > 0) place(callers, servers)
+for (let round = -1; round < rounds; round++) {
+  for (const contestant of field) {
+    const request = `GET /api/things/42 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${issuer.token()}\r\n\r\n`
+    const pace = { perSecond: equalLoad, seconds, connections: 50 }
+    const times = await pacedRequests(`http://127.0.0.1:${contestant.port}`, request, pace)
+    if (round >= 0) note(slowest, contestant.name, quantile(times, 0.99))
+  }
+}
 from?.remove()
 collector.close()
-await Promise.all([...field, ...sampled, upstream].map((contestant) => contestant.stop()))
+await Promise.all([...field, ...traced, upstream].map((contestant) => contestant.stop()))
 issuer.close()
 
-const ours = median(cost.get('Sallyport') ?? [])
+const spread = (figures: number[]) => {
+  const [lowest, highest] = rangeOf(figures)
+  return `${median(figures).toFixed(1)} us (${lowest.toFixed(1)} to ${highest.toFixed(1)})`
+}
+const of = (name: string) => cost.get(name) ?? []
+const ours = median(of('Sallyport'))
 process.stdout.write(
   `| gateway | CPU per request | Sallyport's share of it | p99 at ${equalLoad} a second |\n| --- | ---: | ---: | ---: |\n`,
 )
 for (const { name } of field) {
-  const theirs = median(cost.get(name) ?? [])
-  process.stdout.write(
-    `| ${name} | ${theirs.toFixed(1)} us | ${(ours / theirs).toFixed(2)} | ${median(slowest.get(name) ?? []).toFixed(1)} ms |\n`,
-  )
+  const latency = median(slowest.get(name) ?? []).toFixed(2)
+  process.stdout.write(`| ${name} | ${spread(of(name))} | ${(ours / median(of(name))).toFixed(2)} | ${latency} ms |\n`)
 }
 
-process.stdout.write(
-  '\n| | CPU per request | in what Sallyport takes of a plain one, untraced |\n| --- | ---: | ---: |\n',
-)
-for (const { name } of ways) {
-  const figure = median(cost.get(name) ?? [])
-  process.stdout.write(`| ${name} | ${figure.toFixed(1)} us | ${(figure / ours).toFixed(2)} |\n`)
+process.stdout.write('\n| | CPU per request | in that of the untraced |\n| --- | ---: | ---: |\n')
+for (const { name } of traced)
+  process.stdout.write(`| ${name} | ${spread(of(name))} | ${(median(of(name)) / ours).toFixed(2)} |\n`)
+
+if (from) {
+  const oursOfBrowser = median(of(ofBrowserTo('Sallyport')))
+  process.stdout.write("\n| a browser's request | CPU per request | Sallyport's share of it |\n| --- | ---: | ---: |\n")
+  for (const { name } of field) {
+    const figures = of(ofBrowserTo(name))
+    process.stdout.write(`| ${name} | ${spread(figures)} | ${(oursOfBrowser / median(figures)).toFixed(2)} |\n`)
+  }
 }
 
 function note(figures: Map<string, number[]>, name: string, figure: number): void {

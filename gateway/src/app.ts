@@ -22,7 +22,7 @@ import { openRouteTable } from './pipeline/route-table.ts'
 import { createTokenMonitor } from './pipeline/token-monitor.ts'
 import { createProxyNotice } from './pipeline/untrusted-proxy.ts'
 import { openBodies } from './proxy/body.ts'
-import { corsHeaders, handlePreflights } from './proxy/cors.ts'
+import { corsHeaders, openPreflights } from './proxy/cors.ts'
 import { createOriginCheck } from './proxy/origin.ts'
 import { createRequestHandler } from './proxy/request-handler.ts'
 import { createOwnHeaders } from './proxy/response-headers.ts'
@@ -78,12 +78,12 @@ export async function buildApp(
   const checkOrigin = createOriginCheck(config.origins, logger)
   const webSockets = createWebSockets({ config, checkOrigin, tokenMonitor })
   const ownHeaders = createOwnHeaders({ production: config.production, cors: corsHeaders(config) })
-  const handler = createRequestHandler({ run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger })
+  const preflights = await openPreflights(config, { rateLimit, logger })
+  const handler = createRequestHandler({ run, rateLimit, preflights, webSockets, tokenMonitor, ownHeaders, logger })
 
   // Who reads it.
   const takeBody = openBodies({ perClient: config.bodiesPerClient, timeout: config.bodyTimeout, counts })
   handleAll(app, { handler, webSockets, takeBody, logger })
-  await handlePreflights(app, config, { rateLimit, logger })
   const { serveByNode, byNode, begin } = ownConnections(app.server, { ...config, counts, isTrusted, logger })
   const { endIfIdle, refuse } = serveInOrder(app.server, {
     handle: app.routing,

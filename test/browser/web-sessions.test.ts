@@ -246,6 +246,15 @@ t.test('staying signed in, in a real browser', { skip: withoutBrowser }, async (
     })
   })
 
+  await t.test('what a browser sends takes the fast path', async (t) => {
+    const metrics = await (await fetch(`http://127.0.0.1:${system.processes.gateway.managementPort}/metrics`)).text()
+    const requestsBy = (reader: string) =>
+      Number(new RegExp(`^sallyport_http1_requests_total\\{reader="${reader}"\\} (\\d+)$`, 'm').exec(metrics)?.[1])
+    const [fast, node] = [requestsBy('fast_path'), requestsBy('node')]
+    t.ok(fast > 100)
+    t.ok(fast / (fast + node) >= 0.99, `${node} of ${fast + node} did not`)
+  })
+
   t.test('the gateway goes down and comes back: a notice, and everything goes on', async (t) => {
     const { page, close } = await openSignedIn()
     const token = await tokenOf(page)

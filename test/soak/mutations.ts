@@ -103,6 +103,7 @@ export const requestSeeds = [
   'DELETE /a HTTP/1.1\r\nHost: g\r\nContent-Length: 0\r\n\r\nGET /next HTTP/1.1\r\nHost: g\r\n\r\n',
   'PATCH /a HTTP/1.1\r\nHost: g\r\nContent-Length: 42\r\n\r\nGET /behind HTTP/1.1\r\nHost: g\r\nX-B: nested',
   'OPTIONS /a HTTP/1.1\r\nHost: g\r\nOrigin: https://app.test\r\n\r\n',
+  'OPTIONS /a HTTP/1.1\r\nHost: g\r\nOrigin: https://app.test\r\nAccess-Control-Request-Method: PUT\r\n\r\n',
   'POST /a HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
   'POST /a HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok',
   'GET /a HTTP/1.0\r\nHost: g\r\nConnection: keep-alive\r\n\r\n',

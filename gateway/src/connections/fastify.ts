@@ -76,8 +76,8 @@ export function createFastify({
    * @returns why it is rejected for its form, whatever it asks for
    */
   function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
-    countRequest.byNode.inc()
     const { raw, id, method, originalUrl: url, trace } = request
+    ;(raw.headers.upgrade === undefined ? countRequest.byNode : countRequest.upgrade).inc()
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
     const { httpVersion, rawHeaders } = raw

@@ -32,7 +32,6 @@ const ineligible = new Set([
   'http2-settings',
   'keep-alive',
   'proxy-connection',
-  'access-control-request-method',
 ])
 
 /**

@@ -7,6 +7,7 @@ import { ownConnections } from '../connections/client-connections.ts'
 import type { RateLimit } from '../pipeline/rate-limit.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import type { Route } from '../pipeline/route-file.ts'
+import { openPreflights } from '../proxy/cors.ts'
 import { createRequestHandler } from '../proxy/request-handler.ts'
 import { roundRobin, Upstreams } from '../proxy/upstreams.ts'
 import type { WebSockets } from '../proxy/websocket.ts'
@@ -38,12 +39,14 @@ async function build(t: Test, { takes = 0, run = async () => [], ownHeaders = ()
     isTrusted,
     logger,
   })
+  const rateLimit = { refused: async (_context, error) => error } as RateLimit
   const handler = createRequestHandler({
     run: (context) => {
       Object.assign(context, { route, target: { path: context.url, query: '' }, upstreamTarget: context.url })
       return run(context)
     },
-    rateLimit: { refused: async (_context, error) => error } as RateLimit,
+    rateLimit,
+    preflights: await openPreflights({ origins: [], exposedHeaders: [] }, { rateLimit, logger }),
     webSockets: {} as WebSockets,
     tokenMonitor: { onInvalid: () => () => {} },
     ownHeaders,

@@ -35,7 +35,7 @@ const awaited = { pieces: 16, bytes: 32_768, milliseconds: 1_000 }
  *
  * A connection is idle, serves one request, or waits until the client has taken the response; what comes meanwhile is
  * held. Only when idle, with nothing of a response still to be sent, is a request read, which may come in several pieces, and
- * only then does a connection change hands: whatever is not eligible (other framing, upgrades, preflights, everything
+ * only then does a connection change hands: whatever is not eligible (other framing, upgrades, everything
  * malformed, everything slow) goes to Node's server byte by byte as it was received, and its connection with it for good.
  */
 export class FastPath {

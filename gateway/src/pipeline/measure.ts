@@ -4,11 +4,18 @@ import type { RequestContext } from './request-context.ts'
 
 const requests = new Counter({
   name: 'sallyport_http1_requests_total',
-  help: 'Requests by who read them: the fast path, or Node’s server (docs/performance.md)',
+  help: 'Requests by who read them: the fast path, Node’s server, or that for an upgrade (docs/performance.md)',
   labelNames: ['reader'],
 })
+for (const reader of ['fast_path', 'node', 'upgrade']) requests.inc({ reader }, 0)
+
 /** Counts a request by who read it. */
-export const countRequest = { byFastPath: requests.labels('fast_path'), byNode: requests.labels('node') }
+export const countRequest = {
+  byFastPath: requests.labels('fast_path'),
+  byNode: requests.labels('node'),
+  /** Node's server reads every upgrade. */
+  upgrade: requests.labels('upgrade'),
+}
 
 /**
  * Requests whose responses last as long as the client stays, and how to end each. Their duration says nothing of the

@@ -1,9 +1,10 @@
 import cors from '@fastify/cors'
 import { type Logger, listOrigin, noteRefusedOrigin } from '@sallyport/chassis'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Fastify from 'fastify'
 import { methods } from '../pipeline/methods.ts'
 import type { RateLimit } from '../pipeline/rate-limit.ts'
-import { discardRest } from './body.ts'
+import type { RequestContext } from '../pipeline/request-context.ts'
+import type { ResponseWriter } from './response-writer.ts'
 
 interface Settings {
   /** Origins that may send cross-origin requests. */
@@ -34,38 +35,58 @@ export function corsHeaders({ origins, exposedHeaders }: Settings): (origin: str
   return (origin) => (origin === undefined ? noOrigin : (byOrigin.get(origin) ?? anyOrigin))
 }
 
-const isPreflight = ({ method, headers }: FastifyRequest) =>
-  method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined
+/** Whether a page asks if it may send a request. Either header may be empty. Any other OPTIONS is a request like any other. */
+const isPreflight = ({ method, header }: RequestContext) =>
+  method === 'OPTIONS' && header('origin') !== undefined && header('access-control-request-method') !== undefined
 
-/** Responds to preflights. Any other OPTIONS is a request like any other. */
-export async function handlePreflights(
-  app: FastifyInstance,
+/** What a preflight's response says, of what @fastify/cors has in it. */
+const isOfCors = (name: string) => name === 'vary' || name.startsWith('access-control-')
+
+export type Preflights = Awaited<ReturnType<typeof openPreflights>>
+
+/**
+ * Responds to preflights, whichever server read them, with what @fastify/cors says of them. The plugin has an application of its
+ * own, which is reached from here alone, so that none of them leaves the way that its connection is read by.
+ */
+export async function openPreflights(
   { origins, exposedHeaders }: Settings,
   { rateLimit, logger }: { rateLimit: RateLimit; logger: Logger },
-): Promise<void> {
-  const options = {
+) {
+  const app = Fastify()
+  await app.register(cors, {
     origin: origins,
     credentials: true,
     methods: [...methods],
     exposedHeaders: exposed(exposedHeaders),
     maxAge: 600,
-    preflightContinue: true,
-    // A request with both headers is a preflight, though one may be empty; the plugin's own response is no problem
-    // details.
     strictPreflight: false,
-  }
-  await app.register(async (preflights) => {
-    await preflights.register(cors, {
-      delegator: (request, callback) => callback(null, isPreflight(request) ? options : { origin: false }),
-    })
-    preflights.addHook('onRequest', async (request, reply) => {
-      if (!isPreflight(request)) return
-      await rateLimit.client(request.context)
-      const origin = request.headers.origin as string
-      if (!origins.includes(origin)) noteRefusedOrigin(origin, listOrigin, logger)
-      return reply.code(204).send()
-    })
-    // A preflight has no use for a body.
-    preflights.addHook('onResponse', async ({ raw }) => discardRest(raw))
   })
+  await app.ready()
+
+  return {
+    is: isPreflight,
+    /** @throws 429 RATE_LIMITED */
+    async respond(context: RequestContext, writer: ResponseWriter): Promise<void> {
+      await rateLimit.client(context)
+      const origin = context.header('origin') as string
+      if (!origins.includes(origin)) noteRefusedOrigin(origin, listOrigin, logger)
+      const asked = ['access-control-request-method', 'access-control-request-headers']
+      const sent = asked.flatMap((name) => {
+        const value = context.header(name)
+        return value === undefined ? [] : [[name, value]]
+      })
+      const { headers } = await app.inject({
+        method: 'OPTIONS',
+        url: '/',
+        headers: { origin, ...Object.fromEntries(sent) },
+      })
+      const said = Object.entries(headers).filter(([name]) => isOfCors(name))
+      writer.begin(
+        204,
+        'No Content',
+        said.flatMap(([name, value]) => [name, String(value)]),
+      )
+      writer.end()
+    },
+  }
 }

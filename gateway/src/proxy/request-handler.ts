@@ -5,6 +5,7 @@ import type { RateLimit } from '../pipeline/rate-limit.ts'
 import type { RequestContext } from '../pipeline/request-context.ts'
 import type { TokenMonitor } from '../pipeline/token-monitor.ts'
 import { type Body, tooLarge } from './body.ts'
+import type { Preflights } from './cors.ts'
 import { forward } from './forward.ts'
 import { writeProblem } from './problem-response.ts'
 import { requestHeaders } from './request-headers.ts'
@@ -14,6 +15,7 @@ import type { WebSockets } from './websocket.ts'
 interface Dependencies {
   run: RunPipeline
   rateLimit: RateLimit
+  preflights: Preflights
   webSockets: WebSockets
   tokenMonitor: TokenMonitor
   /** What the gateway says on every response, unless the upstream says it. */
@@ -28,16 +30,17 @@ export type RequestHandler = ReturnType<typeof createRequestHandler>
 
 /**
  * What becomes of a request once it was read, by whichever server: the pipeline decides, then it is forwarded, or a problem
- * is its response.
+ * is its response. A preflight concerns no route.
  *
  * A promise is rejected only if no response could be written; the owner of the connection then ends it.
  */
 export function createRequestHandler(dependencies: Dependencies) {
-  const { run, rateLimit, webSockets, tokenMonitor, ownHeaders, logger } = dependencies
+  const { run, rateLimit, preflights, webSockets, tokenMonitor, ownHeaders, logger } = dependencies
 
   /** @param body in latin1, if all of it came with the request */
   async function handle(context: RequestContext, writer: ResponseWriter, body: string | ReadBody): Promise<void> {
     try {
+      if (preflights.is(context)) return await preflights.respond(context, writer)
       const headers = requestHeaders(context, await run(context))
       const { bodyLimit } = context.route
       if (typeof body === 'string' && body.length > bodyLimit) throw tooLarge()

@@ -85,6 +85,8 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
 }
 
 function withoutAuthCookies(cookies: string): string {
+  // Browsers send theirs to auth alone, and many others everywhere.
+  if (!cookies.includes('refreshToken') && !cookies.includes('device')) return cookies.trim()
   return cookies
     .split(';')
     .filter((cookie) => !authCookies.test((cookie.split('=', 1)[0] as string).trim()))

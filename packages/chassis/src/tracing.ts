@@ -1,5 +1,5 @@
 import proxyAddress from '@fastify/proxy-addr'
-import { defaultTextMapGetter, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { type Context, defaultTextMapGetter, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { setGlobalErrorHandler, W3CTraceContextPropagator } from '@opentelemetry/core'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
@@ -61,9 +61,15 @@ export function openTracing(name: string, { to, trustedProxies }: { to: string; 
   const propagator = new W3CTraceContextPropagator()
   const isTrusted = proxyAddress.compile(trustedProxies)
 
+  /** The context that a request came with, if it came with any. */
+  function contextOf(header: Traceable['header']): Context {
+    const traceparent = header('traceparent')
+    if (traceparent === undefined) return ROOT_CONTEXT
+    return propagator.extract(ROOT_CONTEXT, { traceparent, tracestate: header('tracestate') }, defaultTextMapGetter)
+  }
+
   function start({ id, method, header, peer }: Traceable): Followed {
-    const carrier = { traceparent: header('traceparent'), tracestate: header('tracestate') }
-    const sent = propagator.extract(ROOT_CONTEXT, carrier, defaultTextMapGetter)
+    const sent = contextOf(header)
     const before = trace.getSpanContext(sent)
     const trusted = before !== undefined && isTrusted(peer, 0)
     const span = tracer.startSpan(
