@@ -19,10 +19,13 @@ await runProcess('auth', async (environment) => {
   const reaching = { onError, pooled: config.databasePooled }
   const database = createDatabase(config.databaseUrl, { ...reaching, connections: others })
   const loginDatabase = createDatabase(config.databaseUrl, { ...reaching, connections: forLogins })
-  await waitForDatabase(database, config.databaseWait)
-  await waitForSessions(config.databaseDirectUrl, config.databaseWait, (...values) => database.run(notify, values))
+  const reachDatabase = async () => {
+    await waitForDatabase(database, config.databaseWait)
+    await waitForSessions(config.databaseDirectUrl, config.databaseWait, (...values) => database.run(notify, values))
+  }
+  // The process that hashes starts on a core of its own meanwhile.
+  const [passwords] = await Promise.all([createPasswords(breached), reachDatabase()])
   const keys = openKeySet(() => readConfig(environment), logger)
-  const passwords = await createPasswords(breached)
   showPasswordHashes(passwords)
   const dependencies = { config, database, loginDatabase, isOutage, logger, passwords, keys }
   const rateLimitStore = config.redisUrl === undefined ? undefined : await openRateLimitStore(config.redisUrl, logger)
