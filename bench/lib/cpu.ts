@@ -15,9 +15,10 @@ export function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number)
 }
 
-/** Resident memory of a process in bytes. Linux only. */
-export function residentBytes(pid: number): number {
-  const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) as RegExpExecArray
+/** Resident memory of a process in bytes, all of it or what no other process shares as it does a program's file. Linux only. */
+export function residentBytes(pid: number, counted: 'VmRSS' | 'RssAnon' = 'VmRSS'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const [, kilobytes] = new RegExp(`${counted}:\\s+(\\d+)`).exec(status) as RegExpExecArray
   return Number(kilobytes) * 1024
 }
 

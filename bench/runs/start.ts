@@ -31,15 +31,16 @@ interface Program {
   /** Milliseconds of each start. */
   times: number[]
   cpu: number[]
-  /** Bytes after the last one, of the process and of those that it started. */
+  /** Bytes after the last one, of the process and of those that it started; and without what they share with others. */
   memory: number[]
+  own: number[]
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-start-'))
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const image = join(folder, 'image')
 execFileSync(process.execPath, [join(root, 'image/bundle.mjs'), image])
-const program = (name: string, ...args: string[]): Program => ({ name, args, times: [], cpu: [], memory: [] })
+const program = (name: string, ...args: string[]): Program => ({ name, args, times: [], cpu: [], memory: [], own: [] })
 const server = (name: string, of: string, path: string) => program(name, '--single-threaded-gc', join(of, path))
 const node = program('node -e 0', '-e', '0')
 const programs = [
@@ -68,13 +69,13 @@ for (let start = 1; start <= starts; start++) {
   for (const each of programs) await (each === node ? measureNode() : measure(each, start === starts))
 }
 
-const columns = ['', 'ready, median', 'fastest', 'slowest', 'CPU', 'memory, idle']
+const columns = ['', 'ready, median', 'fastest', 'slowest', 'CPU', 'memory, idle', 'not shared']
 process.stdout.write(`| ${columns.join(' | ')} |\n| --- |${' ---: |'.repeat(columns.length - 1)}\n`)
-for (const { name, times, cpu, memory } of programs) {
+for (const { name, times, cpu, memory, own } of programs) {
   const ms = (figures: number[], share: number) =>
     figures.length > 0 ? `${Math.round(quantile(figures, share))} ms` : ''
-  const megabytes = memory.map((bytes) => `${Math.round(bytes / 1e6)} MB`).join(' + ')
-  const row = [name, ms(times, 0.5), ms(times, 0), ms(times, 1), ms(cpu, 0.5), megabytes]
+  const megabytes = (figures: number[]) => figures.map((bytes) => `${Math.round(bytes / 1e6)} MB`).join(' + ')
+  const row = [name, ms(times, 0.5), ms(times, 0), ms(times, 1), ms(cpu, 0.5), megabytes(memory), megabytes(own)]
   process.stdout.write(`| ${row.join(' | ')} |\n`)
 }
 
@@ -88,7 +89,7 @@ async function measureNode(): Promise<void> {
   node.times.push(performance.now() - begun)
 }
 
-async function measure({ args, times, cpu, memory }: Program, isLast: boolean): Promise<void> {
+async function measure({ args, times, cpu, memory, own }: Program, isLast: boolean): Promise<void> {
   const begun = performance.now()
   const child = spawn(process.execPath, args, { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const pid = child.pid as number
@@ -99,7 +100,10 @@ async function measure({ args, times, cpu, memory }: Program, isLast: boolean): 
   cpu.push(cpuSeconds(pid) * 1_000)
   if (isLast) {
     await sleep(idleMs)
-    memory.push(...[pid, ...childrenOf(pid)].map(residentBytes))
+    for (const one of [pid, ...childrenOf(pid)]) {
+      memory.push(residentBytes(one))
+      own.push(residentBytes(one, 'RssAnon'))
+    }
   }
   child.kill('SIGTERM')
   await ended
