@@ -72,7 +72,7 @@ const places = {
     }),
 }
 
-/** Prisma's compiler of queries comes as text of 4.6 MB in a module; as the file that it is nothing has to parse it. */
+/** Prisma's compiler of queries comes as text in a module; as the file that it is nothing has to parse it. */
 const compiler = 'dist/query-compiler.wasm'
 const wasm = {
   name: 'wasm',

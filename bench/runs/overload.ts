@@ -129,9 +129,9 @@ for (let run = 1; run <= runs; run++) {
   )
 }
 
-const spread = (all: number[], digits = 2) => {
+const spread = (all: number[], unit = '') => {
   const [lowest, highest] = rangeOf(all)
-  return `${median(all).toFixed(digits)} | ${lowest.toFixed(digits)} to ${highest.toFixed(digits)}`
+  return `${median(all).toFixed(2)}${unit} | ${lowest.toFixed(2)} to ${highest.toFixed(2)}${unit}`
 }
 print(`
 | logins offered, in peaks | succeeded, in peaks | of ${runs} runs | shed | half of these within | 99 of 100 | CPU of auth for one |
@@ -171,8 +171,8 @@ print(`
 | refreshes, ${pace} a second | median | of ${runs} runs | 99 of 100 within | of ${runs} runs |
 | --- | ---: | ---: | ---: | ---: |`)
 for (const [label, rounds] of rows)
-  print(`| ${label} | ${spread(of(0.5, rounds))} ms | ${spread(of(0.99, rounds))} ms |`)
-print(`| the latter in the former | | | ${spread(figures.slowdown)} times |`)
+  print(`| ${label} | ${spread(of(0.5, rounds), ' ms')} | ${spread(of(0.99, rounds), ' ms')} |`)
+print(`| the latter in the former | | | ${spread(figures.slowdown)} |`)
 draw(
   'refresh-under-logins',
   barChart(
