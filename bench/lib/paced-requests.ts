@@ -37,7 +37,8 @@ export async function pacedRequests(
     const now = performance.now()
     for (; sent < count && start + (sent * 1000) / perSecond <= now; sent++) {
       due.push(start + (sent * 1000) / perSecond)
-      const connection = idle.pop()
+      // The one that has been idle for longest, so that none is closed for being so.
+      const connection = idle.shift()
       if (connection)
         exchange(connection).catch((error) => {
           failure ??= error
@@ -46,6 +47,7 @@ export async function pacedRequests(
     if (failure) throw failure
     await setImmediate()
   }
+  if (failure) throw failure
   for (const connection of idle) connection.close()
   return times
 }

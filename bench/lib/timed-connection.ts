@@ -30,6 +30,7 @@ export class TimedConnection {
 
   exchange(request: string): Promise<TimedResponse> {
     return new Promise((resolve, reject) => {
+      if (this.#socket.destroyed) throw new Error('the connection was closed')
       this.#resolve = resolve
       this.#reject = reject
       this.#sent = performance.now()

@@ -219,6 +219,15 @@ t.test('what cannot start prints a line for each problem that says how to fix it
     })
   })
 
+  t.test('auth without a database, whose process that hashes is still starting', async (t) => {
+    const runs = await Promise.all([1, 2, 3].map(() => run(programOf('auth'), settings(t))))
+    for (const { code, lines } of runs) {
+      t.equal(code, 1)
+      t.equal(lines.length, 1, lines.join('\n'))
+      t.match(lines[0], /the database does not answer/)
+    }
+  })
+
   t.test('migrating without a database', async (t) => {
     t.match(await run(migrateProgram, {}), { code: 1, lines: [/DATABASE_URL is not set/] })
     const away = { DATABASE_URL: 'postgresql://nobody@localhost:1/none', DATABASE_WAIT: '0s' }

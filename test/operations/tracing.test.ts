@@ -106,6 +106,17 @@ t.test('a request is one trace, from the gateway through the service', async (t)
     t.equal(attribute(lost()[0], 'http.response.status_code'), 404)
   })
 
+  t.test('a preflight is one request, with one span', async (t) => {
+    const headers = { origin: 'https://app.test', 'access-control-request-method': 'PUT' }
+    t.equal((await fetch(`${gateway}/api/auth/me`, { method: 'OPTIONS', headers })).status, 204)
+    await both(await tracedGet('/api/auth/me'))
+    const preflights = spans.filter(({ name }) => name.startsWith('OPTIONS'))
+    t.strictSame(
+      preflights.map((span) => [span.service, attribute(span, 'http.response.status_code')]),
+      [['sallyport-gateway', 204]],
+    )
+  })
+
   t.test('a WebSocket opens as ever, and is not traced', async (t) => {
     const socket = new WebSocket(`${gateway.replace('http', 'ws')}/api/notifications/ws`, {
       headers: { authorization: `Bearer ${client.accessToken}` },

@@ -77,7 +77,7 @@ export function createFastify({
    */
   function begin(request: FastifyRequest, reply: FastifyReply): Problem | undefined {
     const { raw, id, method, originalUrl: url, trace } = request
-    ;(raw.headers.upgrade === undefined ? countRequest.byNode : countRequest.upgrade).inc()
+    ;(/^websocket$/i.test(raw.headers.upgrade ?? '') ? countRequest.upgrade : countRequest.byNode).inc()
     const header = (name: string) => raw.headers[name] as string | undefined
     const source = sourceOf(raw.socket.remoteAddress as string, header, isTrusted)
     const { httpVersion, rawHeaders } = raw

@@ -4,7 +4,7 @@ import type { RequestContext } from './request-context.ts'
 
 const requests = new Counter({
   name: 'sallyport_http1_requests_total',
-  help: 'Requests by who read them: the fast path, Node’s server, or that for an upgrade (docs/performance.md)',
+  help: 'Requests by who read them: the fast path, Node’s server, or that for a WebSocket (docs/performance.md)',
   labelNames: ['reader'],
 })
 for (const reader of ['fast_path', 'node', 'upgrade']) requests.inc({ reader }, 0)
@@ -13,7 +13,7 @@ for (const reader of ['fast_path', 'node', 'upgrade']) requests.inc({ reader }, 
 export const countRequest = {
   byFastPath: requests.labels('fast_path'),
   byNode: requests.labels('node'),
-  /** Node's server reads every upgrade. */
+  /** Node's server reads what asks for a WebSocket, always. */
   upgrade: requests.labels('upgrade'),
 }
 

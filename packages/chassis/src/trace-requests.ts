@@ -10,7 +10,7 @@ let start: ((request: Traceable) => Followed) | undefined
 /** Begins the span of a request that does not go through Fastify, if this process traces. */
 export const startTrace = (request: Traceable): Followed | undefined => start?.(request)
 
-/** Traces every request to the application that is built next, if there is a collector. */
+/** Traces every request to the application that is built next, and to no further one, if there is a collector. */
 export async function traceRequests(name: string) {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: to, TRUSTED_PROXIES: trustedProxies } = readSettings(
     process.env,
@@ -21,11 +21,16 @@ export async function traceRequests(name: string) {
   const tracing = openTracing(name, { to, trustedProxies })
   start = tracing.start
   // An application takes hooks for all of its routes only before it has any.
-  const follow = (message: unknown) => tracing.follow((message as { fastify: FastifyInstance }).fastify)
-  diagnostics.subscribe('fastify.initialization', follow)
+  const initialization = 'fastify.initialization'
+  const follow = (message: unknown) => {
+    diagnostics.unsubscribe(initialization, follow)
+    tracing.follow((message as { fastify: FastifyInstance }).fastify)
+  }
+  diagnostics.subscribe(initialization, follow)
   return {
     begin(logger: Logger): void {
-      diagnostics.unsubscribe('fastify.initialization', follow)
+      // Where other processes serve (workers.ts), this one has built none.
+      diagnostics.unsubscribe(initialization, follow)
       tracing.reportTo(logger)
     },
     close: tracing.close,

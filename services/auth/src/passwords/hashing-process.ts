@@ -12,10 +12,15 @@ process.on('message', async ({ id, work }: { id: number; work: HashingTask }) =>
     (value) => ({ value }),
     (error: Error) => ({ fault: error.message }),
   )
-  process.send?.({ id, ...result })
+  send({ id, ...result })
 })
 // From here on a result takes no longer than its hash.
-process.send?.({})
+send({})
+
+/** Should who started us have just ended, the channel says so by itself, and nothing else keeps us. */
+function send(message: object): void {
+  process.send?.(message, undefined, undefined, () => {})
+}
 
 async function perform(work: HashingTask): Promise<string | boolean> {
   switch (work.kind) {
