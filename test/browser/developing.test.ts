@@ -85,20 +85,25 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
       await page.locator('[name=password]').fill(demoPassword)
       await page.getByRole('button', { name: 'Sign in', exact: true }).click()
     }
+    /** And the server knows of it: until then a page that is opened is no page to come back to. */
+    const logout = async (name: string) => {
+      const told = page.waitForResponse('**/api/auth/logout')
+      await page.getByRole('button', { name: `Sign ${name}` }).click()
+      await told
+      await page.waitForURL('**/login')
+    }
     await visit('/')
     await page.waitForURL('**/login')
     await login('doctor')
     await page.getByRole('button', { name: 'Sign Dora Doctor out' }).waitFor()
     t.equal(pathOf(page), '/', 'after signing in it leaves the login')
     await page.reload()
-    await page.getByRole('button', { name: 'Sign Dora Doctor out' }).click()
-    await page.waitForURL('**/login')
+    await logout('Dora Doctor out')
 
     await login('patient')
     await page.getByRole('button', { name: /^Sign Pat/ }).waitFor()
     await visit('/users')
-    await page.getByRole('button', { name: /^Sign Pat/ }).click()
-    await page.waitForURL('**/login')
+    await logout('Pat')
     await visit('/users')
     await page.waitForURL('**/login')
     await login('admin')
