@@ -33,7 +33,7 @@ export async function pacedRequests(
     idle.push(connection)
   }
 
-  for (let sent = 0; times.length < count; ) {
+  for (let sent = 0; times.length < count && failure === undefined; ) {
     const now = performance.now()
     for (; sent < count && start + (sent * 1000) / perSecond <= now; sent++) {
       due.push(start + (sent * 1000) / perSecond)
@@ -44,10 +44,9 @@ export async function pacedRequests(
           failure ??= error
         })
     }
-    if (failure) throw failure
     await setImmediate()
   }
-  if (failure) throw failure
+  if (failure !== undefined) throw failure
   for (const connection of idle) connection.close()
   return times
 }

@@ -11,7 +11,8 @@ import { askingFor, costOf } from '../lib/wrk.ts'
 
 /**
  * What a request through each gateway costs: CPU time of its process per request at full load, and the 99th percentile
- * of its latency at an even pace that all of them carry, with a core for the caller. Everything in one run, in turns, since machines differ and so do hours.
+ * of its latency at an even pace that all of them carry, with a core for the caller. Everything in one run, in turns, since
+ * machines differ and so do hours.
  *
  *   npm run bench:gateway            (needs wrk; HAProxy and nginx take part if installed)
  */

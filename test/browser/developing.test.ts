@@ -88,7 +88,7 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
     /** And the server knows of it: until then a page that is opened is no page to come back to. */
     const logout = async (name: string) => {
       const told = page.waitForResponse('**/api/auth/logout')
-      await page.getByRole('button', { name: `Sign ${name}` }).click()
+      await page.getByRole('button', { name: `Sign ${name} out`, exact: true }).click()
       await told
       await page.waitForURL('**/login')
     }
@@ -98,12 +98,12 @@ t.test('for those who develop with it, in a real browser', { skip: withoutBrowse
     await page.getByRole('button', { name: 'Sign Dora Doctor out' }).waitFor()
     t.equal(pathOf(page), '/', 'after signing in it leaves the login')
     await page.reload()
-    await logout('Dora Doctor out')
+    await logout('Dora Doctor')
 
     await login('patient')
     await page.getByRole('button', { name: /^Sign Pat/ }).waitFor()
     await visit('/users')
-    await logout('Pat')
+    await logout('Pat Patient')
     await visit('/users')
     await page.waitForURL('**/login')
     await login('admin')

@@ -27,7 +27,8 @@ export function isOurs(name: string): boolean {
 }
 
 /** For the auth service alone, as its routes say (`refreshCookie`); nothing else has a use for them. */
-const authCookies = /^(__Host-)?(refreshToken|device)$/
+const authCookies = ['refreshToken', 'device']
+const isAuthCookie = new RegExp(`^(__Host-)?(${authCookies.join('|')})$`)
 
 /** What becomes of a header on its way to an upstream. `name` is in lower case, or empty if the header ends here. */
 const outgoing = memo((name) => (isOurs(name) ? '' : name))
@@ -86,10 +87,10 @@ export function requestHeaders(context: RequestContext, identity: readonly strin
 
 function withoutAuthCookies(cookies: string): string {
   // Browsers send theirs to auth alone, and many others everywhere.
-  if (!cookies.includes('refreshToken') && !cookies.includes('device')) return cookies.trim()
+  if (!authCookies.some((name) => cookies.includes(name))) return cookies.trim()
   return cookies
     .split(';')
-    .filter((cookie) => !authCookies.test((cookie.split('=', 1)[0] as string).trim()))
+    .filter((cookie) => !isAuthCookie.test((cookie.split('=', 1)[0] as string).trim()))
     .join(';')
     .trim()
 }
